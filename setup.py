@@ -1,0 +1,41 @@
+"""The extensions and their flags; everything else is in pyproject.toml."""
+
+import os
+import sys
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+# No -ffast-math: results are IEEE 754, and it would switch denormals off for the whole process. No contraction to fused
+# multiply-add: results do not depend on the platform. No -march: one wheel runs everywhere.
+FLAGS = [] if sys.platform == "win32" else ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+CHECKED = bool(os.environ.get("MICROGRADC_CHECKED"))   # array bounds are checked; for tests of the engine itself
+HEADERS = ["ops.h", "node.h", "wide.h", "memory.h"]
+INCLUDED = ["numbers.pxi", "graph.pxi", "making.pxi", "copying.pxi", "custom.pxi", "engine.pxd"]
+
+
+def extension(name):
+    return Extension(
+        f"microgradc.{name}",
+        [f"src/microgradc/{name}.pyx"],
+        include_dirs=["src/microgradc"],
+        depends=[f"src/microgradc/{file}" for file in HEADERS + INCLUDED],
+        extra_compile_args=FLAGS,
+    )
+
+
+setup(
+    ext_modules=cythonize(
+        [extension("engine"), extension("functions")],
+        include_path=["src"],
+        compiler_directives={
+            "language_level": 3,
+            "embedsignature": True,
+            "binding": True,
+            "boundscheck": CHECKED,
+            "wraparound": CHECKED,
+            "auto_pickle": False,
+            "c_api_binop_methods": False,
+        },
+    ),
+)

@@ -1,0 +1,116 @@
+# Functions that are not built in, and no_grad. Included by engine.pyx.
+
+cdef double STEP = 2.0 ** (-52 / 3)     # cbrt(machine epsilon)
+
+
+cdef object apply_function(f, tuple args, derivative, h):
+    """A custom node over those of args that are Values, with derivative's or the central difference's local gradients."""
+    cdef list numbers = [require_number(x, f"argument {i} of {name_of(f)}") for i, x in enumerate(args)]
+    cdef list wanted = [i for i, x in enumerate(args) if isinstance(x, Value)]
+    cdef Value v
+    result = require_number(f(*numbers), f"the result of {name_of(f)}")
+    if not wanted:
+        return result
+    v = <Value>mgc_new_leaf(result)
+    v.node.flags |= MGC_INITIALISED
+    if not mgc_recording():
+        return v
+    if derivative is None:
+        local = [central_difference(f, numbers, i, h) for i in wanted]
+    else:
+        local = derivative(*numbers)
+        local = [local] if len(args) == 1 and not isinstance(local, (tuple, list)) else list(local)
+        if len(local) != len(args):
+            raise ValueError(f"the derivative of {name_of(f)} must return one number for each argument, got {len(local)} for {len(args)}")
+        local = [local[i] for i in wanted]
+    build_by_hand(v, [args[i] for i in wanted], local)
+    baggage_of(v).op = name_of(f)
+    return v
+
+
+cdef object central_difference(f, list numbers, Py_ssize_t i, h):
+    cdef double x = numbers[i]
+    cdef double step = STEP * max(1.0, abs(x)) if h is None else h
+    cdef double above = x + step, below = x - step
+    y_above = require_number(f(*numbers[:i], above, *numbers[i + 1:]), f"the result of {name_of(f)}")
+    y_below = require_number(f(*numbers[:i], below, *numbers[i + 1:]), f"the result of {name_of(f)}")
+    # What was added to x and taken from it after rounding is the true step.
+    return (y_above - y_below) / (above - below) if above != below else float("nan")
+
+
+cdef str name_of(f):
+    return str(getattr(f, "__name__", None) or type(f).__name__)
+
+
+cdef int check_function(f, derivative, h) except -1:
+    if not callable(f):
+        raise TypeError(f"f must be a callable, got {describe(f)}")
+    if derivative is not None and not callable(derivative):
+        raise TypeError(f"derivative must be a callable, got {describe(derivative)}")
+    if h is not None:
+        if derivative is not None:
+            raise ValueError("h is the step of the central difference, which is not taken when a derivative is given")
+        if not require_number(h, "h") > 0:
+            raise ValueError(f"h must be positive, got {h}")
+    return 0
+
+
+def function(f=None, *, derivative=None, h=None):
+    """Make a function of numbers differentiable: applied to Values, it gives a node. A decorator.
+
+    Args:
+        f: a function of one or several floats that returns a real number.
+        derivative: a function of the same floats that returns df/dx for each, in a tuple; for one argument the number alone will do.
+            Without it each derivative is the central difference, as in `Value.func`.
+        h: the step of the central difference, as in `Value.func`.
+
+    Returns:
+        A function of as many Values or real numbers. It returns a Value if one of them is a Value, else a float.
+
+    Raises:
+        TypeError: f or derivative cannot be called; when called: an argument or a result is no real number.
+        ValueError: h is not positive, or a derivative is given as well; when called: the derivative returns another number of numbers.
+
+    >>> @function(derivative=lambda x, y: (2 * x * y, x * x))
+    ... def cone(x, y):
+    ...     return x * x * y
+    >>> r, height = Value(3.0), Value(2.0)
+    >>> cone(r, height).backward()
+    >>> r.grad, height.grad
+    (12.0, 9.0)
+    """
+    if f is None:
+        return lambda f: function(f, derivative=derivative, h=h)
+    check_function(f, derivative, h)
+
+    @wraps(f)
+    def differentiable(*args):
+        return apply_function(f, args, derivative, h)
+    return differentiable
+
+
+class no_grad:
+    """Make results without operands, for this thread: no graph is kept. A context manager, and a decorator.
+
+    As `torch.no_grad`. Blocks may be nested.
+
+    >>> x = Value(2.0)
+    >>> with no_grad():
+    ...     y = x * 3
+    >>> y, y._prev
+    (Value(data=6.0, grad=0), set())
+    """
+
+    def __enter__(self):
+        mgc_pause(1)
+        return self
+
+    def __exit__(self, *exception):
+        mgc_pause(-1)
+
+    def __call__(self, f):
+        @wraps(f)
+        def without_graph(*args, **kwargs):
+            with no_grad():
+                return f(*args, **kwargs)
+        return without_graph

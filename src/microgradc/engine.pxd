@@ -1,0 +1,76 @@
+"""The C layout of a Value, for Cython modules that cimport it."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+
+
+cdef extern from "node.h":
+    ctypedef union mgc_operand:
+        mgc_node *node
+        double number
+        mgc_wide *wide
+
+    ctypedef struct mgc_node:
+        double data
+        double grad
+        uint64_t op
+        uint64_t flags
+        uint64_t stamp
+        mgc_operand x
+        mgc_operand y
+
+    ctypedef struct mgc_wide:
+        Py_ssize_t count
+        unsigned char *is_node
+        double *local
+        mgc_operand *operands
+
+    enum:
+        MGC_X_NODE, MGC_Y_NODE, MGC_WIDE, MGC_INTEGER, MGC_CLOSURE, MGC_TRACKED, MGC_INITIALISED, MGC_IN_PASS
+    PyObject *mgc_value_of(mgc_node *)
+    bint mgc_operand_is_node(mgc_node *, Py_ssize_t)
+    mgc_operand *mgc_operand_at(mgc_node *, Py_ssize_t)
+    double mgc_operand_value(mgc_node *, Py_ssize_t)
+
+cdef extern from "ops.h":
+    ctypedef struct mgc_row:
+        const char *name
+        const char *op
+        int operands
+        int params
+        const char *value
+        const char *gx
+        const char *gy
+        const char *gz
+
+    const mgc_row *mgc_rows
+    double mgc_value(int op, double x, double y, double z)
+    enum:
+        MGC_LEAF, MGC_TABLE_END
+        MGC_ADD, MGC_SUB, MGC_MUL, MGC_DIV, MGC_POW, MGC_FLOORDIV, MGC_MOD, MGC_NEG, MGC_ABS, MGC_EXP, MGC_EXPM1, MGC_LOG
+        MGC_LOG1P, MGC_LOG2, MGC_SQRT, MGC_SIN, MGC_COS, MGC_TAN, MGC_ASIN, MGC_ACOS, MGC_ATAN, MGC_SINH, MGC_COSH
+        MGC_TANH, MGC_ASINH, MGC_ACOSH, MGC_ATANH, MGC_ERF, MGC_SIGMOID, MGC_RELU, MGC_LEAKY_RELU, MGC_ELU, MGC_GELU
+        MGC_SILU, MGC_SOFTPLUS, MGC_STEP, MGC_ATAN2, MGC_HYPOT, MGC_MINIMUM, MGC_MAXIMUM, MGC_WHERE, MGC_CLIP
+
+cdef extern from "wide.h":
+    enum:
+        MGC_SUM, MGC_MEAN, MGC_DOT, MGC_LOGSUMEXP, MGC_CUSTOM, MGC_OPAQUE, MGC_OPS_END
+    const char *const *mgc_wide_names
+    const char *const *mgc_wide_ops
+    double mgc_wide_value(int op, mgc_wide *)
+    double mgc_local_gradient(mgc_node *, Py_ssize_t)
+    void mgc_propagate(mgc_node *)
+
+
+cdef class Value:
+    cdef mgc_node node
+    cdef object baggage     # None, or the Baggage that few nodes carry
+
+cdef int read_number(object o, double *out) except -1
+cdef object not_a_number(object o, str name, str expected)
+cdef object unary(int op, Value x)
+cdef object binary(int op, object x, object y)
+cdef object pair(int op, object x, object y, str x_name, str y_name)
+cdef object ternary(int op, object x, object y, object z, tuple names)
+cdef object wide(int op, object values, str name)
+cdef object dot_product(object w, object x, object bias)

@@ -1,0 +1,482 @@
+"""Value: a number that remembers how it was made, and finds the derivatives of what was made from it."""
+
+from cpython.complex cimport PyComplex_Check
+from cpython.exc cimport PyErr_CheckSignals, PyErr_Occurred
+from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_CheckExact
+from cpython.long cimport PyLong_AsDouble, PyLong_Check, PyLong_CheckExact
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.object cimport PyTypeObject, Py_GE, Py_GT, Py_LE, Py_LT
+from cpython.pythread cimport PyThread_get_thread_ident
+from libc.stdint cimport uintptr_t
+from libc.string cimport memset
+
+from collections import namedtuple
+from copy import deepcopy as deepcopy_of
+from functools import wraps
+from numbers import Complex, Real
+
+cdef extern from "memory.h":
+    int mgc_install_slots(PyTypeObject *) except -1
+    void mgc_track(mgc_node *)
+    void mgc_pause(int by)
+    bint mgc_recording()
+    void mgc_replace_number(mgc_node *, Py_ssize_t, mgc_node *)
+    object mgc_new_leaf(double)
+    object mgc_new_unary(int op, mgc_node *)
+    object mgc_new_binary(int op, mgc_node *, mgc_node *)
+    object mgc_new_right_number(int op, mgc_node *, double, bint integer)
+    object mgc_new_left_number(int op, double, mgc_node *, bint integer)
+    mgc_wide *mgc_new_wide(Py_ssize_t count, bint with_local) except NULL
+    void mgc_adopt(mgc_node *, int op, unsigned int flags, mgc_wide *)
+    void mgc_set_node(mgc_wide *, Py_ssize_t, mgc_node *)
+    void mgc_set_number(mgc_wide *, Py_ssize_t, double)
+    void mgc_drop_wide(mgc_wide *)
+    object mgc_new_over(int op, mgc_wide *, double data)
+    Py_hash_t mgc_hash(object)
+
+cdef extern from "Python.h":
+    Py_ssize_t PySequence_Fast_GET_SIZE(object)
+    PyObject *PySequence_Fast_GET_ITEM(object, Py_ssize_t)
+
+include "numbers.pxi"
+include "graph.pxi"
+include "making.pxi"
+include "copying.pxi"
+include "custom.pxi"
+
+Row = namedtuple("Row", "name op operands params value gx gy gz")
+Row.__doc__ = "One row of the table in ops.h; see there for the columns."
+TABLE = tuple([
+    Row(*[text.decode() if type(text) is bytes else text for text in (
+        mgc_rows[i].name, mgc_rows[i].op, mgc_rows[i].operands, mgc_rows[i].params,
+        mgc_rows[i].value, mgc_rows[i].gx, mgc_rows[i].gy, mgc_rows[i].gz)])
+    for i in range(1, MGC_TABLE_END)])
+
+
+cdef class Baggage:
+    """What few nodes carry: a label, a Python closure in place of the rule, an operation's name."""
+    cdef object label
+    cdef object backward
+    cdef object op
+
+    def __cinit__(self):
+        self.label = ""
+
+
+cdef Baggage baggage_of(Value v):
+    if v.baggage is None:
+        v.baggage = Baggage.__new__(Baggage)
+    return <Baggage>v.baggage
+
+
+cdef int set_label(Value v, label) except -1:
+    baggage_of(v).label = label
+    if type(label) is not str:
+        mgc_track(&v.node)   # it may refer to v
+    return 0
+
+
+cdef class Value:
+    """A scalar that takes part in a computation, and its gradient.
+
+    Arithmetic with Values and real numbers makes new Values and remembers their operands; `backward()` on the last of them puts
+    d last / d v into the `grad` of each v that it was made from. Numbers are C doubles, arithmetic is IEEE 754. `==` and `hash` go by
+    identity, `<`, `<=`, `>` and `>=` by data.
+
+    Args:
+        data: a real number: int, float, bool, a NumPy scalar, anything with `__float__` that is no array.
+        _children: the Values that this one was made from, for a node built by hand.
+        _op: the name of the operation, for pictures. Or one number for each child: d self / d child. `backward()` then
+            uses these. (A node that has children but no such numbers passes nothing back unless `_backward` is assigned.)
+        label: a name, for pictures.
+
+    Raises:
+        TypeError: data is no real number, a child is no Value, a local gradient is no number.
+        ValueError: there are not as many local gradients as children.
+
+    Differs from micrograd: data is a float always; docs/differences.md has the list.
+
+    >>> a, b = Value(2.0, label='a'), Value(-3.0, label='b')
+    >>> c = a * b + 10
+    >>> c.backward()
+    >>> c, a.grad, b.grad
+    (Value(data=4.0, grad=1.0), -3.0, 2.0)
+    """
+
+    # Between NumPy's scalars, which so leave `np.float64(2) * v` to us, and its arrays, which so take `array * v`.
+    __array_priority__ = -1.0
+
+    def __init__(self, data, _children=(), _op="", label=""):
+        cdef double number = require_number(data, "data")
+        if self.node.op != MGC_LEAF or (self.node.flags & MGC_INITIALISED and _children != ()):
+            raise TypeError("a Value is given its children once, when it is made; make a new Value")
+        local = None
+        if _children == ():
+            if type(_op) is not str and _op != ():
+                raise TypeError(f"_op must be a str, or numbers that go with children, got {describe(_op)} and no children")
+        elif type(_op) is not str:
+            local, _op = _op, ""
+        if _children != () and mgc_recording():
+            build_by_hand(self, _children, local)
+        self.node.data = number
+        self.node.flags |= MGC_INITIALISED
+        if _op != "" and _op != ():
+            baggage_of(self).op = _op
+        if label != "":
+            set_label(self, label)
+
+    @property
+    def data(self) -> float:
+        """The number."""
+        return self.node.data
+
+    @data.setter
+    def data(self, value):
+        self.node.data = require_number(value, "data")
+
+    @property
+    def grad(self) -> float:
+        """d root / d self, for the root that `backward()` was called on. Leaves add up over calls until it is set to 0."""
+        return self.node.grad
+
+    @grad.setter
+    def grad(self, value):
+        self.node.grad = require_number(value, "grad")
+
+    @property
+    def label(self):
+        """A name, for pictures; '' if there is none."""
+        return "" if self.baggage is None else (<Baggage>self.baggage).label
+
+    @label.setter
+    def label(self, value):
+        set_label(self, value)
+
+    @property
+    def _op(self) -> str:
+        """The operation that made this node: '+', '*', '**2', 'ReLU', 'tanh', …; '' for a leaf."""
+        return op_of(self)
+
+    @_op.setter
+    def _op(self, str value not None):
+        baggage_of(self).op = value
+
+    @property
+    def _children(self) -> tuple:
+        """The operands, in order; one that occurs twice is there twice. Constants become leaves when this is first read."""
+        return children_of(self)
+
+    @property
+    def _prev(self) -> set:
+        """The operands, as micrograd has them: a set."""
+        return set(children_of(self))
+
+    @property
+    def _local_grads(self) -> tuple:
+        """d self / d child, for each of `_children`; () if that is up to a Python `_backward`."""
+        return local_gradients_of(self)
+
+    @property
+    def _backward(self):
+        """A callable that sends this node's gradient on to its operands. Assign a callable of no arguments to replace the rule."""
+        if self.node.flags & MGC_CLOSURE:
+            return (<Baggage>self.baggage).backward
+        return self._propagate
+
+    @_backward.setter
+    def _backward(self, value):
+        if not callable(value):
+            raise TypeError(f"_backward must be a callable of no arguments, got {describe(value)}")
+        baggage_of(self).backward = value
+        self.node.flags |= MGC_CLOSURE
+        mgc_track(&self.node)   # a closure that refers to this node is a cycle
+
+    def _propagate(self):
+        """Add this node's gradient, times the local derivative, to that of each operand."""
+        mgc_propagate(&self.node)
+
+    def backward(self) -> None:
+        """Find d self / d v for every v that self was made from, and add it to `v.grad`.
+
+        Leaves add up over calls; the gradients of inner nodes are reset first. So a second call, or two roots that share a part, give
+        what they should. The pass is iterative: the depth of the graph is bounded by memory alone. The order of the additions is fixed
+        by the graph.
+
+        Raises:
+            KeyboardInterrupt, or whatever a Python `_backward` raises: leaves may then have got a part of their gradient; zero
+                them before going on.
+            MemoryError: there is no room for the order of the nodes; no leaf has changed.
+
+        Differs from micrograd: a second call is right (micrograd gets 27 and then 45 for x ** 3 at 3; the sum is 54).
+
+        >>> x = Value(3.0)
+        >>> y = x ** 3
+        >>> y.backward(); y.backward()
+        >>> x.grad
+        54.0
+        """
+        run_backward(self)
+
+    # Arithmetic. NumPy arrays get NotImplemented, and take over.
+
+    def __add__(self, other):
+        return binary(MGC_ADD, self, other)
+
+    def __radd__(self, other):
+        return binary(MGC_ADD, other, self)
+
+    def __sub__(self, other):
+        return binary(MGC_SUB, self, other)
+
+    def __rsub__(self, other):
+        return binary(MGC_SUB, other, self)
+
+    def __mul__(self, other):
+        return binary(MGC_MUL, self, other)
+
+    def __rmul__(self, other):
+        return binary(MGC_MUL, other, self)
+
+    def __truediv__(self, other):
+        return binary(MGC_DIV, self, other)
+
+    def __rtruediv__(self, other):
+        return binary(MGC_DIV, other, self)
+
+    def __pow__(self, other, modulo):
+        return NotImplemented if modulo is not None else binary(MGC_POW, self, other)
+
+    def __rpow__(self, other, modulo):
+        return NotImplemented if modulo is not None else binary(MGC_POW, other, self)
+
+    def __floordiv__(self, other):
+        return binary(MGC_FLOORDIV, self, other)
+
+    def __rfloordiv__(self, other):
+        return binary(MGC_FLOORDIV, other, self)
+
+    def __mod__(self, other):
+        return binary(MGC_MOD, self, other)
+
+    def __rmod__(self, other):
+        return binary(MGC_MOD, other, self)
+
+    def __divmod__(self, other):
+        quotient = binary(MGC_FLOORDIV, self, other)
+        return quotient if quotient is NotImplemented else (quotient, binary(MGC_MOD, self, other))
+
+    def __rdivmod__(self, other):
+        quotient = binary(MGC_FLOORDIV, other, self)
+        return quotient if quotient is NotImplemented else (quotient, binary(MGC_MOD, other, self))
+
+    def __neg__(self):
+        return unary(MGC_NEG, self)
+
+    def __pos__(self):
+        return self
+
+    def __abs__(self):
+        return unary(MGC_ABS, self)
+
+    # Comparison and conversion. Equality is identity, as for any object that defines none.
+
+    def __lt__(self, other):
+        return compare(self, other, Py_LT)
+
+    def __le__(self, other):
+        return compare(self, other, Py_LE)
+
+    def __gt__(self, other):
+        return compare(self, other, Py_GT)
+
+    def __ge__(self, other):
+        return compare(self, other, Py_GE)
+
+    def __hash__(self):
+        return mgc_hash(self)
+
+    def __float__(self):
+        return self.node.data
+
+    def __int__(self):
+        return int(self.node.data)
+
+    def __round__(self, ndigits=None):
+        return round(self.node.data, ndigits)
+
+    def __format__(self, spec):
+        return format(self.node.data, spec) if spec else str(self)
+
+    def __repr__(self):
+        # A gradient that nobody has touched is the int 0 in micrograd.
+        return f"Value(data={self.node.data!r}, grad={self.node.grad!r})" if self.node.grad else f"Value(data={self.node.data!r}, grad=0)"
+
+    def item(self) -> float:
+        """Return the number, as `torch.Tensor.item` does."""
+        return self.node.data
+
+    def __copy__(self):
+        return shallow_copy(self)
+
+    def __deepcopy__(self, memo):
+        return deepcopy(self, memo)
+
+    def __reduce_ex__(self, protocol):
+        return reduce(self)
+
+    # Functions. NumPy's functions of object arrays call them by these names.
+
+    def exp(self) -> Value:
+        """Return e ** self. d/dx = exp(x)."""
+        return unary(MGC_EXP, self)
+
+    def expm1(self) -> Value:
+        """Return e ** self - 1, exact for small self. d/dx = exp(x)."""
+        return unary(MGC_EXPM1, self)
+
+    def log(self) -> Value:
+        """Return the natural logarithm; -inf at 0, nan below. d/dx = 1 / x."""
+        return unary(MGC_LOG, self)
+
+    def log1p(self) -> Value:
+        """Return log(1 + self), exact for small self. d/dx = 1 / (1 + x)."""
+        return unary(MGC_LOG1P, self)
+
+    def log2(self) -> Value:
+        """Return the logarithm to base 2. d/dx = 1 / (x log 2)."""
+        return unary(MGC_LOG2, self)
+
+    def sqrt(self) -> Value:
+        """Return the square root; nan below 0. d/dx = 1 / (2 sqrt(x))."""
+        return unary(MGC_SQRT, self)
+
+    def sin(self) -> Value:
+        """Return the sine of self, in radians. d/dx = cos(x)."""
+        return unary(MGC_SIN, self)
+
+    def cos(self) -> Value:
+        """Return the cosine of self, in radians. d/dx = -sin(x)."""
+        return unary(MGC_COS, self)
+
+    def tan(self) -> Value:
+        """Return the tangent of self, in radians. d/dx = 1 + tan(x)**2."""
+        return unary(MGC_TAN, self)
+
+    def asin(self) -> Value:
+        """Return the arc sine, in radians; nan outside [-1, 1]. d/dx = 1 / sqrt(1 - x**2)."""
+        return unary(MGC_ASIN, self)
+
+    def acos(self) -> Value:
+        """Return the arc cosine, in radians; nan outside [-1, 1]. d/dx = -1 / sqrt(1 - x**2)."""
+        return unary(MGC_ACOS, self)
+
+    def atan(self) -> Value:
+        """Return the arc tangent, in radians. d/dx = 1 / (1 + x**2)."""
+        return unary(MGC_ATAN, self)
+
+    def sinh(self) -> Value:
+        """Return the hyperbolic sine. d/dx = cosh(x)."""
+        return unary(MGC_SINH, self)
+
+    def cosh(self) -> Value:
+        """Return the hyperbolic cosine. d/dx = sinh(x)."""
+        return unary(MGC_COSH, self)
+
+    def tanh(self) -> Value:
+        """Return the hyperbolic tangent. d/dx = 1 - tanh(x)**2."""
+        return unary(MGC_TANH, self)
+
+    def asinh(self) -> Value:
+        """Return the inverse hyperbolic sine. d/dx = 1 / sqrt(x**2 + 1)."""
+        return unary(MGC_ASINH, self)
+
+    def acosh(self) -> Value:
+        """Return the inverse hyperbolic cosine; nan below 1. d/dx = 1 / sqrt(x**2 - 1)."""
+        return unary(MGC_ACOSH, self)
+
+    def atanh(self) -> Value:
+        """Return the inverse hyperbolic tangent; nan outside [-1, 1]. d/dx = 1 / (1 - x**2)."""
+        return unary(MGC_ATANH, self)
+
+    def erf(self) -> Value:
+        """Return the error function. d/dx = 2 / sqrt(pi) exp(-x**2)."""
+        return unary(MGC_ERF, self)
+
+    def sigmoid(self) -> Value:
+        """Return 1 / (1 + exp(-self)). d/dx = s (1 - s), s = sigmoid(x)."""
+        return unary(MGC_SIGMOID, self)
+
+    def relu(self) -> Value:
+        """Return self where it is positive, else 0. d/dx = 1 for x > 0, else 0."""
+        return unary(MGC_RELU, self)
+
+    def leaky_relu(self, negative_slope=0.01) -> Value:
+        """Return self where it is positive, else negative_slope * self. d/dx = 1 for x > 0, else negative_slope.
+
+        Args:
+            negative_slope: a real number, or a Value to learn.
+        """
+        return pair(MGC_LEAKY_RELU, self, negative_slope, "self", "negative_slope")
+
+    def elu(self, alpha=1.0) -> Value:
+        """Return self where it is positive, else alpha * (exp(self) - 1). d/dx = 1 for x > 0, else alpha exp(x).
+
+        Args:
+            alpha: a real number, or a Value to learn.
+        """
+        return pair(MGC_ELU, self, alpha, "self", "alpha")
+
+    def gelu(self) -> Value:
+        """Return self times the normal distribution function at self (Hendrycks and Gimpel 2016; the exact form). d/dx = Phi(x) + x phi(x)."""
+        return unary(MGC_GELU, self)
+
+    def silu(self) -> Value:
+        """Return self * sigmoid(self) (also called swish). d/dx = s (1 + x (1 - s)), s = sigmoid(x)."""
+        return unary(MGC_SILU, self)
+
+    def softplus(self) -> Value:
+        """Return log(1 + exp(self)). d/dx = sigmoid(x)."""
+        return unary(MGC_SOFTPLUS, self)
+
+    def step(self) -> Value:
+        """Return 1 where self is positive, else 0. d/dx = 0."""
+        return unary(MGC_STEP, self)
+
+    arcsin, arccos, arctan, arcsinh, arccosh, arctanh = asin, acos, atan, asinh, acosh, atanh
+
+    def arctan2(self, x) -> Value:
+        """Return the angle of the point (x, self) to the x axis, in radians. See `microgradc.atan2`."""
+        return pair(MGC_ATAN2, self, x, "self", "x")
+
+    def hypot(self, other) -> Value:
+        """Return sqrt(self**2 + other**2). d/dx = x / hypot(x, y)."""
+        return pair(MGC_HYPOT, self, other, "self", "other")
+
+    def func(self, f, derivative=None, h=None) -> Value:
+        """Return f(self), for any function f of one number.
+
+        Args:
+            f: a callable that takes a float and returns a real number.
+            derivative: a callable that takes a float and returns f'. If there is none, f' is the central difference
+                (f(x + h) - f(x - h)) / (2 h).
+            h: the step of the central difference. By default cbrt(2**-52) max(1, |x|), for which rounding and truncation are of one size
+                (Press et al., Numerical Recipes, 5.7); the relative error is then about 1e-10 for smooth functions.
+
+        Returns:
+            A node whose `_op` is f's name.
+
+        Raises:
+            TypeError: f or derivative cannot be called, or does not return a real number.
+            ValueError: h is not positive, or a derivative is given as well.
+
+        >>> import math
+        >>> x = Value(0.5)
+        >>> y = x.func(math.exp)
+        >>> y.backward()
+        >>> abs(x.grad - math.exp(0.5)) < 1e-9
+        True
+        """
+        check_function(f, derivative, h)
+        return apply_function(f, (self,), derivative, h)
+
+mgc_install_slots(<PyTypeObject *>Value)

@@ -1,0 +1,328 @@
+"""The operations as functions, of Values, numbers and NumPy arrays of either; and those of any number of operands.
+
+A function returns a Value if one of its arguments is a Value, and a float if all are numbers. Given a NumPy array, it works element by
+element: a numeric array gives float64, an object array of Values gives an object array.
+"""
+
+from microgradc.engine cimport *
+
+
+cdef object elementwise(function, tuple arguments, str name):
+    """Map a function over arrays, broadcast as NumPy does."""
+    import numpy
+    if not any([hasattr(x, "__array__") and hasattr(x, "ndim") for x in arguments]):
+        raise not_a_number(arguments[0], name, "a Value, a real number or an array of either")
+    arguments = tuple([numpy.asarray(x) if hasattr(x, "__array__") else x for x in arguments])
+    numeric = all([not isinstance(x, Value) and getattr(x, "dtype", None) != object for x in arguments])
+    result = numpy.frompyfunc(function, len(arguments), 1)(*arguments)
+    return numpy.asarray(result, dtype=float)[()] if numeric else result
+
+
+cdef object map_unary(int op, object x, function):
+    cdef double number
+    if isinstance(x, Value):
+        return unary(op, x)
+    if read_number(x, &number):
+        return mgc_value(op, number, 0, 0)
+    return elementwise(function, (x,), "x")
+
+
+cdef bint is_scalar(object x) except -1:
+    cdef double number
+    return isinstance(x, Value) or read_number(x, &number)
+
+
+cdef object map_binary(int op, object x, object y, function, str x_name="x", str y_name="y"):
+    if hasattr(x, "ndim") and not is_scalar(x) or hasattr(y, "ndim") and not is_scalar(y):
+        return elementwise(function, (x, y), x_name)
+    return pair(op, x, y, x_name, y_name)
+
+
+cdef object map_ternary(int op, tuple arguments, function, tuple names):
+    for x in arguments:
+        if hasattr(x, "ndim") and not is_scalar(x):
+            return elementwise(function, arguments, names[0])
+    return ternary(op, arguments[0], arguments[1], arguments[2], names)
+
+
+def exp(x):
+    """Return e ** x. See `Value.exp`."""
+    return map_unary(MGC_EXP, x, exp)
+
+
+def expm1(x):
+    """Return e ** x - 1, exact for small x. See `Value.expm1`."""
+    return map_unary(MGC_EXPM1, x, expm1)
+
+
+def log(x):
+    """Return the natural logarithm of x; -inf at 0, nan below. See `Value.log`."""
+    return map_unary(MGC_LOG, x, log)
+
+
+def log1p(x):
+    """Return log(1 + x), exact for small x. See `Value.log1p`."""
+    return map_unary(MGC_LOG1P, x, log1p)
+
+
+def log2(x):
+    """Return the logarithm of x to base 2. See `Value.log2`."""
+    return map_unary(MGC_LOG2, x, log2)
+
+
+def sqrt(x):
+    """Return the square root of x; nan below 0. See `Value.sqrt`."""
+    return map_unary(MGC_SQRT, x, sqrt)
+
+
+def sin(x):
+    """Return the sine of x, in radians. See `Value.sin`."""
+    return map_unary(MGC_SIN, x, sin)
+
+
+def cos(x):
+    """Return the cosine of x, in radians. See `Value.cos`."""
+    return map_unary(MGC_COS, x, cos)
+
+
+def tan(x):
+    """Return the tangent of x, in radians. See `Value.tan`."""
+    return map_unary(MGC_TAN, x, tan)
+
+
+def asin(x):
+    """Return the arc sine of x, in radians; nan outside [-1, 1]. See `Value.asin`."""
+    return map_unary(MGC_ASIN, x, asin)
+
+
+def acos(x):
+    """Return the arc cosine of x, in radians; nan outside [-1, 1]. See `Value.acos`."""
+    return map_unary(MGC_ACOS, x, acos)
+
+
+def atan(x):
+    """Return the arc tangent of x, in radians. See `Value.atan`."""
+    return map_unary(MGC_ATAN, x, atan)
+
+
+def sinh(x):
+    """Return the hyperbolic sine of x. See `Value.sinh`."""
+    return map_unary(MGC_SINH, x, sinh)
+
+
+def cosh(x):
+    """Return the hyperbolic cosine of x. See `Value.cosh`."""
+    return map_unary(MGC_COSH, x, cosh)
+
+
+def tanh(x):
+    """Return the hyperbolic tangent of x. See `Value.tanh`."""
+    return map_unary(MGC_TANH, x, tanh)
+
+
+def asinh(x):
+    """Return the inverse hyperbolic sine of x. See `Value.asinh`."""
+    return map_unary(MGC_ASINH, x, asinh)
+
+
+def acosh(x):
+    """Return the inverse hyperbolic cosine of x; nan below 1. See `Value.acosh`."""
+    return map_unary(MGC_ACOSH, x, acosh)
+
+
+def atanh(x):
+    """Return the inverse hyperbolic tangent of x; nan outside [-1, 1]. See `Value.atanh`."""
+    return map_unary(MGC_ATANH, x, atanh)
+
+
+def erf(x):
+    """Return the error function of x. See `Value.erf`."""
+    return map_unary(MGC_ERF, x, erf)
+
+
+def sigmoid(x):
+    """Return 1 / (1 + exp(-x)). See `Value.sigmoid`."""
+    return map_unary(MGC_SIGMOID, x, sigmoid)
+
+
+def relu(x):
+    """Return x where it is positive, else 0. See `Value.relu`."""
+    return map_unary(MGC_RELU, x, relu)
+
+
+def gelu(x):
+    """Return x times the normal distribution function at x. See `Value.gelu`."""
+    return map_unary(MGC_GELU, x, gelu)
+
+
+def silu(x):
+    """Return x * sigmoid(x). See `Value.silu`."""
+    return map_unary(MGC_SILU, x, silu)
+
+
+def softplus(x):
+    """Return log(1 + exp(x)). See `Value.softplus`."""
+    return map_unary(MGC_SOFTPLUS, x, softplus)
+
+
+def step(x):
+    """Return 1 where x is positive, else 0. See `Value.step`."""
+    return map_unary(MGC_STEP, x, step)
+
+
+def leaky_relu(x, negative_slope=0.01):
+    """Return x where it is positive, else negative_slope * x. See `Value.leaky_relu`."""
+    return map_binary(MGC_LEAKY_RELU, x, negative_slope, leaky_relu, "x", "negative_slope")
+
+
+def elu(x, alpha=1.0):
+    """Return x where it is positive, else alpha * (exp(x) - 1). See `Value.elu`."""
+    return map_binary(MGC_ELU, x, alpha, elu, "x", "alpha")
+
+
+def atan2(y, x):
+    """Return the angle of the point (x, y) to the x axis, in radians, in [-pi, pi].
+
+    d/dy = x / (x**2 + y**2), d/dx = -y / (x**2 + y**2); nan at the origin, as in PyTorch.
+    """
+    return map_binary(MGC_ATAN2, y, x, atan2, "y", "x")
+
+
+def hypot(x, y):
+    """Return sqrt(x**2 + y**2) without overflow. d/dx = x / hypot(x, y), d/dy = y / hypot(x, y); nan at the origin."""
+    return map_binary(MGC_HYPOT, x, y, hypot)
+
+
+def minimum(x, y):
+    """Return the smaller of x and y; nan if one is nan. The gradient goes to the smaller; at a tie, one half to each."""
+    return map_binary(MGC_MINIMUM, x, y, minimum)
+
+
+def maximum(x, y):
+    """Return the larger of x and y; nan if one is nan. The gradient goes to the larger; at a tie, one half to each."""
+    return map_binary(MGC_MAXIMUM, x, y, maximum)
+
+
+def where(condition, x, y):
+    """Return x where the condition holds, else y. The gradient goes to the one that was chosen.
+
+    Args:
+        condition: a bool, a number or a Value; it holds unless it is 0. It gets no gradient.
+        x, y: Values or numbers.
+
+    >>> v = Value(-4.0)
+    >>> where(v > 0, v, -v)
+    Value(data=4.0, grad=0)
+    """
+    return map_ternary(MGC_WHERE, (condition, x, y), where, ("condition", "x", "y"))
+
+
+def clip(x, lo=None, hi=None):
+    """Return x, but at least lo and at most hi; hi where they contradict each other.
+
+    The gradient goes to x where lo <= x <= hi, else to the bound that was taken (`torch.clamp`).
+
+    Args:
+        x: a Value or a number.
+        lo, hi: Values or numbers; None for no bound.
+    """
+    lo = float("-inf") if lo is None else lo
+    hi = float("inf") if hi is None else hi
+    return map_ternary(MGC_CLIP, (x, lo, hi), clip, ("x", "lo", "hi"))
+
+
+def sum(values):
+    """Return the sum of the values, as one node however many they are. d/dv = 1.
+
+    Args:
+        values: an iterable of Values and numbers, at least one. They are added in their order.
+
+    Raises:
+        TypeError: values is no iterable, or an entry is no Value and no number.
+        ValueError: there are no values.
+
+    >>> a, b = Value(1.0), Value(2.0)
+    >>> sum([a, b, 3])
+    Value(data=6.0, grad=0)
+    """
+    return wide(MGC_SUM, values, "values")
+
+
+def mean(values):
+    """Return the arithmetic mean of the n values, as one node. d/dv = 1 / n.
+
+    Args:
+        values: an iterable of Values and numbers, at least one.
+
+    Raises:
+        TypeError: values is no iterable, or an entry is no Value and no number.
+        ValueError: there are no values.
+    """
+    return wide(MGC_MEAN, values, "values")
+
+
+def dot(w, x, bias=None):
+    """Return bias + w[0] * x[0] + w[1] * x[1] + …, as one node. d/dw[i] = x[i], d/dx[i] = w[i], d/dbias = 1.
+
+    The terms are added in this order, so the result has the bits of micrograd's `sum((wi * xi for wi, xi in zip(w, x)), bias)`.
+
+    Args:
+        w, x: iterables of n Values and numbers each. A number costs no node.
+        bias: a Value or a number; None for none.
+
+    Raises:
+        TypeError: w or x is no iterable, or an entry is no Value and no number.
+        ValueError: w and x differ in length.
+
+    >>> w = [Value(2.0), Value(3.0)]
+    >>> dot(w, [10, 1], bias=0.5)
+    Value(data=23.5, grad=0)
+    """
+    return dot_product(w, x, bias)
+
+
+def logsumexp(values):
+    """Return log(sum(exp(v) for v in values)), as one node, without overflow. d/dv = exp(v - result).
+
+    Args:
+        values: an iterable of Values and numbers, at least one.
+
+    Raises:
+        TypeError: values is no iterable, or an entry is no Value and no number.
+        ValueError: there are no values.
+    """
+    return wide(MGC_LOGSUMEXP, values, "values")
+
+
+def softmax(values):
+    """Return exp(v) / sum(exp(v) for all v), for each of the values, without overflow. d s_i/d v_j = s_i ((i = j) - s_j).
+
+    Args:
+        values: an iterable of n Values and numbers, at least one.
+
+    Returns:
+        A list of n Values (floats if all values are numbers), which add up to 1.
+
+    Raises:
+        TypeError: values is no iterable, or an entry is no Value and no number.
+        ValueError: there are no values.
+    """
+    return [exp(v) for v in log_softmax(values)]
+
+
+def log_softmax(values):
+    """Return v - logsumexp(values), for each of the values. d l_i/d v_j = (i = j) - exp(l_j).
+
+    Args:
+        values: an iterable of n Values and numbers, at least one.
+
+    Returns:
+        A list of n Values (floats if all values are numbers).
+
+    Raises:
+        TypeError: values is no iterable, or an entry is no Value and no number.
+        ValueError: there are no values.
+    """
+    values = list(values)
+    total = wide(MGC_LOGSUMEXP, values, "values")
+    return [v - total for v in values]

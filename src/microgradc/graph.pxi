@@ -1,0 +1,271 @@
+# The topological sort and the backward pass. Included by engine.pyx.
+#
+# A sort runs no Python code, but for signal handlers; so what it visits stays as it is until it ends. A backward pass calls the
+# closures that people assign to `_backward`, which may do anything: drop the graph (the pass owns its root, the root owns the rest,
+# and operands never change), or start another pass, here or in another thread. That pass puts back, when it ends, the gradients of
+# inner nodes through which an unfinished pass goes.
+
+cdef enum:
+    CHECK_SIGNALS_EVERY = 1 << 16   # nodes; some milliseconds
+
+ctypedef mgc_node *NodePointer
+
+cdef struct Stack:
+    NodePointer *items
+    Py_ssize_t size
+    Py_ssize_t capacity
+
+cdef struct Saved:
+    mgc_node *node
+    double grad
+
+cdef struct Pass:
+    Stack order         # the nodes to visit, operands first
+    Saved *saved        # if other passes are unfinished: the gradients that were there before, in the order of entering
+    Py_ssize_t saved_size
+    Py_ssize_t saved_capacity
+    Pass *next          # the other unfinished passes
+    unsigned long thread
+    bint nested         # others were unfinished when this one began
+    bint has_closures
+    bint overlaps       # goes through a node of an unfinished pass
+
+cdef uint64_t epoch = 0                  # the number of sorts begun
+cdef Pass *unfinished = NULL             # the backward passes that are running or waiting for a closure
+
+
+cdef inline int reserve(void **items, Py_ssize_t *capacity, Py_ssize_t wanted, size_t item_size) except -1:
+    """Make room for `wanted` items."""
+    return 0 if wanted <= capacity[0] else grow(items, capacity, wanted, item_size)
+
+
+cdef int grow(void **items, Py_ssize_t *capacity, Py_ssize_t wanted, size_t item_size) except -1:
+    cdef Py_ssize_t grown = max(wanted, 2 * capacity[0], 128)
+    cdef void *moved = PyMem_Realloc(items[0], <size_t>grown * item_size)
+    if moved == NULL:
+        raise MemoryError(f"no memory for a graph of {wanted:,} nodes")
+    items[0] = moved
+    capacity[0] = grown
+    return 0
+
+
+cdef inline bint is_plain_leaf(mgc_node *node) noexcept:
+    return node.op == MGC_LEAF and not node.flags & MGC_CLOSURE
+
+
+cdef inline NodePointer leaving(mgc_node *node) noexcept:
+    return <NodePointer>(<uintptr_t>node | 1)
+
+
+cdef int sort(mgc_node *root, bint with_leaves, Pass *p) except -1:
+    """Fill p.order with what root depends on: post-order, depth-first, operands in their order.
+
+    A node is marked when it is entered and listed when it is left, not when it is pushed: a shared node comes after everything that
+    it depends on, however it was reached first. Plain leaves are left out unless with_leaves: there is nothing to do for them. For a
+    backward pass (with_leaves is false) the gradients of inner nodes are reset on the way.
+    """
+    global epoch
+    cdef Stack stack
+    cdef uint64_t mine
+    memset(&stack, 0, sizeof(stack))
+    try:
+        while True:
+            epoch += 1
+            mine = epoch
+            sort_once(root, with_leaves, p, &stack)
+            if mine == epoch:
+                return 0
+            # A signal handler sorted something meanwhile, over our marks. Begin again.
+            restore(p, False)
+            stack.size = p.order.size = p.saved_size = 0
+            p.has_closures = p.overlaps = False
+    except BaseException:
+        restore(p, False)
+        raise
+    finally:
+        PyMem_Free(stack.items)
+
+
+cdef int sort_once(mgc_node *root, bint with_leaves, Pass *p, Stack *stack) except -1:
+    cdef mgc_node *node
+    cdef mgc_node *child
+    cdef mgc_wide *wide
+    cdef Py_ssize_t i
+    cdef Py_ssize_t entered = 0
+    cdef uint64_t mine = epoch
+    reserve(<void **>&stack.items, &stack.capacity, 128, sizeof(NodePointer))
+    reserve(<void **>&p.order.items, &p.order.capacity, 128, sizeof(NodePointer))
+    stack.items[0] = root
+    stack.size = 1
+    while stack.size:
+        stack.size -= 1
+        node = stack.items[stack.size]
+        if <uintptr_t>node & 1:
+            # Nothing is pushed without room for it in the order: see below.
+            p.order.items[p.order.size] = <NodePointer>(<uintptr_t>node - 1)
+            p.order.size += 1
+            continue
+        if node.stamp == mine:
+            continue
+        node.stamp = mine
+        entered += 1
+        if entered % CHECK_SIGNALS_EVERY == 0:
+            PyErr_CheckSignals()
+            if mine != epoch:
+                return 0
+        reserve(<void **>&p.order.items, &p.order.capacity, entered, sizeof(NodePointer))
+        if not with_leaves:
+            if p.nested:
+                save(p, node)
+            if node.flags & MGC_CLOSURE:
+                p.has_closures = True
+            if node.op != MGC_LEAF:
+                node.grad = 0
+        reserve(<void **>&stack.items, &stack.capacity, stack.size + 3, sizeof(NodePointer))
+        stack.items[stack.size] = leaving(node)
+        stack.size += 1
+        if node.flags & MGC_WIDE:
+            wide = node.x.wide
+            reserve(<void **>&stack.items, &stack.capacity, stack.size + wide.count, sizeof(NodePointer))
+            for i in range(wide.count - 1, -1, -1):
+                if wide.is_node[i]:
+                    child = wide.operands[i].node
+                    if child.stamp != mine and (with_leaves or not is_plain_leaf(child)):
+                        stack.items[stack.size] = child
+                        stack.size += 1
+            continue
+        if node.flags & MGC_Y_NODE:
+            child = node.y.node
+            if child.stamp != mine and (with_leaves or not is_plain_leaf(child)):
+                stack.items[stack.size] = child
+                stack.size += 1
+        if node.flags & MGC_X_NODE:
+            child = node.x.node
+            if child.stamp != mine and (with_leaves or not is_plain_leaf(child)):
+                stack.items[stack.size] = child
+                stack.size += 1
+    return 0
+
+
+cdef int save(Pass *p, mgc_node *node) except -1:
+    if node.op == MGC_LEAF:
+        return 0   # leaves accumulate, whoever adds to them
+    reserve(<void **>&p.saved, &p.saved_capacity, p.saved_size + 1, sizeof(Saved))
+    p.saved[p.saved_size].node = node
+    p.saved[p.saved_size].grad = node.grad
+    p.saved_size += 1
+    if node.flags & MGC_IN_PASS:
+        p.overlaps = True
+    return 0
+
+
+cdef void restore(Pass *p, bint only_unfinished) noexcept:
+    """Put the saved gradients back: all, or those of nodes through which an unfinished pass goes."""
+    cdef Py_ssize_t i
+    for i in range(p.saved_size):
+        if not only_unfinished or p.saved[i].node.flags & MGC_IN_PASS:
+            p.saved[i].node.grad = p.saved[i].grad
+
+
+cdef void mark(Pass *passes, bint on) noexcept:
+    """Mark the nodes of all these passes as in one, or take the marks away."""
+    cdef Py_ssize_t i
+    while passes != NULL:
+        for i in range(passes.order.size):
+            if on:
+                passes.order.items[i].flags |= MGC_IN_PASS
+            else:
+                passes.order.items[i].flags &= ~MGC_IN_PASS
+        passes = passes.next
+
+
+cdef int run_backward(Value root) except -1:
+    """Backpropagate from root. See Value.backward."""
+    global unfinished
+    cdef Pass p
+    cdef Pass **link
+    cdef Pass *other
+    memset(&p, 0, sizeof(p))
+    p.nested = unfinished != NULL
+    p.thread = PyThread_get_thread_ident()
+    try:
+        if p.nested:
+            mark(unfinished, True)
+        sort(&root.node, False, &p)
+        if p.overlaps and p.has_closures:
+            other = unfinished
+            while other != NULL:
+                if other.thread != p.thread:
+                    restore(&p, False)
+                    raise RuntimeError(
+                        "backward() met nodes through which another thread's unfinished backward() goes, and some of them have a Python "
+                        "_backward, which would see the gradients of both; let one pass end before the other begins")
+                other = other.next
+        p.next = unfinished
+        unfinished = &p
+        try:
+            sweep(root, &p)
+        finally:
+            link = &unfinished
+            while link[0] != &p:
+                link = &link[0].next
+            link[0] = p.next
+            if p.nested or p.order.items[p.order.size - 1].flags & MGC_IN_PASS:
+                p.next = NULL
+                mark(&p, False)
+                mark(unfinished, True)
+                restore(&p, True)
+    finally:
+        PyMem_Free(p.order.items)
+        PyMem_Free(p.saved)
+    return 0
+
+
+cdef int sweep(Value root, Pass *p) except -1:
+    """Visit the nodes of p.order, last first, and apply the chain rule to each."""
+    cdef mgc_node *node
+    cdef Py_ssize_t i
+    root.node.grad = root.node.grad + 1 if root.node.op == MGC_LEAF else 1
+    for i in range(p.order.size - 1, -1, -1):
+        node = p.order.items[i]
+        if node.flags & MGC_CLOSURE:
+            closure = (<Baggage>(<Value>mgc_value_of(node)).baggage).backward
+            closure()
+        else:
+            mgc_propagate(node)
+        if i % CHECK_SIGNALS_EVERY == 0 and i:
+            PyErr_CheckSignals()
+    return 0
+
+
+def topological_sort(Value root not None):
+    """Return the nodes that `root` depends on, itself included, each after its operands.
+
+    The order is that of micrograd's `build_topo` with ordered children: post-order, depth-first. It depends on the graph alone. It
+    is found without recursion. Constants of the graph (the 3 of `v * 3`) become leaves, as when `_prev` is read.
+
+    Args:
+        root: the Value to start from.
+
+    Returns:
+        A new list of Values; the last is `root`.
+
+    Raises:
+        TypeError: if `root` is no Value.
+
+    >>> x = Value(2.0, label='x')
+    >>> [node.label or node._op for node in topological_sort((x * x).tanh())]
+    ['x', '*', 'tanh']
+    """
+    cdef Pass p
+    cdef Py_ssize_t i
+    memset(&p, 0, sizeof(p))
+    try:
+        sort(&root.node, True, &p)
+        for i in range(p.order.size):
+            make_constants_leaves(p.order.items[i])
+        p.order.size = 0
+        sort(&root.node, True, &p)
+        return [<Value>mgc_value_of(p.order.items[i]) for i in range(p.order.size)]
+    finally:
+        PyMem_Free(p.order.items)

@@ -1,0 +1,243 @@
+# How nodes are made, and how what they were made from is read back. Included by engine.pyx.
+
+cdef object unary(int op, Value x):
+    return mgc_new_unary(op, &x.node)
+
+
+cdef object binary(int op, object x, object y):
+    """A node over two operands, at least one of them a Value; NotImplemented if the other is no number."""
+    cdef double number
+    if isinstance(x, Value):
+        if isinstance(y, Value):
+            return mgc_new_binary(op, &(<Value>x).node, &(<Value>y).node)
+        if PyFloat_CheckExact(y):
+            return mgc_new_right_number(op, &(<Value>x).node, PyFloat_AS_DOUBLE(y), False)
+        if not read_number(y, &number):
+            return NotImplemented
+        return mgc_new_right_number(op, &(<Value>x).node, number, PyLong_CheckExact(y))
+    if not read_number(x, &number):
+        return NotImplemented
+    return mgc_new_left_number(op, number, &(<Value>y).node, PyLong_CheckExact(x))
+
+
+cdef object pair(int op, object x, object y, str x_name, str y_name):
+    """A node over two operands; a float if both are numbers."""
+    if isinstance(x, Value) or isinstance(y, Value):
+        made = binary(op, x, y)
+        if made is not NotImplemented:
+            return made
+    return mgc_value(op, require_operand(x, x_name), require_operand(y, y_name), 0)
+
+
+cdef double require_operand(object x, str name) except? -1.0:
+    cdef double number
+    if isinstance(x, Value) or not read_number(x, &number):
+        raise not_a_number(x, name, "a Value or a real number")
+    return number
+
+
+cdef object compare(Value self, object other, int relation):
+    cdef double x = self.node.data
+    cdef double y
+    if isinstance(other, Value):
+        y = (<Value>other).node.data
+    elif not read_number(other, &y):
+        return NotImplemented
+    if relation == Py_LT:
+        return x < y
+    if relation == Py_LE:
+        return x <= y
+    if relation == Py_GT:
+        return x > y
+    return x >= y
+
+
+cdef inline int put(mgc_wide *w, Py_ssize_t i, object o, str name) except -1:
+    """Make o, a Value or a number, operand i of a block that has none there; return 1 for a Value."""
+    cdef double number
+    if isinstance(o, Value):
+        mgc_set_node(w, i, &(<Value>o).node)
+        return 1
+    if not read_number(o, &number):
+        raise not_a_number(o, name, "a Value or a real number")
+    mgc_set_number(w, i, number)
+    return 0
+
+
+cdef int put_all(mgc_wide *w, Py_ssize_t first, Py_ssize_t stride, object values, str name) except -1:
+    """Make a list's or tuple's entries operands first, first + stride, …; return 1 if one of them is a Value."""
+    cdef Py_ssize_t i, count = PySequence_Fast_GET_SIZE(values)
+    cdef int nodes = 0
+    for i in range(count):
+        if i >= PySequence_Fast_GET_SIZE(values):   # an entry's __float__ is Python code, and may do so
+            raise RuntimeError(f"{name} became shorter while it was read")
+        nodes |= put(w, first + i * stride, <object>PySequence_Fast_GET_ITEM(values, i), name)
+    return nodes
+
+
+cdef object sequence_of(object values, str name):
+    """A list or tuple of the entries."""
+    if type(values) is list or type(values) is tuple:
+        return values
+    try:
+        return list(values)
+    except TypeError:
+        raise TypeError(f"{name} must be an iterable of Values and numbers, got {describe(values)}") from None
+
+
+cdef object finish(int op, mgc_wide *w, bint nodes):
+    """A node over a block; a float if all the operands are numbers."""
+    cdef double f = mgc_wide_value(op, w)
+    if nodes:
+        return mgc_new_over(op, w, f)
+    mgc_drop_wide(w)
+    return f
+
+
+cdef object wide(int op, object values, str name):
+    """A node over one operand or more."""
+    cdef object entries = sequence_of(values, name)
+    cdef int nodes
+    if not PySequence_Fast_GET_SIZE(entries):
+        raise ValueError(f"{name} must have at least one entry, got none")
+    cdef mgc_wide *w = mgc_new_wide(PySequence_Fast_GET_SIZE(entries), False)
+    try:
+        nodes = put_all(w, 0, 1, entries, name)
+    except BaseException:
+        mgc_drop_wide(w)
+        raise
+    return finish(op, w, nodes)
+
+
+cdef object ternary(int op, object x, object y, object z, tuple names):
+    cdef mgc_wide *w = mgc_new_wide(3, False)
+    cdef int nodes
+    try:
+        nodes = put(w, 0, x, names[0]) | put(w, 1, y, names[1]) | put(w, 2, z, names[2])
+    except BaseException:
+        mgc_drop_wide(w)
+        raise
+    return finish(op, w, nodes)
+
+
+cdef object dot_product(object w, object x, object bias):
+    """bias + w0 * x0 + w1 * x1 + …"""
+    cdef object ws = sequence_of(w, "w")
+    cdef object xs = sequence_of(x, "x")
+    cdef Py_ssize_t count = PySequence_Fast_GET_SIZE(ws)
+    cdef int nodes
+    if PySequence_Fast_GET_SIZE(xs) != count:
+        raise ValueError(f"w and x must have the same length, got {count} and {PySequence_Fast_GET_SIZE(xs)}")
+    if not count and bias is None:
+        return 0.0
+    cdef mgc_wide *block = mgc_new_wide(2 * count + (bias is not None), False)
+    try:
+        nodes = put_all(block, 0, 2, ws, "w") | put_all(block, 1, 2, xs, "x")
+        if bias is not None:
+            nodes |= put(block, 2 * count, bias, "bias")
+    except BaseException:
+        mgc_drop_wide(block)
+        raise
+    return finish(MGC_DOT, block, nodes)
+
+
+cdef int adopt(Value v, int op, tuple operands, object local) except -1:
+    """Give a Value that has none its operation and operands, Values or numbers, and the local gradients of a custom node."""
+    cdef Py_ssize_t i, count = len(operands)
+    cdef Py_ssize_t expected = mgc_rows[op].operands if op < MGC_TABLE_END else max(count, 1)
+    cdef unsigned int flags = 0
+    if count != expected:
+        raise ValueError(f"{OP_NAMES[op]} takes {expected} operands, got {count}")
+    if (op == MGC_CUSTOM) != (local is not None):
+        raise ValueError(f"local_grads go with CUSTOM, and with nothing else, got {OP_NAMES[op]} and {local!r}")
+    cdef mgc_wide *w = mgc_new_wide(count, op == MGC_CUSTOM)
+    try:
+        for i in range(count):
+            put(w, i, operands[i], "an operand")
+            if type(operands[i]) is int:
+                flags |= MGC_INTEGER
+            if w.is_node[i] and (<Value>operands[i]).node.flags & MGC_TRACKED:
+                flags |= MGC_TRACKED
+        if op == MGC_CUSTOM:
+            local = tuple(local)
+            if len(local) != count:
+                raise ValueError(f"local_grads must have one number for each child, got {len(local)} for {count} children")
+            for i in range(count):
+                w.local[i] = require_number(local[i], f"local_grads[{i}]")
+        if v.node.op != MGC_LEAF:
+            raise TypeError("a Value is given its children once, when it is made; make a new Value")
+    except BaseException:
+        mgc_drop_wide(w)
+        raise
+    mgc_adopt(&v.node, op, flags & MGC_INTEGER, w)
+    if flags & MGC_TRACKED:
+        mgc_track(&v.node)
+    return 0
+
+
+cdef int build_by_hand(Value v, children, local) except -1:
+    """What Value(data, children, local_grads) and Value(data, children, 'op') do."""
+    try:
+        operands = tuple(children)
+    except TypeError:
+        raise TypeError(f"_children must be an iterable of Values, got {describe(children)}") from None
+    for i, child in enumerate(operands):
+        if not isinstance(child, Value):
+            raise TypeError(f"_children[{i}] must be a Value, got {describe(child)}")
+    if local is not None:
+        try:
+            local = tuple(local)
+        except TypeError:
+            raise TypeError(f"local_grads must be an iterable of numbers, one for each child, got {describe(local)}") from None
+        if len(local) != len(operands):
+            raise ValueError(f"local_grads must have one number for each child, got {len(local)} for {len(operands)} children")
+    if operands:
+        adopt(v, MGC_OPAQUE if local is None else MGC_CUSTOM, operands, local)
+    return 0
+
+
+cdef inline Py_ssize_t operand_count(mgc_node *node) noexcept:
+    return node.x.wide.count if node.flags & MGC_WIDE else mgc_rows[node.op].operands
+
+
+cdef inline bint is_setting(mgc_node *node, Py_ssize_t i) noexcept:
+    """Whether operand i is a number that belongs to the operation, like an exponent, and never becomes a leaf."""
+    return node.op < MGC_TABLE_END and mgc_rows[node.op].params >> i & 1 and not mgc_operand_is_node(node, i)
+
+
+cdef int make_constants_leaves(mgc_node *node) except -1:
+    """Turn the numbers among a node's operands into leaves of their own, but for settings."""
+    cdef Py_ssize_t i
+    cdef Value leaf
+    for i in range(operand_count(node)):
+        if not mgc_operand_is_node(node, i) and not is_setting(node, i):
+            leaf = <Value>mgc_new_leaf(mgc_operand_value(node, i))
+            if not mgc_operand_is_node(node, i):   # allocating may have run Python code that did this already
+                mgc_replace_number(node, i, &leaf.node)
+    return 0
+
+
+cdef tuple children_of(Value v):
+    cdef Py_ssize_t i
+    make_constants_leaves(&v.node)
+    return tuple([<Value>mgc_value_of(mgc_operand_at(&v.node, i).node)
+                  for i in range(operand_count(&v.node)) if mgc_operand_is_node(&v.node, i)])
+
+
+cdef tuple local_gradients_of(Value v):
+    cdef Py_ssize_t i
+    if v.node.op == MGC_OPAQUE or v.node.flags & MGC_CLOSURE:
+        return ()
+    make_constants_leaves(&v.node)
+    return tuple([mgc_local_gradient(&v.node, i) for i in range(operand_count(&v.node)) if mgc_operand_is_node(&v.node, i)])
+
+
+cdef str op_of(Value v):
+    if v.baggage is not None and (<Baggage>v.baggage).op is not None:
+        return (<Baggage>v.baggage).op
+    if v.node.op >= MGC_TABLE_END:
+        return mgc_wide_ops[v.node.op - MGC_TABLE_END].decode()
+    if v.node.op == MGC_POW and is_setting(&v.node, 1):
+        exponent = v.node.y.number
+        return f"**{int(exponent) if v.node.flags & MGC_INTEGER else exponent}"
+    return mgc_rows[v.node.op].op.decode()

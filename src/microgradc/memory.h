@@ -1,0 +1,308 @@
+/* Who owns what: the allocation, release and garbage collection of nodes. Only engine.pyx includes this file.
+ *
+ * A node owns one reference to each operand that is a node. Nodes carry a header of the cyclic garbage collector, but are not
+ * shown to it: a graph made by the operators has no cycles, and being tracked would make a node three times as expensive. What can
+ * close a cycle is a Python closure that somebody assigns to a node; that node, and those made from it later (which the closure may
+ * refer to), are tracked.
+ *
+ * Everything here runs with the GIL held.
+ */
+#ifndef MGC_MEMORY_H
+#define MGC_MEMORY_H
+
+#include "node.h"
+#include "wide.h"
+
+static PyTypeObject *mgc_type;          /* microgradc.Value */
+
+/* Dead nodes, kept for the next allocation; and nodes whose release waits until those before them are done, so that a chain of any
+   length is released in constant stack. Both are linked through the memory of `grad`, which a dead node does not need. */
+enum { MGC_FREELIST_CAPACITY = 1 << 17 };
+static mgc_object *mgc_freelist, *mgc_pending;
+static Py_ssize_t mgc_freelist_count;
+static int mgc_draining;
+
+/* no_grad() is a matter of one thread; nobody pays for looking up which while no thread is inside. */
+#ifdef _MSC_VER
+#define MGC_THREAD_LOCAL __declspec(thread)
+#else
+#define MGC_THREAD_LOCAL _Thread_local
+#endif
+static Py_ssize_t mgc_paused_anywhere;
+static MGC_THREAD_LOCAL Py_ssize_t mgc_paused_here;
+
+static inline int mgc_recording(void) { return !mgc_paused_anywhere || !mgc_paused_here; }
+
+static inline void mgc_pause(int by)
+{
+    mgc_paused_anywhere += by;
+    mgc_paused_here += by;
+}
+
+static inline mgc_object **mgc_link(mgc_object *o) { return (mgc_object **)&o->node.grad; }
+
+static inline mgc_object *mgc_allocate(void)
+{
+    mgc_object *o = mgc_freelist;
+    if (o) {
+        mgc_freelist = *mgc_link(o);
+        mgc_freelist_count--;
+        Py_SET_REFCNT((PyObject *)o, 1);
+        return o;
+    }
+    return PyObject_GC_New(mgc_object, mgc_type);
+}
+
+static inline void mgc_free(mgc_object *o)
+{
+    if (Py_IS_TYPE((PyObject *)o, mgc_type) && mgc_freelist_count < MGC_FREELIST_CAPACITY) {
+        *mgc_link(o) = mgc_freelist;
+        mgc_freelist = o;
+        mgc_freelist_count++;
+    } else {
+        PyTypeObject *type = Py_TYPE((PyObject *)o);
+        PyObject_GC_Del(o);
+        if (type != mgc_type) Py_DECREF((PyObject *)type);   /* taken by mgc_dealloc */
+    }
+}
+
+static void mgc_dealloc(PyObject *self);
+
+static inline void mgc_drop(mgc_node *n)
+{
+    PyObject *o = mgc_value_of(n);
+    if (Py_REFCNT(o) == 1 && Py_IS_TYPE(o, mgc_type)) mgc_dealloc(o);
+    else Py_DECREF(o);
+}
+
+static inline void mgc_drop_wide(mgc_wide *w)
+{
+    for (Py_ssize_t i = 0; i < w->count; i++)
+        if (w->is_node[i]) mgc_drop(w->operands[i].node);
+    PyMem_Free(w);
+}
+
+static inline void mgc_drop_operands(mgc_node *n)
+{
+    if (n->flags & MGC_WIDE) mgc_drop_wide(n->x.wide);
+    if (n->flags & MGC_X_NODE) mgc_drop(n->x.node);
+    if (n->flags & MGC_Y_NODE) mgc_drop(n->y.node);
+}
+
+/* tp_dealloc. Releasing an operand or baggage may come back here: it then only queues. */
+static void mgc_dealloc(PyObject *self)
+{
+    mgc_object *o = (mgc_object *)self;
+    if (!Py_IS_TYPE(self, mgc_type)) {
+        PyObject_GC_UnTrack(self);
+        Py_INCREF((PyObject *)Py_TYPE(self));   /* subtype_dealloc drops the type before we free the object */
+    } else if (o->node.flags & MGC_TRACKED) {
+        PyObject_GC_UnTrack(self);
+    }
+    *mgc_link(o) = mgc_pending;
+    mgc_pending = o;
+    if (mgc_draining) return;
+    mgc_draining = 1;
+    while ((o = mgc_pending)) {
+        mgc_pending = *mgc_link(o);
+        mgc_drop_operands(&o->node);
+        Py_DECREF(o->baggage);
+        mgc_free(o);
+    }
+    mgc_draining = 0;
+}
+
+/* Identity, as object.__hash__ has it: the low bits of an address are all alike. */
+static inline Py_hash_t mgc_hash(PyObject *self)
+{
+    uintptr_t address = (uintptr_t)self;
+    return (Py_hash_t)(address >> 4 | address << (8 * sizeof address - 4));
+}
+
+/* tp_alloc: `Value(...)` itself takes the same nodes as the operators. */
+static PyObject *mgc_alloc(PyTypeObject *type, Py_ssize_t items)
+{
+    if (type != mgc_type) return PyType_GenericAlloc(type, items);
+    mgc_object *o = mgc_allocate();
+    if (o) memset(&o->node, 0, sizeof o->node);
+    return (PyObject *)o;
+}
+
+static int mgc_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    mgc_object *o = (mgc_object *)self;
+    mgc_node *n = &o->node;
+    Py_ssize_t count = n->flags & MGC_WIDE ? n->x.wide->count : 2;
+    Py_VISIT(o->baggage);
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (mgc_operand_is_node(n, i)) Py_VISIT(mgc_value_of(mgc_operand_at(n, i)->node));
+    return 0;
+}
+
+/* tp_clear: what is left is a leaf. */
+static int mgc_clear(PyObject *self)
+{
+    mgc_object *o = (mgc_object *)self;
+    mgc_node old = o->node;
+    PyObject *baggage = o->baggage;
+    o->node.op = MGC_LEAF;
+    o->node.flags &= MGC_TRACKED | MGC_INITIALISED;
+    o->baggage = Py_NewRef(Py_None);
+    mgc_drop_operands(&old);
+    Py_DECREF(baggage);
+    return 0;
+}
+
+/* Take over the slots that Cython filled. Returns -1 with an exception if the layouts differ. */
+static int mgc_install_slots(PyTypeObject *type)
+{
+    if (type->tp_basicsize != sizeof(mgc_object)) {
+        PyErr_SetString(PyExc_SystemError, "node.h and engine.pxd disagree about the layout of a Value");
+        return -1;
+    }
+    mgc_type = type;
+    type->tp_alloc = mgc_alloc;
+    type->tp_dealloc = mgc_dealloc;
+    type->tp_traverse = mgc_traverse;
+    type->tp_clear = mgc_clear;
+    return 0;
+}
+
+/* Show a node to the garbage collector. */
+static inline void mgc_track(mgc_node *n)
+{
+    PyObject *o = mgc_value_of(n);
+    n->flags |= MGC_TRACKED;
+    if (!PyObject_GC_IsTracked(o)) PyObject_GC_Track(o);
+}
+
+/* A new node, which takes over the references in x and y. NULL with MemoryError; the references are then dropped. */
+static inline PyObject *mgc_new(unsigned op, unsigned flags, mgc_operand x, mgc_operand y, double data)
+{
+    mgc_node n = {.data = data, .op = op, .flags = flags, .x = x, .y = y};
+    mgc_object *o = mgc_allocate();
+    if (!o) {
+        mgc_drop_operands(&n);
+        return NULL;
+    }
+    o->node = n;
+    o->baggage = Py_NewRef(Py_None);
+    if (flags & MGC_TRACKED) PyObject_GC_Track(o);
+    return (PyObject *)o;
+}
+
+static inline mgc_operand mgc_own(mgc_node *n)
+{
+    Py_INCREF(mgc_value_of(n));
+    return (mgc_operand){.node = n};
+}
+
+static inline mgc_operand mgc_constant(double x) { return (mgc_operand){.number = x}; }
+
+static const mgc_operand mgc_nothing;
+
+static inline PyObject *mgc_new_leaf(double data)
+{
+    return mgc_new(MGC_LEAF, 0, mgc_nothing, mgc_nothing, data);
+}
+
+/* The results of the table's operations on two operands or fewer. `integer` says that the number was an int. */
+static inline PyObject *mgc_new_unary(int op, mgc_node *x)
+{
+    double f = mgc_value(op, x->data, 0, 0);
+    if (!mgc_recording()) return mgc_new_leaf(f);
+    return mgc_new(op, MGC_X_NODE | (x->flags & MGC_TRACKED), mgc_own(x), mgc_nothing, f);
+}
+
+static inline PyObject *mgc_new_binary(int op, mgc_node *x, mgc_node *y)
+{
+    double f = mgc_value(op, x->data, y->data, 0);
+    if (!mgc_recording()) return mgc_new_leaf(f);
+    unsigned flags = MGC_X_NODE | MGC_Y_NODE | ((x->flags | y->flags) & MGC_TRACKED);
+    return mgc_new(op, flags, mgc_own(x), mgc_own(y), f);
+}
+
+static inline PyObject *mgc_new_right_number(int op, mgc_node *x, double y, int integer)
+{
+    double f = mgc_value(op, x->data, y, 0);
+    if (!mgc_recording()) return mgc_new_leaf(f);
+    unsigned flags = MGC_X_NODE | (x->flags & MGC_TRACKED) | (integer ? MGC_INTEGER : 0);
+    return mgc_new(op, flags, mgc_own(x), mgc_constant(y), f);
+}
+
+static inline PyObject *mgc_new_left_number(int op, double x, mgc_node *y, int integer)
+{
+    double f = mgc_value(op, x, y->data, 0);
+    if (!mgc_recording()) return mgc_new_leaf(f);
+    unsigned flags = MGC_Y_NODE | (y->flags & MGC_TRACKED) | (integer ? MGC_INTEGER : 0);
+    return mgc_new(op, flags, mgc_constant(x), mgc_own(y), f);
+}
+
+/* A block for `count` operands, all numbers 0 until somebody fills them in; with room for local gradients if asked. */
+static inline mgc_wide *mgc_new_wide(Py_ssize_t count, int with_local)
+{
+    size_t slots = (size_t)count * (with_local ? 2 : 1);
+    mgc_wide *w = PyMem_Malloc(sizeof(mgc_wide) + slots * sizeof(mgc_operand) + (size_t)count);
+    if (!w) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    w->count = count;
+    w->local = with_local ? (double *)(w->operands + count) : NULL;
+    w->is_node = (unsigned char *)(w->operands + slots);
+    memset(w->is_node, 0, (size_t)count);
+    return w;
+}
+
+static inline void mgc_set_node(mgc_wide *w, Py_ssize_t i, mgc_node *n)
+{
+    w->operands[i] = mgc_own(n);
+    w->is_node[i] = 1;
+}
+
+static inline void mgc_set_number(mgc_wide *w, Py_ssize_t i, double x)
+{
+    w->operands[i].number = x;
+    w->is_node[i] = 0;
+}
+
+/* A number among the operands becomes a node. */
+static inline void mgc_replace_number(mgc_node *n, Py_ssize_t i, mgc_node *leaf)
+{
+    *mgc_operand_at(n, i) = mgc_own(leaf);
+    if (n->flags & MGC_WIDE) n->x.wide->is_node[i] = 1;
+    else n->flags |= i ? MGC_Y_NODE : MGC_X_NODE;
+}
+
+/* A leaf becomes a node over a block, which it takes over. Two operands or fewer go into the node itself. */
+static inline void mgc_adopt(mgc_node *n, int op, unsigned flags, mgc_wide *w)
+{
+    n->op = (unsigned)op;
+    if (op >= MGC_TABLE_END || w->count > 2) {
+        n->flags |= flags | MGC_WIDE;
+        n->x.wide = w;
+        return;
+    }
+    n->flags |= flags | (w->is_node[0] ? MGC_X_NODE : 0);
+    n->x = w->operands[0];
+    if (w->count > 1) {
+        n->flags |= w->is_node[1] ? MGC_Y_NODE : 0;
+        n->y = w->operands[1];
+    }
+    PyMem_Free(w);
+}
+
+/* A node over a block, which it takes over. */
+static inline PyObject *mgc_new_over(int op, mgc_wide *w, double data)
+{
+    if (!mgc_recording()) {
+        mgc_drop_wide(w);
+        return mgc_new_leaf(data);
+    }
+    unsigned flags = MGC_WIDE;
+    for (Py_ssize_t i = 0; i < w->count; i++)
+        if (w->is_node[i]) flags |= w->operands[i].node->flags & MGC_TRACKED;
+    return mgc_new(op, flags, (mgc_operand){.wide = w}, mgc_nothing, data);
+}
+
+#endif

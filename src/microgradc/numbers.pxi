@@ -1,0 +1,47 @@
+# Reading what Python passes as a number. Included by engine.pyx.
+
+cdef int read_number(object o, double *out) except -1:
+    """Put a real number into out and return 1; return 0 for what is none. An int too large for a double is an OverflowError."""
+    if PyFloat_Check(o):
+        out[0] = PyFloat_AS_DOUBLE(o)
+        return 1
+    if PyLong_Check(o):
+        out[0] = PyLong_AsDouble(o)
+        if out[0] == -1.0 and PyErr_Occurred():
+            raise
+        return 1
+    cdef type kind = type(o)
+    # An array converts to float when it has one element; it is an array all the same. NumPy's scalars have no length.
+    if hasattr(kind, "__len__") or not (hasattr(kind, "__float__") or hasattr(kind, "__index__")):
+        return 0
+    if PyComplex_Check(o) or (hasattr(kind, "imag") and isinstance(o, Complex) and not isinstance(o, Real)):
+        return 0
+    out[0] = float(o)
+    return 1
+
+
+cdef double require_number(object o, str name) except? -1.0:
+    """Return o as a double, or raise the TypeError that says what the argument `name` should have been."""
+    cdef double number
+    if read_number(o, &number):
+        return number
+    raise not_a_number(o, name, "a real number")
+
+
+cdef object not_a_number(object o, str name, str expected):
+    advice = ""
+    if hasattr(o, "shape") or isinstance(o, (list, tuple)):
+        advice = "; microgradc.array(x) makes an array of Values, one for each element"
+    elif isinstance(o, str):
+        advice = "; convert it with float(...) first"
+    elif hasattr(o, "imag"):
+        advice = "; complex numbers are not supported"
+    return TypeError(f"{name} must be {expected}, got {describe(o)}{advice}")
+
+
+cdef str describe(object o):
+    kind = type(o)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    if hasattr(o, "shape"):
+        return f"{name} of shape {o.shape}"
+    return "None" if o is None else f"{name} {repr(o)[:40]}"
