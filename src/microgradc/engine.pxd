@@ -21,6 +21,7 @@ cdef extern from "node.h":
 
     ctypedef struct mgc_wide:
         Py_ssize_t count
+        unsigned int flags
         unsigned char *is_node
         double *local
         mgc_operand *operands

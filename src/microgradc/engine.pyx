@@ -30,6 +30,8 @@ cdef extern from "memory.h":
     void mgc_adopt(mgc_node *, int op, unsigned int flags, mgc_wide *)
     void mgc_set_node(mgc_wide *, Py_ssize_t, mgc_node *)
     void mgc_set_number(mgc_wide *, Py_ssize_t, double)
+    bint mgc_put_exact(mgc_wide *, Py_ssize_t, PyObject *)
+    bint mgc_has_node(mgc_wide *)
     void mgc_drop_wide(mgc_wide *)
     object mgc_new_over(int op, mgc_wide *, double data)
     Py_hash_t mgc_hash(object)

@@ -52,27 +52,29 @@ cdef object compare(Value self, object other, int relation):
     return x >= y
 
 
-cdef inline int put(mgc_wide *w, Py_ssize_t i, object o, str name) except -1:
-    """Make o, a Value or a number, operand i of a block that has none there; return 1 for a Value."""
+cdef int put(mgc_wide *w, Py_ssize_t i, object o, str name) except -1:
+    """Make o, a Value or a number, operand i of a block that has none there."""
     cdef double number
     if isinstance(o, Value):
         mgc_set_node(w, i, &(<Value>o).node)
-        return 1
-    if not read_number(o, &number):
+    elif read_number(o, &number):
+        mgc_set_number(w, i, number)
+    else:
         raise not_a_number(o, name, "a Value or a real number")
-    mgc_set_number(w, i, number)
     return 0
 
 
 cdef int put_all(mgc_wide *w, Py_ssize_t first, Py_ssize_t stride, object values, str name) except -1:
-    """Make a list's or tuple's entries operands first, first + stride, …; return 1 if one of them is a Value."""
+    """Make a list's or tuple's entries operands first, first + stride, …"""
     cdef Py_ssize_t i, count = PySequence_Fast_GET_SIZE(values)
-    cdef int nodes = 0
+    cdef PyObject *entry
     for i in range(count):
         if i >= PySequence_Fast_GET_SIZE(values):   # an entry's __float__ is Python code, and may do so
             raise RuntimeError(f"{name} became shorter while it was read")
-        nodes |= put(w, first + i * stride, <object>PySequence_Fast_GET_ITEM(values, i), name)
-    return nodes
+        entry = PySequence_Fast_GET_ITEM(values, i)
+        if not mgc_put_exact(w, first + i * stride, entry):
+            put(w, first + i * stride, <object>entry, name)
+    return 0
 
 
 cdef object sequence_of(object values, str name):
@@ -85,10 +87,10 @@ cdef object sequence_of(object values, str name):
         raise TypeError(f"{name} must be an iterable of Values and numbers, got {describe(values)}") from None
 
 
-cdef object finish(int op, mgc_wide *w, bint nodes):
-    """A node over a block; a float if all the operands are numbers."""
+cdef object finish(int op, mgc_wide *w):
+    """A node over a block, which it takes over; a float if all the operands are numbers."""
     cdef double f = mgc_wide_value(op, w)
-    if nodes:
+    if mgc_has_node(w):
         return mgc_new_over(op, w, f)
     mgc_drop_wide(w)
     return f
@@ -97,27 +99,27 @@ cdef object finish(int op, mgc_wide *w, bint nodes):
 cdef object wide(int op, object values, str name):
     """A node over one operand or more."""
     cdef object entries = sequence_of(values, name)
-    cdef int nodes
     if not PySequence_Fast_GET_SIZE(entries):
         raise ValueError(f"{name} must have at least one entry, got none")
     cdef mgc_wide *w = mgc_new_wide(PySequence_Fast_GET_SIZE(entries), False)
     try:
-        nodes = put_all(w, 0, 1, entries, name)
+        put_all(w, 0, 1, entries, name)
     except BaseException:
         mgc_drop_wide(w)
         raise
-    return finish(op, w, nodes)
+    return finish(op, w)
 
 
 cdef object ternary(int op, object x, object y, object z, tuple names):
     cdef mgc_wide *w = mgc_new_wide(3, False)
-    cdef int nodes
     try:
-        nodes = put(w, 0, x, names[0]) | put(w, 1, y, names[1]) | put(w, 2, z, names[2])
+        put(w, 0, x, names[0])
+        put(w, 1, y, names[1])
+        put(w, 2, z, names[2])
     except BaseException:
         mgc_drop_wide(w)
         raise
-    return finish(op, w, nodes)
+    return finish(op, w)
 
 
 cdef object dot_product(object w, object x, object bias):
@@ -125,20 +127,20 @@ cdef object dot_product(object w, object x, object bias):
     cdef object ws = sequence_of(w, "w")
     cdef object xs = sequence_of(x, "x")
     cdef Py_ssize_t count = PySequence_Fast_GET_SIZE(ws)
-    cdef int nodes
     if PySequence_Fast_GET_SIZE(xs) != count:
         raise ValueError(f"w and x must have the same length, got {count} and {PySequence_Fast_GET_SIZE(xs)}")
     if not count and bias is None:
         return 0.0
     cdef mgc_wide *block = mgc_new_wide(2 * count + (bias is not None), False)
     try:
-        nodes = put_all(block, 0, 2, ws, "w") | put_all(block, 1, 2, xs, "x")
+        put_all(block, 0, 2, ws, "w")
+        put_all(block, 1, 2, xs, "x")
         if bias is not None:
-            nodes |= put(block, 2 * count, bias, "bias")
+            put(block, 2 * count, bias, "bias")
     except BaseException:
         mgc_drop_wide(block)
         raise
-    return finish(MGC_DOT, block, nodes)
+    return finish(MGC_DOT, block)
 
 
 cdef int adopt(Value v, int op, tuple operands, object local) except -1:
@@ -156,8 +158,6 @@ cdef int adopt(Value v, int op, tuple operands, object local) except -1:
             put(w, i, operands[i], "an operand")
             if type(operands[i]) is int:
                 flags |= MGC_INTEGER
-            if w.is_node[i] and (<Value>operands[i]).node.flags & MGC_TRACKED:
-                flags |= MGC_TRACKED
         if op == MGC_CUSTOM:
             local = tuple(local)
             if len(local) != count:
@@ -169,7 +169,8 @@ cdef int adopt(Value v, int op, tuple operands, object local) except -1:
     except BaseException:
         mgc_drop_wide(w)
         raise
-    mgc_adopt(&v.node, op, flags & MGC_INTEGER, w)
+    flags |= w.flags & MGC_TRACKED
+    mgc_adopt(&v.node, op, flags, w)
     if flags & MGC_TRACKED:
         mgc_track(&v.node)
     return 0

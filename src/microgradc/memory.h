@@ -248,6 +248,7 @@ static inline mgc_wide *mgc_new_wide(Py_ssize_t count, int with_local)
         return NULL;
     }
     w->count = count;
+    w->flags = 0;
     w->local = with_local ? (double *)(w->operands + count) : NULL;
     w->is_node = (unsigned char *)(w->operands + slots);
     memset(w->is_node, 0, (size_t)count);
@@ -258,6 +259,7 @@ static inline void mgc_set_node(mgc_wide *w, Py_ssize_t i, mgc_node *n)
 {
     w->operands[i] = mgc_own(n);
     w->is_node[i] = 1;
+    w->flags |= n->flags;
 }
 
 static inline void mgc_set_number(mgc_wide *w, Py_ssize_t i, double x)
@@ -265,6 +267,17 @@ static inline void mgc_set_number(mgc_wide *w, Py_ssize_t i, double x)
     w->operands[i].number = x;
     w->is_node[i] = 0;
 }
+
+/* Make an operand of what is a Value or float exactly, and return 1; else return 0. */
+static inline int mgc_put_exact(mgc_wide *w, Py_ssize_t i, PyObject *o)
+{
+    if (Py_IS_TYPE(o, mgc_type)) mgc_set_node(w, i, &((mgc_object *)o)->node);
+    else if (PyFloat_CheckExact(o)) mgc_set_number(w, i, PyFloat_AS_DOUBLE(o));
+    else return 0;
+    return 1;
+}
+
+static inline int mgc_has_node(const mgc_wide *w) { return memchr(w->is_node, 1, (size_t)w->count) != NULL; }
 
 /* A number among the operands becomes a node. */
 static inline void mgc_replace_number(mgc_node *n, Py_ssize_t i, mgc_node *leaf)
@@ -299,10 +312,7 @@ static inline PyObject *mgc_new_over(int op, mgc_wide *w, double data)
         mgc_drop_wide(w);
         return mgc_new_leaf(data);
     }
-    unsigned flags = MGC_WIDE;
-    for (Py_ssize_t i = 0; i < w->count; i++)
-        if (w->is_node[i]) flags |= w->operands[i].node->flags & MGC_TRACKED;
-    return mgc_new(op, flags, (mgc_operand){.wide = w}, mgc_nothing, data);
+    return mgc_new(op, MGC_WIDE | (w->flags & MGC_TRACKED), (mgc_operand){.wide = w}, mgc_nothing, data);
 }
 
 #endif

@@ -27,6 +27,7 @@ struct mgc_node {
 /* Three operands or more. One allocation: the operands, their kinds and, for custom nodes, their local gradients. */
 struct mgc_wide {
     Py_ssize_t count;
+    unsigned flags;             /* those of all operands that are nodes, put together */
     unsigned char *is_node;     /* for each operand: 1 for a node, 0 for a number */
     double *local;              /* d result / d operand, or NULL */
     mgc_operand operands[];
