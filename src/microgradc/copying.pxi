@@ -28,8 +28,9 @@ cdef class Listing:
 cdef object reduce(Value root):
     cdef Listing begin, end
     refuse_closure(root)
-    fields = (type(root), OP_NAMES[root.node.op], root.node.data, root.node.grad, operands_of(root), local_of(root),
-              *(("", None) if root.baggage is None else ((<Baggage>root.baggage).label, (<Baggage>root.baggage).op)))
+    fields = (type(root), OP_NAMES[root.node.op], root.node.data, root.node.grad, operands_of(root))
+    if root.node.op == MGC_CUSTOM or root.baggage is not None:
+        fields += (local_of(root), root.label, None if root.baggage is None else (<Baggage>root.baggage).op)
     state = getattr(root, "__dict__", None) or None
     if root.node.op == MGC_LEAF or (listed and root.node.stamp == listed):
         return (_restore, (None, *fields), state)
@@ -80,7 +81,8 @@ cdef int refuse_closure(Value v) except -1:
     return 0
 
 
-def _restore(_nodes, type cls not None, str op not None, double data, double grad, tuple operands not None, local, label, op_name):
+def _restore(_nodes, type cls not None, str op not None, double data, double grad, tuple operands not None,
+             local=None, label="", op_name=None):
     """Make the node that `__reduce_ex__` described. For pickle."""
     if not issubclass(cls, Value):
         raise TypeError(f"cls must be Value or a subclass of it, got {cls!r}")

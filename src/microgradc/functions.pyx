@@ -183,7 +183,7 @@ def elu(x, alpha=1.0):
 def atan2(y, x):
     """Return the angle of the point (x, y) to the x axis, in radians, in [-pi, pi].
 
-    d/dy = x / (x**2 + y**2), d/dx = -y / (x**2 + y**2); nan at the origin, as in PyTorch.
+    d/dy = x / (x**2 + y**2), d/dx = -y / (x**2 + y**2); 0 at the origin, as in PyTorch.
     """
     return map_binary(MGC_ATAN2, y, x, atan2, "y", "x")
 

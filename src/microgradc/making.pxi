@@ -22,18 +22,14 @@ cdef object binary(int op, object x, object y):
 
 cdef object pair(int op, object x, object y, str x_name, str y_name):
     """A node over two operands; a float if both are numbers."""
-    if isinstance(x, Value) or isinstance(y, Value):
-        made = binary(op, x, y)
-        if made is not NotImplemented:
-            return made
-    return mgc_value(op, require_operand(x, x_name), require_operand(y, y_name), 0)
-
-
-cdef double require_operand(object x, str name) except? -1.0:
     cdef double number
-    if isinstance(x, Value) or not read_number(x, &number):
-        raise not_a_number(x, name, "a Value or a real number")
-    return number
+    if not isinstance(x, Value) and not read_number(x, &number):
+        raise not_a_number(x, x_name, "a Value or a real number")
+    if not isinstance(y, Value) and not read_number(y, &number):
+        raise not_a_number(y, y_name, "a Value or a real number")
+    if isinstance(x, Value) or isinstance(y, Value):
+        return binary(op, x, y)
+    return mgc_value(op, require_number(x, x_name), number, 0)
 
 
 cdef object compare(Value self, object other, int relation):

@@ -30,18 +30,18 @@ cdef double require_number(object o, str name) except? -1.0:
 
 cdef object not_a_number(object o, str name, str expected):
     advice = ""
-    if hasattr(o, "shape") or isinstance(o, (list, tuple)):
+    if isinstance(o, Complex):
+        advice = "; complex numbers are not supported"
+    elif hasattr(o, "shape") or isinstance(o, (list, tuple)):
         advice = "; microgradc.array(x) makes an array of Values, one for each element"
     elif isinstance(o, str):
         advice = "; convert it with float(...) first"
-    elif hasattr(o, "imag"):
-        advice = "; complex numbers are not supported"
     return TypeError(f"{name} must be {expected}, got {describe(o)}{advice}")
 
 
 cdef str describe(object o):
     kind = type(o)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    if hasattr(o, "shape"):
-        return f"{name} of shape {o.shape}"
+    if getattr(o, "shape", ()):
+        return f"{name} of shape {tuple(o.shape)}"
     return "None" if o is None else f"{name} {repr(o)[:40]}"

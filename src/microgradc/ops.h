@@ -99,7 +99,8 @@ ROW( GELU,       "gelu",  1, 0,    x * (0.5 * (1 + erf(x * SQRT_HALF))), \
 ROW( SILU,       "silu",  1, 0,    x / (1 + exp(-x)),                   g * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))), 0, 0 ) \
 ROW( SOFTPLUS,   "softplus", 1, 0, maximum(x, 0) + log1p(exp(-fabs(x))), g * sigmoid(x), 0, 0 ) \
 ROW( STEP,       "step",  1, 0,    step(x),                             0, 0, 0 ) \
-ROW( ATAN2,      "atan2", 2, 0,    atan2(x, y),                         g * y / (x * x + y * y), -g * x / (x * x + y * y), 0 ) \
+ROW( ATAN2,      "atan2", 2, 0,    atan2(x, y),                         where(x * x + y * y, g * y / (x * x + y * y), 0), \
+                          where(x * x + y * y, -g * x / (x * x + y * y), 0), 0 ) \
 ROW( HYPOT,      "hypot", 2, 0,    hypot(x, y),                         g * (x / f), g * (y / f), 0 ) \
 ROW( MINIMUM,    "minimum", 2, 0,  minimum(x, y),                       where(step(y - x), g, where(step(x - y), 0, g / 2)), \
                           where(step(x - y), g, where(step(y - x), 0, g / 2)), 0 ) \

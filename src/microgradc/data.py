@@ -1,0 +1,161 @@
+"""Small data sets for classification: two moons, circles, blobs. The same numbers as scikit-learn's for the same arguments.
+
+The module can be called too: `microgradc.data(a)` returns the numbers in an array of Values (see `microgradc.arrays.data`).
+"""
+
+import sys
+from types import ModuleType
+
+import numpy as np
+
+from microgradc.arrays import data as _data_of
+
+
+def make_moons(n_samples=100, *, shuffle=True, noise=None, random_state=None):
+    """Make two interleaving half circles.
+
+    Args:
+        n_samples: the number of points, or a pair of numbers, one for each moon.
+        shuffle: whether to mix the points of the two.
+        noise: the standard deviation of Gaussian noise added to the points; None for none.
+        random_state: a seed, a `numpy.random.RandomState`, or None for NumPy's global generator.
+
+    Returns:
+        X, float64 of shape (n, 2), and y, int64 of shape (n,), 0 for the outer moon and 1 for the inner one.
+
+    Raises:
+        ValueError: n_samples or noise is out of range.
+    """
+    n_outer, n_inner = _split(n_samples)
+    outer, inner = np.linspace(0, np.pi, n_outer), np.linspace(0, np.pi, n_inner)
+    X = np.vstack([
+        np.column_stack([np.cos(outer), np.sin(outer)]),
+        np.column_stack([1 - np.cos(inner), 1 - np.sin(inner) - 0.5]),
+    ])
+    return _finish(X, n_outer, n_inner, shuffle, noise, random_state)
+
+
+def make_circles(n_samples=100, *, shuffle=True, noise=None, random_state=None, factor=0.8):
+    """Make a large circle that contains a smaller one.
+
+    Args:
+        n_samples: the number of points, or a pair of numbers, one for each circle.
+        shuffle: whether to mix the points of the two.
+        noise: the standard deviation of Gaussian noise added to the points; None for none.
+        random_state: a seed, a `numpy.random.RandomState`, or None for NumPy's global generator.
+        factor: the radius of the inner circle, in [0, 1); that of the outer one is 1.
+
+    Returns:
+        X, float64 of shape (n, 2), and y, int64 of shape (n,), 0 for the outer circle and 1 for the inner one.
+
+    Raises:
+        ValueError: n_samples, noise or factor is out of range.
+    """
+    if not 0 <= factor < 1:
+        raise ValueError(f"factor must be in [0, 1), got {factor!r}")
+    n_outer, n_inner = _split(n_samples)
+    outer, inner = (np.linspace(0, 2 * np.pi, n, endpoint=False) for n in (n_outer, n_inner))
+    X = np.vstack([
+        np.column_stack([np.cos(outer), np.sin(outer)]),
+        np.column_stack([np.cos(inner), np.sin(inner)]) * factor,
+    ])
+    return _finish(X, n_outer, n_inner, shuffle, noise, random_state)
+
+
+def make_blobs(
+    n_samples=100,
+    n_features=2,
+    *,
+    centers=None,
+    cluster_std=1.0,
+    center_box=(-10.0, 10.0),
+    shuffle=True,
+    random_state=None,
+    return_centers=False,
+):
+    """Make Gaussian blobs.
+
+    Args:
+        n_samples: the number of points, shared out equally, or a list of numbers, one for each blob.
+        n_features: the number of coordinates of a point.
+        centers: the number of blobs, or their centres, of shape (k, n_features); by default 3, or one for each entry of n_samples.
+        cluster_std: the standard deviation of a blob, or a list of them.
+        center_box: the interval from which the coordinates of centres are drawn.
+        shuffle: whether to mix the points.
+        random_state: a seed, a `numpy.random.RandomState`, or None for NumPy's global generator.
+        return_centers: whether to return the centres as well.
+
+    Returns:
+        X, float64 of shape (n, n_features), y, int64 of shape (n,), the number of each point's blob; and the centres if asked.
+
+    Raises:
+        ValueError: a number is out of range, or lists differ in length.
+    """
+    rng = _generator(random_state)
+    per_blob = None if np.ndim(n_samples) == 0 else [_count(n, "n_samples") for n in n_samples]
+    if centers is None:
+        centers = 3 if per_blob is None else len(per_blob)
+    if np.ndim(centers) == 0:
+        centers = rng.uniform(*center_box, size=(_count(centers, "centers"), _count(n_features, "n_features")))
+    centers = np.asarray(centers, float)
+    if centers.ndim != 2:
+        raise ValueError(f"centers must be a number or of shape (k, n_features), got shape {centers.shape}")
+    k = len(centers)
+    if per_blob is None:
+        n = _count(n_samples, "n_samples")
+        per_blob = [n // k + (i < n % k) for i in range(k)]
+    stds = np.full(k, cluster_std, float) if np.ndim(cluster_std) == 0 else np.asarray(cluster_std, float)
+    if len(per_blob) != k or len(stds) != k:
+        raise ValueError(f"n_samples and cluster_std must have one entry for each of the {k} centers, got {len(per_blob)} and {len(stds)}")
+    X = np.concatenate([rng.normal(loc=c, scale=s, size=(n, centers.shape[1])) for c, s, n in zip(centers, stds, per_blob, strict=True)])
+    y = np.repeat(np.arange(k), per_blob)
+    if shuffle:
+        order = np.arange(len(X))
+        rng.shuffle(order)
+        X, y = X[order], y[order]
+    return (X, y, centers) if return_centers else (X, y)
+
+
+def _finish(X, n_outer, n_inner, shuffle, noise, random_state):
+    rng = _generator(random_state)
+    y = np.repeat([0, 1], [n_outer, n_inner])
+    if shuffle:
+        order = np.arange(len(X))
+        rng.shuffle(order)
+        X, y = X[order], y[order]
+    if noise is not None:
+        if not noise >= 0:
+            raise ValueError(f"noise must be a standard deviation, at least 0, got {noise!r}")
+        X = X + rng.normal(scale=noise, size=X.shape)
+    return X, y
+
+
+def _split(n_samples):
+    """Return how many points the outer and the inner shape get."""
+    if np.ndim(n_samples) == 0:
+        n = _count(n_samples, "n_samples")
+        return n // 2, n - n // 2
+    if len(n_samples) != 2:
+        raise ValueError(f"n_samples must be a number or a pair of them, got {n_samples!r}")
+    return tuple(_count(n, "n_samples") for n in n_samples)
+
+
+def _count(n, name):
+    if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
+        raise ValueError(f"{name} must be a positive integer, got {n!r}")
+    return int(n)
+
+
+def _generator(random_state):
+    if isinstance(random_state, np.random.RandomState):
+        return random_state
+    return np.random.mtrand._rand if random_state is None else np.random.RandomState(random_state)
+
+
+class _CallableModule(ModuleType):
+    def __call__(self, a):
+        return _data_of(a)
+
+
+# `microgradc.data` is both this module and the function that reads an array of Values back.
+sys.modules[__name__].__class__ = _CallableModule

@@ -1,0 +1,37 @@
+"""Fixtures of several test files."""
+
+import importlib
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+
+@pytest.fixture(params=["micrograd", "microgradc"])
+def engine(request):
+    """micrograd, from the package index, and microgradc: what every micrograd program may rely on holds for both."""
+    return SimpleNamespace(
+        name=request.param,
+        Value=importlib.import_module(f"{request.param}.engine").Value,
+        nn=importlib.import_module(f"{request.param}.nn"),
+    )
+
+
+@pytest.fixture
+def run_python():
+    """Run a program in a process of its own, which must end well; return what it printed."""
+
+    def run(program, *arguments, timeout=300, **environment):
+        result = subprocess.run(
+            [sys.executable, "-X", "faulthandler", "-c", program, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **environment},
+        )
+        assert result.returncode == 0, f"exit code {result.returncode}\n{result.stdout}\n{result.stderr}"
+        return result.stdout
+
+    return run

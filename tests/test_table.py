@@ -1,0 +1,234 @@
+"""Every row of ops.h: a method, a function, a stub, a docstring; values and gradients against PyTorch; derivatives by finite differences."""
+
+import inspect
+import itertools
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import microgradc
+from microgradc import Value, engine, functions
+
+INF, NAN = math.inf, math.nan
+CORNERS = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 0.1, 7.25, -7.25, 20.0, -20.0, 1000.0, -1000.0, 1e-300, -1e-300, 5e-324]
+CORNERS += [1e300, -1e300, INF, -INF, NAN]
+PAIRS = list(itertools.product(CORNERS, CORNERS))
+TRIPLES = list(itertools.product([0.0, -0.0, 1.0, -1.0, 0.25, 2.5, -3.0, INF, -INF, NAN], repeat=3))
+
+
+def floor_divide(x, y):
+    return torch.div(x, y, rounding_mode="floor")
+
+
+def elu(x, alpha):
+    """F.elu takes alpha as a number; its gradient with respect to alpha is written out."""
+    slope = torch.where(x.detach() > 0, torch.zeros_like(x), torch.expm1(x.detach().clamp(max=0)))
+    return F.elu(x, alpha.item()) + (alpha - alpha.detach()) * slope
+
+
+# For each row: how PyTorch computes it, and how one writes it here.
+ROWS = {
+    "ADD": (torch.add, lambda x, y: x + y),
+    "SUB": (torch.sub, lambda x, y: x - y),
+    "MUL": (torch.mul, lambda x, y: x * y),
+    "DIV": (torch.div, lambda x, y: x / y),
+    "POW": (torch.pow, lambda x, y: x**y),
+    "FLOORDIV": (floor_divide, lambda x, y: x // y),
+    "MOD": (torch.remainder, lambda x, y: x % y),
+    "NEG": (torch.neg, lambda x: -x),
+    "ABS": (torch.abs, abs),
+    "RELU": (torch.relu, Value.relu),
+    "LEAKY_RELU": (lambda x, y: F.prelu(x.reshape(1), y.reshape(1))[0], Value.leaky_relu),
+    "ELU": (elu, Value.elu),
+    "GELU": (F.gelu, Value.gelu),
+    "SILU": (F.silu, Value.silu),
+    "SOFTPLUS": (lambda x: torch.logaddexp(x, torch.zeros_like(x)), Value.softplus),
+    "STEP": (lambda x: torch.heaviside(x, torch.zeros_like(x)), Value.step),
+    "ATAN2": (torch.atan2, microgradc.atan2),
+    "HYPOT": (torch.hypot, microgradc.hypot),
+    "MINIMUM": (torch.minimum, microgradc.minimum),
+    "MAXIMUM": (torch.maximum, microgradc.maximum),
+    "WHERE": (lambda c, x, y: torch.where(c != 0, x, y), microgradc.where),
+    "CLIP": (torch.clamp, microgradc.clip),
+}
+for name in "exp expm1 log log1p log2 sqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf sigmoid".split():
+    ROWS[name.upper()] = (getattr(torch, name), getattr(Value, name))
+
+BY_NAME = {row.name: row for row in engine.TABLE}
+# PyTorch has no derivative for these in some operands.
+NO_TORCH_GRADIENT = {"FLOORDIV", "STEP"}
+
+
+def grid(row):
+    if row.name == "ELU":
+        return [(x, alpha) for x, alpha in PAIRS if math.isfinite(alpha)]
+    return {1: [(x,) for x in CORNERS], 2: PAIRS, 3: TRIPLES}[row.operands]
+
+
+def same(a, b, absolute=1e-300):
+    return (a != a and b != b) or a == b or math.isclose(a, b, rel_tol=1e-12, abs_tol=absolute)
+
+
+def test_every_row_is_tested():
+    assert set(ROWS) == set(BY_NAME)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_value_as_in_pytorch(name):
+    in_torch, ours = ROWS[name]
+    wrong = []
+    for point in grid(BY_NAME[name]):
+        expected = in_torch(*(torch.tensor(x, dtype=torch.float64) for x in point)).item()
+        got = ours(*map(Value, point)).data
+        # PyTorch's vector library flushes tiny results and is 1 ulp off at some points; nothing else may differ.
+        if not same(got, expected):
+            wrong.append((point, got, expected))
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_gradient_as_in_pytorch(name):
+    in_torch, ours = ROWS[name]
+    row = BY_NAME[name]
+    wrong = []
+    for point in grid(row):
+        operands = list(map(Value, point))
+        out = ours(*operands)
+        (out * 3.0).backward()
+        if name in NO_TORCH_GRADIENT:
+            assert [v.grad for v in operands] == [0.0] * len(point)
+            continue
+        tensors = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in point]
+        (in_torch(*tensors) * 3.0).backward()
+        if any(x != x for x in point):
+            continue  # where a nan came in, the masks of different versions of PyTorch differ
+        for v, t in zip(operands, tensors, strict=True):
+            expected = 0.0 if t.grad is None else t.grad.item()
+            # PyTorch's tanh is 1 ulp off at 7.25, which 1 - f * f magnifies.
+            if not same(v.grad, expected, absolute=1e-15 if name == "TANH" else 1e-300):
+                wrong.append((point, v.grad, expected))
+    assert not wrong
+
+
+SMOOTH = {1: [(0.3,), (0.7,), (1.9,), (-0.4,), (-1.3,)], 2: [(0.3, 0.8), (1.7, -0.6), (2.5, 2.1)], 3: [(1.0, 0.4, 2.0), (0.0, 0.4, 2.0), (3.0, 0.4, 2.0)]}
+
+
+def smooth_points(row):
+    for point in SMOOTH[row.operands]:
+        if row.name == "WHERE" and point[0] == 0.0:
+            yield point
+        elif not math.isnan(ROWS[row.name][1](*map(Value, point)).data):
+            yield point
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_gradient_by_finite_differences(name):
+    row, ours = BY_NAME[name], ROWS[name][1]
+    points = list(smooth_points(row))
+    assert points
+    for point in points:
+        operands = list(map(Value, point))
+        ours(*operands).backward()
+        for i, v in enumerate(operands):
+            if name == "WHERE" and i == 0:
+                continue
+            h = 1e-5
+            above, below = (ours(*(Value(x + d * (j == i)) for j, x in enumerate(point))).data for d in (h, -h))
+            assert v.grad == pytest.approx((above - below) / (2 * h), rel=1e-7, abs=1e-8), point
+
+
+NAMESPACE = {name: getattr(functions, name) for name in "exp log sqrt sin cos sinh cosh erf sigmoid expm1 minimum maximum where step".split()}
+NAMESPACE |= {
+    "pow": lambda x, y: x**y,
+    "floordiv": lambda x, y: x // y,
+    "LN_2": math.log(2),
+    "SQRT_HALF": math.sqrt(0.5),
+    "TWO_OVER_SQRT_PI": 2 / math.sqrt(math.pi),
+    "NORMAL_DENSITY_0": 1 / math.sqrt(2 * math.pi),
+}
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_second_derivative_from_the_rule_text(name):
+    """The text of a gradient column, evaluated with Values, builds the gradient's graph; its gradient is the second derivative."""
+    row, (in_torch, ours) = BY_NAME[name], ROWS[name]
+    for point in smooth_points(row):
+        for i, rule in enumerate((row.gx, row.gy, row.gz)[: row.operands]):
+            operands = [Value(x) for x in point]
+            scope = dict(zip("xyz", operands, strict=False), f=ours(*operands), g=Value(1.0), **NAMESPACE)
+            first = eval(rule, scope)
+            tensors = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in point]
+            firsts = torch.autograd.grad(in_torch(*tensors), tensors, create_graph=True, allow_unused=True) if name not in NO_TORCH_GRADIENT else ()
+            first_t = firsts[i] if firsts else None
+            if first_t is None:
+                assert float(first) == 0.0
+                continue
+            assert float(first) == pytest.approx(first_t.item(), rel=1e-12, abs=1e-15)
+            if not first_t.requires_grad:
+                continue
+            seconds_t = torch.autograd.grad(first_t, tensors, allow_unused=True)
+            if isinstance(first, Value):
+                first.backward()
+            for v, t in zip(operands, seconds_t, strict=True):
+                assert v.grad == pytest.approx(0.0 if t is None else t.item(), rel=1e-11, abs=1e-13), (point, rule)
+
+
+METHOD_OF_OP = {"+": "add", "-": "sub", "*": "mul", "/": "truediv", "**": "pow", "//": "floordiv", "%": "mod"}
+PACKAGE = Path(microgradc.__file__).parent
+
+
+def stub(module):
+    return (PACKAGE / f"{module}.pyi").read_text()
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_row_has_a_method_or_function_with_stub_and_docstring(name):
+    row = BY_NAME[name]
+    special = {"NEG": "__neg__", "ABS": "__abs__"}.get(name) or (f"__{METHOD_OF_OP[row.op]}__" if row.op in METHOD_OF_OP else None)
+    if special:
+        assert callable(getattr(Value, special))
+        assert re.search(rf"def {special}\(", stub("engine"))
+        return
+    python_name = name.lower()
+    function = getattr(microgradc, python_name)
+    assert function.__doc__.strip().splitlines()[-1]
+    assert re.search(rf"def {python_name}\(", stub("functions"))
+    assert inspect.signature(function)
+    if row.operands == 1 or name in ("LEAKY_RELU", "ELU"):
+        assert "d/dx" in getattr(Value, python_name).__doc__
+        assert re.search(rf"def {python_name}\(", stub("engine"))
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_local_grads_are_what_backward_uses(name):
+    row, ours = BY_NAME[name], ROWS[name][1]
+    for point in smooth_points(row):
+        operands = list(map(Value, point))
+        out = ours(*operands)
+        out.backward()
+        assert out._children == tuple(operands)
+        assert out._local_grads == tuple(v.grad for v in operands)
+
+
+@pytest.mark.parametrize("name", [r.name for r in engine.TABLE if r.operands == 2])
+def test_a_number_on_either_side(name):
+    ours = ROWS[name][1]
+    operators = name not in ("LEAKY_RELU", "ELU")
+    for x, y in [(1.5, 2.5), (0.7, 3.0), (2.0, 2.0)]:
+        a, b = Value(x), Value(y)
+        both = ours(a, b)
+        both.backward()
+        c = Value(x)
+        right = ours(c, y)
+        right.backward()
+        assert (right.data, c.grad) == (both.data, a.grad)
+        if operators:
+            d = Value(y)
+            left = ours(x, d)
+            left.backward()
+            assert (left.data, d.grad) == (both.data, b.grad)
+            assert ours(Value(int(y)), int(y)).data == ours(Value(float(int(y))), Value(float(int(y)))).data
