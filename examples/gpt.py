@@ -12,6 +12,7 @@ import random
 import sys
 import time
 from importlib.resources import files
+from itertools import pairwise
 from math import exp, sqrt
 
 import microgradc
@@ -101,7 +102,7 @@ class GPT:
         """Return the mean cross-entropy of the letters of a name, and of its end."""
         tokens = [BOS, *map(LETTERS.index, name), BOS][: BLOCK_SIZE + 1]
         keys, values, losses = [], [], []
-        for position, (token, target) in enumerate(zip(tokens, tokens[1:], strict=False)):
+        for position, (token, target) in enumerate(pairwise(tokens)):
             probabilities = self.loops.softmax(self.logits(token, position, keys, values))
             losses.append(-probabilities[target].log())
         return self.loops.sum(losses) / len(losses)

@@ -1,4 +1,4 @@
-"""A scalar engine in plain Python, of the form of the one-file GPT: children and local gradients. With microgradc's nodes, for comparison."""
+"""A scalar engine in plain Python, for comparison: microgradc's nodes in the form of the one-file GPT, children and local gradients."""
 
 import math
 

@@ -76,8 +76,8 @@ cdef tuple local_of(Value v):
 
 cdef int refuse_closure(Value v) except -1:
     if v.node.flags & MGC_CLOSURE:
-        raise TypeError(f"{v!r} has a Python _backward, which refers to the nodes it was written for, so a copy would send gradients to the "
-                        "originals; give the node local gradients instead: Value(data, children, local_grads)")
+        raise TypeError(f"{v!r} has a Python _backward, which refers to the nodes it was written for, so a copy would send gradients to "
+                        "the originals; give the node local gradients instead: Value(data, children, local_grads)")
     return 0
 
 
@@ -103,7 +103,7 @@ cdef Value build(type cls, int op, double data, tuple operands, local):
         raise TypeError(f"{cls!r}.__new__ must return a new instance without children")
     v.node.data = data
     v.node.flags |= MGC_INITIALISED
-    if op != MGC_LEAF:
+    if op != MGC_LEAF or operands:
         adopt(v, op, operands, local)
     return v
 

@@ -92,7 +92,10 @@ def function(f=None, *, derivative=None, h=None):
 class no_grad:
     """Make results without operands, for this thread: no graph is kept. A context manager, and a decorator.
 
-    As `torch.no_grad`. Blocks may be nested.
+    As `torch.no_grad`: `with no_grad(): …`, `@no_grad()` or `@no_grad`. Blocks may be nested.
+
+    Args:
+        f: a function to decorate.
 
     >>> x = Value(2.0)
     >>> with no_grad():
@@ -100,6 +103,10 @@ class no_grad:
     >>> y, y._prev
     (Value(data=6.0, grad=0), set())
     """
+
+    def __new__(cls, f=None):
+        self = object.__new__(cls)
+        return self if f is None else self(f)
 
     def __enter__(self):
         mgc_pause(1)

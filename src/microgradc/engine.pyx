@@ -310,8 +310,8 @@ cdef class Value:
         return format(self.node.data, spec) if spec else str(self)
 
     def __repr__(self):
-        # A gradient that nobody has touched is the int 0 in micrograd.
-        return f"Value(data={self.node.data!r}, grad={self.node.grad!r})" if self.node.grad else f"Value(data={self.node.data!r}, grad=0)"
+        grad = self.grad or 0   # in micrograd a gradient that nobody has touched is the int
+        return f"Value(data={self.node.data!r}, grad={grad!r})"
 
     def item(self) -> float:
         """Return the number, as `torch.Tensor.item` does."""

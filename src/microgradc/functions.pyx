@@ -4,6 +4,8 @@ A function returns a Value if one of its arguments is a Value, and a float if al
 element: a numeric array gives float64, an object array of Values gives an object array.
 """
 
+from libc.math cimport isfinite
+
 from microgradc.engine cimport *
 
 
@@ -324,5 +326,9 @@ def log_softmax(values):
         ValueError: there are no values.
     """
     values = list(values)
-    total = wide(MGC_LOGSUMEXP, values, "values")
-    return [v - total for v in values]
+    cdef double m = largest(values, "values")
+    # The largest is taken off before, and not within logsumexp alone, where it would cancel digits of the result. It is a
+    # constant: what it takes from each value, it takes from the sum.
+    shifted = [v - m for v in values] if isfinite(m) else values
+    total = wide(MGC_LOGSUMEXP, shifted, "values")
+    return [v - total for v in shifted]

@@ -106,6 +106,18 @@ cdef object wide(int op, object values, str name):
     return finish(op, w)
 
 
+cdef double largest(list values, str name) except? -1.0:
+    """The largest number among Values and numbers; -inf if there are none."""
+    cdef double number, m = float("-inf")
+    for v in values:
+        if isinstance(v, Value):
+            number = (<Value>v).node.data
+        elif not read_number(v, &number):
+            raise not_a_number(v, name, "a Value or a real number")
+        m = max(m, number)
+    return m
+
+
 cdef object ternary(int op, object x, object y, object z, tuple names):
     cdef mgc_wide *w = mgc_new_wide(3, False)
     try:
@@ -154,6 +166,8 @@ cdef int adopt(Value v, int op, tuple operands, object local) except -1:
             put(w, i, operands[i], "an operand")
             if type(operands[i]) is int:
                 flags |= MGC_INTEGER
+        if op < MGC_TABLE_END and not mgc_has_node(w):
+            raise TypeError(f"at least one operand of {OP_NAMES[op]} must be a Value, got {operands!r}")
         if op == MGC_CUSTOM:
             local = tuple(local)
             if len(local) != count:

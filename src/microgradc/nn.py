@@ -1,7 +1,7 @@
 """Neurons, layers and multi-layer perceptrons: micrograd's `nn`, with one node for each weighted sum.
 
-The constructor arguments, initial values, order of calls to `random`, order of parameters and reprs are micrograd's, so a seeded script gives
-the same model.
+The constructor arguments, initial values, order of calls to `random`, order of parameters and reprs are micrograd's, so a seeded script
+gives the same model.
 """
 
 import random
@@ -50,7 +50,7 @@ class Neuron(Module):
 
     def parameters(self):
         """Return the weights and, last, the bias."""
-        return self.w + [self.b]
+        return [*self.w, self.b]
 
     def __repr__(self):
         return f"{'ReLU' if self.nonlin else 'Linear'}Neuron({len(self.w)})"

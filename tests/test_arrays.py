@@ -1,0 +1,95 @@
+"""NumPy object arrays of Values."""
+
+import numpy as np
+import pytest
+import torch
+
+import microgradc
+from microgradc import Value, array, data, grads
+
+
+def test_there_and_back():
+    a = array([[1.0, 2], [3, 4]])
+    assert a.shape == (2, 2)
+    assert a.dtype == object
+    assert data(a).tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert data(a).dtype == grads(a).dtype == float
+    v = Value(5.0)
+    assert array([v, 1.0])[0] is v
+    assert array(3.0).shape == ()
+    assert array(np.zeros((0, 3))).shape == (0, 3)
+    assert data([v, 2.0]).tolist() == [5.0, 2.0]
+
+
+def test_a_two_layer_network_against_pytorch():
+    rng = np.random.default_rng(0)
+    X, W1, W2 = rng.normal(size=(5, 3)), rng.normal(size=(3, 4)), rng.normal(size=(4, 2))
+    w1, w2 = array(W1), array(W2)
+    loss = np.sum((np.tanh(X @ w1) @ w2 - 1.0) ** 2) / 10 + np.exp(w1).mean() + np.dot(w2[:, 0], w2[:, 1])
+    loss.backward()
+    t1, t2 = (torch.tensor(w, requires_grad=True) for w in (W1, W2))
+    loss_t = ((torch.tanh(torch.tensor(X) @ t1) @ t2 - 1.0) ** 2).sum() / 10 + torch.exp(t1).mean() + t2[:, 0] @ t2[:, 1]
+    loss_t.backward()
+    assert loss.data == pytest.approx(loss_t.item(), rel=1e-13)
+    np.testing.assert_allclose(grads(w1), t1.grad.numpy(), rtol=1e-12)
+    np.testing.assert_allclose(grads(w2), t2.grad.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", "exp expm1 log log1p log2 sqrt sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arctanh fabs".split())
+def test_numpy_functions_call_the_methods(name):
+    if name == "fabs":
+        name = "absolute"
+    x = np.array([0.25, 0.5])
+    np.testing.assert_allclose(data(getattr(np, name)(array(x))), getattr(np, name)(x), rtol=1e-14)
+
+
+def test_numpy_functions_of_two_arguments():
+    x, y = np.array([0.25, -3.0]), np.array([2.0, 0.5])
+    for f in (np.arctan2, np.hypot, np.maximum, np.minimum, np.power, np.floor_divide, np.remainder):
+        x_ = abs(x) if f is np.power else x
+        np.testing.assert_allclose(data(f(array(x_), array(y))), f(x_, y), rtol=1e-14)
+
+
+def test_values_with_arrays():
+    v, a = Value(2.0), np.array([1.0, 2.0])
+    for out, expected in [(v * a, [2, 4]), (a * v, [2, 4]), (v - a, [1, 0]), (a / v, [0.5, 1]), (v**a, [2, 4]), (a**v, [1, 4])]:
+        assert isinstance(out, np.ndarray)
+        assert data(out).tolist() == expected
+    (v * a).sum().backward()
+    assert v.grad == 3.0
+    assert isinstance(np.array(3.0) * v, Value)
+    assert isinstance(np.float64(3.0) * v, Value)
+
+
+def test_functions_of_arrays():
+    x = np.array([[0.5, 1.0], [2.0, 3.0]])
+    assert microgradc.exp(x).dtype == float
+    np.testing.assert_allclose(microgradc.exp(x), np.exp(x), rtol=1e-15)
+    np.testing.assert_allclose(data(microgradc.log(array(x))), np.log(x), rtol=1e-15)
+    np.testing.assert_allclose(microgradc.maximum(x, 1.5), np.maximum(x, 1.5))
+    np.testing.assert_allclose(data(microgradc.hypot(Value(1.0), x)), np.hypot(1.0, x), rtol=1e-15)
+    np.testing.assert_allclose(data(microgradc.where(x > 1, array(x), 0.0)), np.where(x > 1, x, 0.0))
+    np.testing.assert_allclose(microgradc.clip(x, 0.75, hi=2.0), np.clip(x, 0.75, 2.0))
+    np.testing.assert_allclose(microgradc.leaky_relu(-x), -x * 0.01)
+    assert microgradc.exp(np.float64(1.0)) == microgradc.exp(1) == microgradc.exp(1.0)
+
+
+def test_bad_input():
+    with pytest.raises(TypeError, match="microgradc.array"):
+        Value(np.ones(3))
+    with pytest.raises(TypeError, match="must be a real number, got str"):
+        array([1.0, "a"])
+    with pytest.raises(ValueError, match=r"ragged|inhomogeneous"):
+        array([[1.0, 2.0], [3.0]])
+    with pytest.raises(TypeError, match="must hold Values"):
+        grads([1.0])
+    with pytest.raises(TypeError, match="microgradc.array"):
+        microgradc.exp([1.0])
+
+
+def test_data_is_the_module_too():
+    from microgradc import data as module
+    from microgradc.data import make_moons
+
+    assert module.make_moons is make_moons
+    assert microgradc.data(array([1.0])).tolist() == [1.0]

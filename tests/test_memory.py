@@ -1,0 +1,288 @@
+"""No leak, no crash: memory stays flat, cycles are collected, exceptions and MemoryError leave everything usable."""
+
+import gc
+import sys
+
+import pytest
+
+from microgradc import Value
+
+MEASURE = """
+import gc, random, sys
+import microgradc
+from microgradc import Value, nn
+
+def resident():
+    with open("/proc/self/statm") as f:
+        return int(f.read().split()[1]) * 4096
+
+def flat(work, rounds, warm_up):
+    for i in range(warm_up):
+        work(i)
+    gc.collect()
+    before, peak = resident(), 0
+    for i in range(rounds):
+        work(i)
+    gc.collect()
+    growth = resident() - before
+    assert growth < 4 << 20, f"grew by {growth >> 10} KiB"
+    assert not gc.garbage, gc.garbage[:3]
+    print(f"grew by {growth >> 10} KiB")
+"""
+
+linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the resident size from /proc")
+
+
+@linux_only
+def test_training_steps(run_python):
+    run_python(MEASURE + """
+random.seed(0)
+model = nn.MLP(2, [4, 1])
+X = [[random.gauss(0, 1), random.gauss(0, 1)] for _ in range(8)]
+def step(i):
+    loss = sum((model(x) - 1.0) ** 2 for x in X) / 8 + 1e-4 * sum(p * p for p in model.parameters())
+    model.zero_grad()
+    loss.backward()
+    for p in model.parameters():
+        p.data -= 0.01 * p.grad
+    if i % 100 == 0:
+        loss._prev, microgradc.topological_sort(loss), repr(loss)
+flat(step, 10_000, 500)
+""")
+
+
+@linux_only
+def test_closures_that_refer_to_themselves(run_python):
+    run_python(MEASURE + """
+x = Value(2.0)
+def square(v):
+    out = Value(v.data ** 2, (v,), "square")
+    def _backward():
+        v.grad += 2 * v.data * out.grad
+    out._backward = _backward
+    return out
+def work(i):
+    y = square(square(x) * 0.1) + 1
+    y.backward()
+flat(work, 50_000, 5_000)
+""")
+
+
+@linux_only
+def test_a_closure_that_refers_to_nodes_made_later(run_python):
+    run_python(MEASURE + """
+x = Value(2.0)
+def work(i):
+    out = Value(4.0, (x,), "square")
+    later = []
+    out._backward = lambda: later[0].grad
+    later.append(out * 3)
+    later.append(microgradc.sum([later[0], 1.0, x]).tanh())
+    out.label = later
+flat(work, 20_000, 2_000)
+""")
+
+
+@linux_only
+def test_subclass_instances_in_cycles(run_python):
+    run_python(MEASURE + """
+class Node(Value):
+    pass
+def work(i):
+    a = Node(1.0)
+    b = Node(2.0, (a,), (1.0,))
+    a.child, b.me = b, [b]
+    (b * 2).backward()
+flat(work, 20_000, 2_000)
+""")
+
+
+@linux_only
+def test_exceptions_half_way(run_python):
+    run_python(MEASURE + """
+x = Value(2.0)
+class Bad:
+    def __float__(self):
+        raise RuntimeError("no number")
+def fails(f):
+    try:
+        f()
+    except (RuntimeError, TypeError, ValueError):
+        return
+    raise AssertionError("no error")
+def boom():
+    raise RuntimeError("boom")
+def bad_node():
+    out = Value(1.0, (x,))
+    out._backward = boom
+    (out * 2 + x).backward()
+def work(i):
+    fails(lambda: x * Bad())
+    fails(lambda: microgradc.sum([x, x * 2, Bad()]))
+    fails(lambda: microgradc.dot([x, x], [x, "a"]))
+    fails(lambda: microgradc.dot([x], [x * 3], bias=Bad()))
+    fails(lambda: Value(1.0, (x, x * 2), (1.0, Bad())))
+    fails(lambda: Value(1.0, (x, 3)))
+    fails(lambda: (x * 2).func(lambda v: boom()))
+    fails(bad_node)
+flat(work, 5_000, 500)
+""")
+
+
+@linux_only
+def test_copies_and_pickles(run_python):
+    run_python(MEASURE + """
+import copy, pickle
+x = Value(2.0)
+def work(i):
+    y = microgradc.dot([x, 2.0], [x, x * 3], bias=x ** 2).tanh()
+    copy.deepcopy(y), copy.copy(y), pickle.loads(pickle.dumps([y, x]))
+flat(work, 5_000, 500)
+""")
+
+
+@linux_only
+def test_released_memory_goes_back(run_python):
+    out = run_python(MEASURE + """
+base = resident()
+v = Value(1.0)
+for _ in range(2_000_000):
+    v = v * 1.0
+full = resident()
+del v
+print(full - base, resident() - base)
+""")
+    full, after = map(int, out.split())
+    assert full > 2_000_000 * 80
+    assert after < full / 4
+
+
+def test_a_node_takes_at_most_96_bytes():
+    v = Value(2.0)
+    assert sys.getsizeof(v * v) <= 96
+    assert sys.getsizeof(v.tanh()) <= 96
+
+
+def test_nodes_of_the_engine_are_not_tracked():
+    v = Value(2.0)
+    assert not any(gc.is_tracked(node) for node in (v, v * 3, v.exp() + v, Value(1.0, (v,), (2.0,))))
+    v.label = "a label is no baggage that can close a cycle"
+    assert not gc.is_tracked(v)
+
+
+def test_nodes_with_closures_are_tracked_and_collected():
+    v = Value(2.0)
+    out = Value(4.0, (v,))
+    out._backward = lambda: out
+    later = out * 2
+    assert gc.is_tracked(out)
+    assert gc.is_tracked(later)
+    found = []
+    Node = type("Node", (Value,), {"__del__": lambda self: found.append(self.data)})
+    node = Node(5.0)
+    node.me = node
+    del node, out, later
+    gc.collect()
+    assert found == [5.0]
+
+
+def test_referents_are_what_the_collector_sees():
+    a, b = Value(1.0), Value(2.0)
+    import microgradc
+
+    out = microgradc.sum([a, b, 3.0])
+    assert {id(r) for r in gc.get_referents(out)} >= {id(a), id(b)}
+    assert {id(r) for r in gc.get_referents(a * b)} >= {id(a), id(b)}
+
+
+MEMORY_ERROR = """
+import _testcapi, copy, pickle
+import microgradc
+from microgradc import Value
+x = Value(2.0)
+
+def nodes():
+    # More than the engine keeps for reuse, so that every allocation is a real one.
+    return [x * 1.5 for _ in range(200)]
+
+def work():
+    y = microgradc.dot([x, 2.0, x * x] * 40, [x, x, 3.0] * 40, bias=x)
+    z = microgradc.sum([y.tanh(), x ** 2] * 100) + Value(1.0, (y, x), (0.5, 2.0))
+    z.backward()
+    z._prev, z._local_grads, microgradc.topological_sort(z)
+    copy.copy(z)
+    return z
+
+expected = work().data
+x.grad = 0.0
+work()
+gradient = x.grad
+hold = []
+failures = 0
+for start in range(0, 400):
+    hold.append(nodes())
+    _testcapi.set_nomemory(start, start + 1)
+    try:
+        work()
+    except MemoryError:
+        failures += 1
+    finally:
+        _testcapi.remove_mem_hooks()
+    x.grad = 0.0
+    z = work()
+    assert z.data == expected and x.grad == gradient, start
+print(failures)
+"""
+
+
+def test_memory_error_leaves_the_engine_usable(run_python):
+    pytest.importorskip("_testcapi", reason="this Python has no _testcapi to inject MemoryError with")
+    assert int(run_python(MEMORY_ERROR)) > 20
+
+
+def test_shutdown_with_live_graphs(run_python):
+    run_python("""
+import sys, atexit
+from microgradc import Value, nn
+import microgradc
+x = Value(1.0)
+y = x
+for _ in range(100_000):
+    y = y + x
+node = Value(1.0, (y,))
+node._backward = lambda: node.grad
+class Sub(Value): pass
+sub = Sub(2.0); sub.me = sub; sub.y = y
+sys.modules["kept"] = [y, sub, node]
+def late():
+    y.backward()
+    assert x.grad == 100_001
+atexit.register(late)
+class AtTheEnd:
+    def __del__(self):
+        (y * 2).backward()
+microgradc.kept = AtTheEnd()
+""")
+
+
+def test_keyboard_interrupt_stops_a_long_backward(run_python):
+    out = run_python("""
+import _thread, signal, threading, time
+from microgradc import Value
+x = Value(1.0)
+y = x
+for _ in range(10_000_000):
+    y = y + x
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+begin = time.perf_counter()
+try:
+    while True:
+        y.backward()
+except KeyboardInterrupt:
+    print(time.perf_counter() - begin)
+x.grad = 0.0
+y.backward()
+assert x.grad == 10_000_001
+""")
+    assert float(out) < 1.0
