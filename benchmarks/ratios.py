@@ -54,19 +54,23 @@ class Report:
 
 
 def take_turns(commands, turns):
-    """Return each worker, after ROUNDS turns.
+    """Return each worker, closed, after ROUNDS turns.
 
     Args:
         commands: the command of each worker, by name.
         turns: how often each measures in a turn, by name.
+
+    Raises:
+        RuntimeError: one has died.
     """
     workers = {name: bench.Worker([str(Path(workloads.__file__)), *command]) for name, command in commands.items()}
     for _ in range(ROUNDS):
         for name, worker in workers.items():
             worker.take_turn(turns[name])
-    for worker in workers.values():
-        if not worker.failure:
-            worker.close()
+    for name, worker in workers.items():
+        if worker.failure:
+            raise RuntimeError(f"{name}: {worker.failure}")
+        worker.close()
     return workers
 
 
@@ -78,6 +82,7 @@ def numbers(workers, name, part):
 def moons_rows(report):
     """The moons step."""
     workers = bench.measure_steps(ROUNDS)
+    report.missed += sum(bool(workers[name].failure) for name in workers if name.startswith("microgradc"))
     steps = {name: numbers(workers, name, "step") for name in bench.ENGINES}
     expression, nn = steps["microgradc, micrograd's expression"], steps["microgradc.nn"]
     report.at_least("moons step, micrograd's expression: faster than micrograd", steps["micrograd"], expression, 50)

@@ -137,6 +137,8 @@ cdef object deepcopy(Value root, dict memo):
         memo[id(v)] = copy
         if getattr(v, "__dict__", None):
             subclassed.append((v, copy))
+    if subclassed:
+        from copy import deepcopy as deepcopy_of
     for v, copy in subclassed:
         copy.__dict__.update(deepcopy_of(v.__dict__, memo))
     return memo[id(root)]

@@ -11,7 +11,6 @@ from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
 from collections import namedtuple
-from copy import deepcopy as deepcopy_of
 from functools import wraps
 from numbers import Complex, Real
 

@@ -13,11 +13,18 @@ cdef object binary(int op, object x, object y):
         if PyFloat_CheckExact(y):
             return mgc_new_right_number(op, &(<Value>x).node, PyFloat_AS_DOUBLE(y), False)
         if not read_number(y, &number):
-            return NotImplemented
+            return leave_to(y, mgc_rows[op].op)
         return mgc_new_right_number(op, &(<Value>x).node, number, PyLong_CheckExact(y))
     if not read_number(x, &number):
-        return NotImplemented
+        return leave_to(x, mgc_rows[op].op)
     return mgc_new_left_number(op, number, &(<Value>y).node, PyLong_CheckExact(x))
+
+
+cdef object leave_to(object other, const char *op):
+    """NotImplemented, so that other's type may do the operation; or an error, if it is known that it cannot."""
+    if type(other) in (str, bytes, list, tuple, dict, set, complex, type(None)):
+        raise not_a_number(other, f"an operand of {op.decode()}", "a Value or a real number")
+    return NotImplemented
 
 
 cdef object pair(int op, object x, object y, str x_name, str y_name):
@@ -38,7 +45,7 @@ cdef object compare(Value self, object other, int relation):
     if isinstance(other, Value):
         y = (<Value>other).node.data
     elif not read_number(other, &y):
-        return NotImplemented
+        return leave_to(other, b"a comparison")
     if relation == Py_LT:
         return x < y
     if relation == Py_LE:
