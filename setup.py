@@ -30,7 +30,6 @@ setup(
         include_path=["src"],
         compiler_directives={
             "language_level": 3,
-            "embedsignature": True,
             "binding": True,
             "boundscheck": CHECKED,
             "wraparound": CHECKED,

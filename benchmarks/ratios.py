@@ -16,6 +16,7 @@ import workloads
 from microgradc import bench
 
 ROUNDS = 10
+OPERATION_ENGINES = ["micrograd", "minigrad", "microgradc"]
 SIZES = [10**3, 10**4, 10**5, 10**6, 10**7]
 
 
@@ -61,16 +62,17 @@ def take_turns(commands, turns):
         turns: how often each measures in a turn, by name.
 
     Raises:
-        RuntimeError: one has died.
+        RuntimeError: one of microgradc's has died.
     """
     workers = {name: bench.Worker([str(Path(workloads.__file__)), *command]) for name, command in commands.items()}
     for _ in range(ROUNDS):
         for name, worker in workers.items():
             worker.take_turn(turns[name])
     for name, worker in workers.items():
-        if worker.failure:
+        if not worker.failure:
+            worker.close()
+        elif not {"micrograd", "minigrad"} & set(commands[name]):
             raise RuntimeError(f"{name}: {worker.failure}")
-        worker.close()
     return workers
 
 
@@ -95,14 +97,14 @@ def moons_rows(report):
 
 def operation_rows(report):
     """One operation whose result is kept."""
-    micrograd = ["micrograd"] if bench.installed_version("micrograd") else []
+    engines = [name for name in OPERATION_ENGINES if bench.installed_version(name)]
     with tempfile.TemporaryDirectory() as floor:
         workloads.build_floor(floor)
-        commands = {("products", engine): ["products", engine, floor] for engine in [*micrograd, "microgradc", "floor", "Python floats"]}
-        commands |= {("chains", engine): ["chains", engine] for engine in [*micrograd, "microgradc"]}
+        commands = {("products", name): ["products", name, floor] for name in [*engines, "floor", "Python floats"]}
+        commands |= {("chains", name): ["chains", name] for name in engines}
         workers = take_turns(commands, {name: 5 if "micrograd" in name else 50 for name in commands})
-    forward = {name: numbers(workers, ("products", name), "forward") for name in ("micrograd", "microgradc", "floor", "Python floats")}
-    backward = {name: numbers(workers, ("chains", name), "backward") for name in ("micrograd", "microgradc")}
+    forward = {name: numbers(workers, ("products", name), "forward") for name in [*OPERATION_ENGINES, "floor", "Python floats"]}
+    backward = {name: numbers(workers, ("chains", name), "backward") for name in OPERATION_ENGINES}
     build, release = (numbers(workers, ("chains", "microgradc"), part) for part in ("build", "release"))
     report.at_least("kept product, forward: faster than micrograd", forward["micrograd"], forward["microgradc"], 25)
     report.at_most("kept product, forward: to the floor", forward["microgradc"], forward["floor"], 2.2)
@@ -112,7 +114,9 @@ def operation_rows(report):
     times |= {f"backward, {engine}": times for engine, times in backward.items()}
     times |= {"building chains, microgradc": build, "release of chains, microgradc": release}
     scale = 1e9 / workloads.PRODUCTS
-    return [heading("one operation, loop included", "ns"), *[line(name, taken, scale) for name, taken in times.items() if taken]]
+    lines = [line(name, taken, scale) for name, taken in times.items() if taken]
+    lines += [f"{workload}, {engine}: {worker.failure}" for (workload, engine), worker in workers.items() if worker.failure]
+    return [heading("one operation, loop included", "ns"), *lines]
 
 
 def scaling_rows(report):

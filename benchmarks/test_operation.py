@@ -1,13 +1,13 @@
-"""One scalar operation. Each figure is for 10,000 of them: 1 ms in the table is 100 ns an operation."""
+"""One scalar operation. Each figure is for 10,000 of them: 1 ms in the table is 100 ns an operation.
+
+minigrad is left to `ratios.py`, where the process that it needs for itself also times it.
+"""
 
 import sys
-from pathlib import Path
 
 import pytest
 import workloads
 from workloads import CHAINS, LENGTH, PRODUCTS
-
-from microgradc import bench
 
 ROUNDS = 50
 
@@ -23,17 +23,6 @@ def test_forward(benchmark, engine, number):
     benchmark.pedantic(workloads.fill_with_products, (a, b, kept), setup=setup, rounds=ROUNDS)
     assert {product if number is float else product.data for product in kept} == {3.75}
     assert len(set(map(id, kept))) == PRODUCTS
-
-
-@pytest.mark.benchmark(group="10,000 kept products: forward")
-@pytest.mark.parametrize("engine", ["minigrad"])
-def test_forward_in_a_process_of_its_own(benchmark, engine, start_worker):
-    if not bench.installed_version(engine):
-        pytest.skip(f"{engine} is not installed: pip install {engine}")
-    worker = start_worker([str(Path(workloads.__file__)), "products", engine])
-    worker.take_turn(1)
-    benchmark.pedantic(worker.take_turn, (1,), rounds=ROUNDS)
-    assert worker.failure == ""  # the worker checks the products
 
 
 @pytest.mark.benchmark(group="10,000 kept products: release")

@@ -1,6 +1,5 @@
 """Random graphs: a recipe of hypothesis, built with microgradc or with PyTorch."""
 
-import torch
 from hypothesis import strategies as st
 
 import microgradc
@@ -79,6 +78,8 @@ def _step_of_values(name, v, number):
 
 def build_tensors(recipe):
     """Return the list of all tensors of the graph, leaves first, each with its gradient kept."""
+    import torch
+
     leaves, steps, _ = recipe
     nodes = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in leaves]
     for name, operands, number in steps:
@@ -89,6 +90,8 @@ def build_tensors(recipe):
 
 
 def _step_of_tensors(name, v, number):
+    import torch
+
     x, y = v[0], v[-1]
     if number is not None and len(v) == 1 and name in ("add", "rsub", "mul", "rdiv"):
         return {

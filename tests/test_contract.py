@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 import microgradc
 from microgradc.data import make_moons
@@ -44,6 +43,7 @@ def test_sanity_check(engine):
         h = (z * z).relu()
         return x, h + q + q * x
 
+    torch = pytest.importorskip("torch", reason="compares with PyTorch")
     x, y = f(engine.Value(-4.0))
     y.backward()
     xt, yt = f(torch.tensor(-4.0, dtype=torch.float64, requires_grad=True))
@@ -53,11 +53,8 @@ def test_sanity_check(engine):
 
 
 def test_more_ops(engine):
+    torch = pytest.importorskip("torch", reason="compares with PyTorch")
     a, b, g = readme_example(engine.Value)
-
-    class Torch(torch.Tensor):
-        pass
-
     at, bt = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (-4.0, 2.0))
     c = at + bt
     d = at * bt + bt**3
@@ -94,7 +91,7 @@ def draw_dot(root):
     dot_nodes, dot_edges = {}, []
     nodes, edges = trace(root)
     for n in nodes:
-        dot_nodes[str(id(n))] = "{ data %.4f | grad %.4f }" % (n.data, n.grad)
+        dot_nodes[str(id(n))] = "{ data %.4f | grad %.4f }" % (n.data, n.grad)  # noqa: UP031 (the notebook's own)
         if n._op:
             dot_nodes[str(id(n)) + n._op] = n._op
             dot_edges.append((str(id(n)) + n._op, str(id(n))))

@@ -38,8 +38,7 @@ def test_the_class_of_the_one_file_gpt():
 @pytest.mark.parametrize("f", [np.exp, math.exp, np.tanh, math.sin, lambda v: v**3, abs])
 @pytest.mark.parametrize("x", [0.5, -2.0, 30.0])
 def test_func_by_central_difference(f, x):
-    import torch
-
+    torch = pytest.importorskip("torch", reason="compares with PyTorch")
     v = Value(x)
     y = v.func(f)
     y.backward()

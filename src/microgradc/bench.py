@@ -271,7 +271,7 @@ def table(workers):
             figures = f"{min(times) * 1e3:>10.3f}{statistics.median(times) * 1e3:>11.3f}{faster:>14}"
             difference = largest_difference(losses if engine.learns else losses[:1], reference.numbers("loss"))
             remarks += [] if difference <= TOLERANCE else [f"its losses differ from those of {base}: by {difference:.1e}"]
-        lines.append(f"{name:<36}{figures}  {' '.join(remarks)}".rstrip())
+        lines.append(f"{name:<36}{figures}  {' '.join(filter(None, remarks))}".rstrip())
     return lines
 
 

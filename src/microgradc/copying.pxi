@@ -11,6 +11,7 @@ cdef tuple OP_NAMES = tuple([mgc_rows[i].name.decode() for i in range(MGC_TABLE_
                             + [mgc_wide_names[i].decode() for i in range(MGC_OPS_END - MGC_TABLE_END)])
 
 
+@cython.binding(False)   # as for Value
 cdef class Listing:
     cdef uint64_t epoch
 

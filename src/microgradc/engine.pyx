@@ -1,5 +1,6 @@
 """Value: a number that remembers how it was made, and finds the derivatives of what was made from it."""
 
+cimport cython
 from cpython.complex cimport PyComplex_Check
 from cpython.exc cimport PyErr_CheckSignals, PyErr_Occurred
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_CheckExact
@@ -77,6 +78,11 @@ cdef int set_label(Value v, label) except -1:
     return 0
 
 
+# Without binding, methods are CPython's own method descriptors, which check the type of self; Cython's functions do not
+# (https://github.com/cython/cython/issues/1903). The clinic format is what inspect.signature reads there.
+@cython.binding(False)
+@cython.embedsignature(True)
+@cython.embedsignature.format("clinic")
 cdef class Value:
     """A scalar that takes part in a computation, and its gradient.
 

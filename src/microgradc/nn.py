@@ -101,7 +101,7 @@ class MLP(Module):
     >>> len(model.parameters())
     37
     >>> model([2.0, 3.0]).data
-    1.3082993
+    0.9767377200426484
     """
 
     def __init__(self, nin, nouts):
