@@ -10,7 +10,7 @@ from setuptools import Extension, setup
 # multiply-add: results do not depend on the platform. No -march: one wheel runs everywhere.
 FLAGS = [] if sys.platform == "win32" else ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 CHECKED = bool(os.environ.get("MICROGRADC_CHECKED"))   # array bounds are checked; for tests of the engine itself
-HEADERS = ["ops.h", "node.h", "wide.h", "memory.h"]
+HEADERS = ["ops.h", "node.h", "wide.h", "slab.h", "memory.h"]
 INCLUDED = ["numbers.pxi", "graph.pxi", "making.pxi", "copying.pxi", "custom.pxi", "engine.pxd"]
 
 

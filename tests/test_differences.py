@@ -1,5 +1,6 @@
 """Each deliberate difference from micrograd that docs/differences.md lists, seen on both sides."""
 
+import copy
 import math
 import random
 import subprocess
@@ -86,6 +87,14 @@ def test_subtraction_negation_and_division_are_nodes_of_their_own():
     assert (a / b)._prev == {a, b}
 
 
+def test_constants_become_leaves_when_somebody_looks():
+    theirs, ours = Theirs(2.0) * 3.0, Value(2.0) * 3.0
+    assert len(theirs._prev) == len(ours._prev) == 2
+    assert ours._children[1].data == 3.0
+    assert (Value(2.0) ** 3)._prev != (Value(2.0) * 3)._prev
+    assert len((Value(2.0) ** 3)._prev) == len((Theirs(2.0) ** 3)._prev) == 1
+
+
 def test_depth_has_no_limit():
     y = Theirs(1.0)
     for _ in range(5000):
@@ -148,6 +157,18 @@ def test_there_are_no_further_attributes():
     v = Open(1.0)
     v.anything = 3
     assert v.anything == 3
+
+
+def test_a_copy_is_a_graph_of_its_own():
+    theirs, ours = Theirs(3.0), Value(3.0)
+    for x, copy_gets in [(theirs, 0), (ours, 6.0)]:
+        y = copy.deepcopy(x * x)
+        y.backward()
+        assert next(iter(y._prev)).grad == copy_gets  # micrograd's copy still runs the original's closure
+    y = Value(9.0, (ours,))
+    y._backward = lambda: None
+    with pytest.raises(TypeError, match="local gradients"):
+        copy.deepcopy(y)
 
 
 def test_the_order_of_additions_does_not_depend_on_addresses():

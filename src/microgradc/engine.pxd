@@ -28,6 +28,8 @@ cdef extern from "node.h":
 
     enum:
         MGC_X_NODE, MGC_Y_NODE, MGC_WIDE, MGC_INTEGER, MGC_CLOSURE, MGC_TRACKED, MGC_INITIALISED, MGC_IN_PASS
+    void mgc_prefetch(const void *) nogil
+    void mgc_prefetch_older(const void *) nogil
     PyObject *mgc_value_of(mgc_node *)
     bint mgc_operand_is_node(mgc_node *, Py_ssize_t)
     mgc_operand *mgc_operand_at(mgc_node *, Py_ssize_t)
@@ -58,7 +60,10 @@ cdef extern from "wide.h":
         MGC_SUM, MGC_MEAN, MGC_DOT, MGC_LOGSUMEXP, MGC_CUSTOM, MGC_OPAQUE, MGC_OPS_END
     const char *const *mgc_wide_names
     const char *const *mgc_wide_ops
+    double mgc_wide_at(const mgc_wide *, Py_ssize_t)
     double mgc_wide_value(int op, mgc_wide *)
+    bint mgc_is_to_enter(const mgc_node *, uint64_t epoch, bint with_leaves)
+    Py_ssize_t mgc_push_operands(const mgc_wide *, mgc_node **stack, uint64_t epoch, bint with_leaves)
     double mgc_local_gradient(mgc_node *, Py_ssize_t)
     void mgc_propagate(mgc_node *)
 
@@ -76,3 +81,4 @@ cdef object ternary(int op, object x, object y, object z, tuple names)
 cdef double largest(list values, str name) except? -1.0
 cdef object wide(int op, object values, str name)
 cdef object dot_product(object w, object x, object bias)
+cdef list dot_products(object x, list rows, list biases, list relus)

@@ -31,6 +31,8 @@ cdef extern from "memory.h":
     void mgc_set_node(mgc_wide *, Py_ssize_t, mgc_node *)
     void mgc_set_number(mgc_wide *, Py_ssize_t, double)
     bint mgc_put_exact(mgc_wide *, Py_ssize_t, PyObject *)
+    Py_ssize_t mgc_put_products(mgc_wide *, PyObject **w, PyObject **x, Py_ssize_t count, double *total)
+    void mgc_clear_operands(mgc_wide *, Py_ssize_t count)
     bint mgc_has_node(mgc_wide *)
     void mgc_drop_wide(mgc_wide *)
     object mgc_new_over(int op, mgc_wide *, double data)
@@ -39,6 +41,7 @@ cdef extern from "memory.h":
 cdef extern from "Python.h":
     Py_ssize_t PySequence_Fast_GET_SIZE(object)
     PyObject *PySequence_Fast_GET_ITEM(object, Py_ssize_t)
+    PyObject **PySequence_Fast_ITEMS(object)
 
 include "numbers.pxi"
 include "graph.pxi"

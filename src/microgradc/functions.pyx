@@ -283,6 +283,36 @@ def dot(w, x, bias=None):
     return dot_product(w, x, bias)
 
 
+def linear(x, weight, bias=None):
+    """Return `dot(row, x, b)` for each row of a matrix and its bias: a matrix-vector product, W x + b.
+
+    Args:
+        x: an iterable of n Values and numbers.
+        weight: a list of m rows, each an iterable of n Values and numbers.
+        bias: a list of m Values and numbers; None for none.
+
+    Returns:
+        A list of m Values (floats where all operands are numbers).
+
+    Raises:
+        TypeError: an entry is no Value and no number.
+        ValueError: the lengths do not fit together.
+
+    >>> linear([Value(1.0), 2.0], [[1.0, 1.0], [3.0, 4.0]], bias=[0.5, 0.0])
+    [Value(data=3.5, grad=0), Value(data=11.0, grad=0)]
+    """
+    weight = list(weight)
+    bias = None if bias is None else list(bias)
+    if bias is not None and len(bias) != len(weight):
+        raise ValueError(f"bias must have one entry for each of the {len(weight)} rows of weight, got {len(bias)}")
+    return dot_products(x if isinstance(x, (list, tuple)) else list(x), weight, bias, None)
+
+
+def _neuron_outputs(x, rows, biases, relus):
+    """What `nn.Layer` computes: relu of `linear(x, rows, biases)` where the flag in relus is set. The arguments are lists of one length."""
+    return dot_products(x, rows, biases, relus)
+
+
 def logsumexp(values):
     """Return log(sum(exp(v) for v in values)), as one node, without overflow. d/dv = exp(v - result).
 

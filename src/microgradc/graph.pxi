@@ -49,10 +49,6 @@ cdef int grow(void **items, Py_ssize_t *capacity, Py_ssize_t wanted, size_t item
     return 0
 
 
-cdef inline bint is_plain_leaf(mgc_node *node) noexcept:
-    return node.op == MGC_LEAF and not node.flags & MGC_CLOSURE
-
-
 cdef inline NodePointer leaving(mgc_node *node) noexcept:
     return <NodePointer>(<uintptr_t>node | 1)
 
@@ -88,9 +84,7 @@ cdef int sort(mgc_node *root, bint with_leaves, Pass *p) except -1:
 
 cdef int sort_once(mgc_node *root, bint with_leaves, Pass *p, Stack *stack) except -1:
     cdef mgc_node *node
-    cdef mgc_node *child
     cdef mgc_wide *wide
-    cdef Py_ssize_t i
     cdef Py_ssize_t entered = 0
     cdef uint64_t mine = epoch
     reserve(<void **>&stack.items, &stack.capacity, 128, sizeof(NodePointer))
@@ -108,6 +102,7 @@ cdef int sort_once(mgc_node *root, bint with_leaves, Pass *p, Stack *stack) exce
         if node.stamp == mine:
             continue
         node.stamp = mine
+        mgc_prefetch_older(node)
         entered += 1
         if entered % CHECK_SIGNALS_EVERY == 0:
             PyErr_CheckSignals()
@@ -127,23 +122,14 @@ cdef int sort_once(mgc_node *root, bint with_leaves, Pass *p, Stack *stack) exce
         if node.flags & MGC_WIDE:
             wide = node.x.wide
             reserve(<void **>&stack.items, &stack.capacity, stack.size + wide.count, sizeof(NodePointer))
-            for i in range(wide.count - 1, -1, -1):
-                if wide.is_node[i]:
-                    child = wide.operands[i].node
-                    if child.stamp != mine and (with_leaves or not is_plain_leaf(child)):
-                        stack.items[stack.size] = child
-                        stack.size += 1
+            stack.size += mgc_push_operands(wide, stack.items + stack.size, mine, with_leaves)
             continue
-        if node.flags & MGC_Y_NODE:
-            child = node.y.node
-            if child.stamp != mine and (with_leaves or not is_plain_leaf(child)):
-                stack.items[stack.size] = child
-                stack.size += 1
-        if node.flags & MGC_X_NODE:
-            child = node.x.node
-            if child.stamp != mine and (with_leaves or not is_plain_leaf(child)):
-                stack.items[stack.size] = child
-                stack.size += 1
+        if node.flags & MGC_Y_NODE and mgc_is_to_enter(node.y.node, mine, with_leaves):
+            stack.items[stack.size] = node.y.node
+            stack.size += 1
+        if node.flags & MGC_X_NODE and mgc_is_to_enter(node.x.node, mine, with_leaves):
+            stack.items[stack.size] = node.x.node
+            stack.size += 1
     return 0
 
 
@@ -228,6 +214,7 @@ cdef int sweep(Value root, Pass *p) except -1:
     root.node.grad = root.node.grad + 1 if root.node.op == MGC_LEAF else 1
     for i in range(p.order.size - 1, -1, -1):
         node = p.order.items[i]
+        mgc_prefetch_older(node)
         if node.flags & MGC_CLOSURE:
             closure = (<Baggage>(<Value>mgc_value_of(node)).baggage).backward
             closure()

@@ -138,24 +138,47 @@ cdef object ternary(int op, object x, object y, object z, tuple names):
 
 
 cdef object dot_product(object w, object x, object bias):
-    """bias + w0 * x0 + w1 * x1 + …"""
+    """((bias + w0 * x0) + w1 * x1) + …"""
     cdef object ws = sequence_of(w, "w")
     cdef object xs = sequence_of(x, "x")
     cdef Py_ssize_t count = PySequence_Fast_GET_SIZE(ws)
+    cdef double total = 0
     if PySequence_Fast_GET_SIZE(xs) != count:
         raise ValueError(f"w and x must have the same length, got {count} and {PySequence_Fast_GET_SIZE(xs)}")
     if not count and bias is None:
         return 0.0
     cdef mgc_wide *block = mgc_new_wide(2 * count + (bias is not None), False)
     try:
-        put_all(block, 0, 2, ws, "w")
-        put_all(block, 1, 2, xs, "x")
         if bias is not None:
             put(block, 2 * count, bias, "bias")
+            total = mgc_wide_at(block, 2 * count)
+        if PySequence_Fast_GET_SIZE(ws) != count or PySequence_Fast_GET_SIZE(xs) != count:
+            raise RuntimeError("w or x changed its length while bias was read")
+        if mgc_put_products(block, PySequence_Fast_ITEMS(ws), PySequence_Fast_ITEMS(xs), count, &total) < count:
+            mgc_clear_operands(block, 2 * count)
+            put_all(block, 0, 2, ws, "w")
+            put_all(block, 1, 2, xs, "x")
+            total = mgc_wide_value(MGC_DOT, block)
     except BaseException:
         mgc_drop_wide(block)
         raise
-    return finish(MGC_DOT, block)
+    if mgc_has_node(block):
+        return mgc_new_over(MGC_DOT, block, total)
+    mgc_drop_wide(block)
+    return total
+
+
+cdef list dot_products(object x, list rows, list biases, list relus):
+    """The dot product of x with each row, plus its bias, and relu of it where relus says so; biases and relus may be None."""
+    cdef object xs = sequence_of(x, "x")
+    cdef list outputs = []
+    cdef Py_ssize_t i
+    for i in range(len(rows)):
+        out = dot_product(rows[i], xs, None if biases is None else biases[i])
+        if relus is not None and relus[i]:
+            out = unary(MGC_RELU, <Value?>out)
+        outputs.append(out)
+    return outputs
 
 
 cdef int adopt(Value v, int op, tuple operands, object local) except -1:

@@ -11,15 +11,14 @@
 #define MGC_MEMORY_H
 
 #include "node.h"
+#include "slab.h"
 #include "wide.h"
 
 static PyTypeObject *mgc_type;          /* microgradc.Value */
 
-/* Dead nodes, kept for the next allocation; and nodes whose release waits until those before them are done, so that a chain of any
-   length is released in constant stack. Both are linked through the memory of `grad`, which a dead node does not need. */
-enum { MGC_FREELIST_CAPACITY = 1 << 17 };
-static mgc_object *mgc_freelist, *mgc_pending;
-static Py_ssize_t mgc_freelist_count;
+/* Nodes whose release waits until those before them are done, so that a chain of any length is released in constant stack. They are
+   linked through the memory of `grad`, which a dead node does not need. */
+static mgc_object *mgc_pending;
 static int mgc_draining;
 
 /* no_grad() is a matter of one thread; nobody pays for looking up which while no thread is inside. */
@@ -41,28 +40,14 @@ static inline void mgc_pause(int by)
 
 static inline mgc_object **mgc_link(mgc_object *o) { return (mgc_object **)&o->node.grad; }
 
-static inline mgc_object *mgc_allocate(void)
-{
-    mgc_object *o = mgc_freelist;
-    if (o) {
-        mgc_freelist = *mgc_link(o);
-        mgc_freelist_count--;
-        Py_SET_REFCNT((PyObject *)o, 1);
-        return o;
-    }
-    return PyObject_GC_New(mgc_object, mgc_type);
-}
-
 static inline void mgc_free(mgc_object *o)
 {
-    if (Py_IS_TYPE((PyObject *)o, mgc_type) && mgc_freelist_count < MGC_FREELIST_CAPACITY) {
-        *mgc_link(o) = mgc_freelist;
-        mgc_freelist = o;
-        mgc_freelist_count++;
+    PyTypeObject *type = Py_TYPE((PyObject *)o);
+    if (type == mgc_type) {
+        mgc_give_place_back(o);
     } else {
-        PyTypeObject *type = Py_TYPE((PyObject *)o);
         PyObject_GC_Del(o);
-        if (type != mgc_type) Py_DECREF((PyObject *)type);   /* taken by mgc_dealloc */
+        Py_DECREF((PyObject *)type);   /* taken by mgc_dealloc */
     }
 }
 
@@ -105,6 +90,7 @@ static void mgc_dealloc(PyObject *self)
     mgc_draining = 1;
     while ((o = mgc_pending)) {
         mgc_pending = *mgc_link(o);
+        mgc_prefetch_older(o);
         mgc_drop_operands(&o->node);
         Py_DECREF(o->baggage);
         mgc_free(o);
@@ -123,7 +109,7 @@ static inline Py_hash_t mgc_hash(PyObject *self)
 static PyObject *mgc_alloc(PyTypeObject *type, Py_ssize_t items)
 {
     if (type != mgc_type) return PyType_GenericAlloc(type, items);
-    mgc_object *o = mgc_allocate();
+    mgc_object *o = mgc_take_place(mgc_type);
     if (o) memset(&o->node, 0, sizeof o->node);
     return (PyObject *)o;
 }
@@ -161,9 +147,14 @@ static int mgc_install_slots(PyTypeObject *type)
         return -1;
     }
     mgc_type = type;
+    type->tp_traverse = mgc_traverse;
+    if (!mgc_header_is_as_expected(type)) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_SystemError, "this Python's garbage collector has another object header than slab.h");
+        return -1;
+    }
     type->tp_alloc = mgc_alloc;
     type->tp_dealloc = mgc_dealloc;
-    type->tp_traverse = mgc_traverse;
     type->tp_clear = mgc_clear;
     return 0;
 }
@@ -180,7 +171,7 @@ static inline void mgc_track(mgc_node *n)
 static inline PyObject *mgc_new(unsigned op, unsigned flags, mgc_operand x, mgc_operand y, double data)
 {
     mgc_node n = {.data = data, .op = op, .flags = flags, .x = x, .y = y};
-    mgc_object *o = mgc_allocate();
+    mgc_object *o = mgc_take_place(mgc_type);
     if (!o) {
         mgc_drop_operands(&n);
         return NULL;
@@ -275,6 +266,54 @@ static inline int mgc_put_exact(mgc_wide *w, Py_ssize_t i, PyObject *o)
     else if (PyFloat_CheckExact(o)) mgc_set_number(w, i, PyFloat_AS_DOUBLE(o));
     else return 0;
     return 1;
+}
+
+/* The first pairs of a dot product, w0 x0 w1 x1 …, as long as they are Values or floats exactly: makes them operands and adds their
+   products to *total, in one go. Returns how many pairs that were; if fewer than count, mgc_clear_operands comes next. */
+static inline Py_ssize_t mgc_put_products(mgc_wide *block, PyObject *const *w, PyObject *const *x, Py_ssize_t count, double *total)
+{
+    double sum = *total;
+    unsigned flags = block->flags;
+    Py_ssize_t i;
+    for (i = 0; i < count; i++) {
+        mgc_operand *pair = &block->operands[2 * i];
+        double a, b;
+        if (Py_IS_TYPE(w[i], mgc_type)) {
+            mgc_node *n = &((mgc_object *)w[i])->node;
+            pair[0] = mgc_own(n);
+            block->is_node[2 * i] = 1;
+            flags |= n->flags;
+            a = n->data;
+        } else if (PyFloat_CheckExact(w[i])) {
+            pair[0].number = a = PyFloat_AS_DOUBLE(w[i]);
+        } else {
+            break;
+        }
+        if (Py_IS_TYPE(x[i], mgc_type)) {
+            mgc_node *n = &((mgc_object *)x[i])->node;
+            pair[1] = mgc_own(n);
+            block->is_node[2 * i + 1] = 1;
+            flags |= n->flags;
+            b = n->data;
+        } else if (PyFloat_CheckExact(x[i])) {
+            pair[1].number = b = PyFloat_AS_DOUBLE(x[i]);
+        } else {
+            break;
+        }
+        sum += a * b;
+    }
+    block->flags = flags;
+    *total = sum;
+    return i;
+}
+
+/* Let go of the first operands of a block. */
+static inline void mgc_clear_operands(mgc_wide *w, Py_ssize_t count)
+{
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (w->is_node[i]) mgc_drop(w->operands[i].node);
+        mgc_set_number(w, i, 0);
+    }
 }
 
 static inline int mgc_has_node(const mgc_wide *w) { return memchr(w->is_node, 1, (size_t)w->count) != NULL; }

@@ -7,7 +7,10 @@ gives the same model.
 import random
 
 from microgradc.engine import Value
-from microgradc.functions import dot
+from microgradc.functions import _neuron_outputs, dot
+
+# How often an attribute of any Neuron was set. A Layer that sees no change need not ask its neurons again.
+_changes = 0
 
 
 class Module:
@@ -40,12 +43,17 @@ class Neuron(Module):
         self.b = Value(0)
         self.nonlin = nonlin
 
+    def __setattr__(self, name, value):
+        global _changes
+        _changes += 1
+        super().__setattr__(name, value)
+
     def __call__(self, x):
         """Return the Value for the inputs x, nin Values or numbers."""
         try:
             out = dot(self.w, x, self.b)
         except ValueError as error:
-            raise ValueError(f"x must have {len(self.w)} entries, one for each input of {self}: {error}") from None
+            raise _wrong_inputs(self, error) from None
         return out.relu() if self.nonlin else out
 
     def parameters(self):
@@ -71,10 +79,20 @@ class Layer(Module):
     def __init__(self, nin, nout, **kwargs):
         check_size(nout, "nout")
         self.neurons = [Neuron(nin, **kwargs) for _ in range(nout)]
+        self._plan = None
 
     def __call__(self, x):
         """Return the list of nout Values for the inputs x, nin Values or numbers; for one neuron its Value alone."""
-        out = [n(x) for n in self.neurons]
+        plan = self._plan
+        if plan is None or plan.changes != _changes or plan.neurons != self.neurons:
+            plan = self._plan = _LayerPlan(self.neurons)
+        if not plan.rows or Neuron.__call__ is not _CALL_OF_A_NEURON:
+            out = [n(x) for n in self.neurons]
+        else:
+            try:
+                out = _neuron_outputs(x, plan.rows, plan.biases, plan.relus)
+            except ValueError as error:
+                raise _wrong_inputs(self.neurons[0], error) from None
         return out[0] if len(out) == 1 else out
 
     def parameters(self):
@@ -123,6 +141,28 @@ class MLP(Module):
 
     def __repr__(self):
         return f"MLP of [{', '.join(str(layer) for layer in self.layers)}]"
+
+
+class _LayerPlan:
+    """What a layer needs to call its neurons all at once, which takes a third of the time: possible if they are plain ones.
+
+    It holds the neurons' own lists of weights, so a weight may be replaced; it is out of date when a neuron or an attribute of one is.
+    """
+
+    def __init__(self, neurons):
+        self.neurons = list(neurons)
+        self.changes = _changes
+        plain = all(type(n) is Neuron and type(n.w) is list for n in neurons)
+        self.rows = [n.w for n in neurons] if plain else []
+        self.biases = [n.b for n in neurons] if plain else []
+        self.relus = [bool(n.nonlin) for n in neurons] if plain else []
+
+
+_CALL_OF_A_NEURON = Neuron.__call__   # somebody may put another in its place
+
+
+def _wrong_inputs(neuron, error):
+    return ValueError(f"x must have {len(neuron.w)} entries, one for each input of {neuron}: {error}")
 
 
 def check_size(n, name):

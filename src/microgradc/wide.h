@@ -94,6 +94,21 @@ static inline void mgc_dot_backward(const mgc_wide *w, double g)
     }
 }
 
+/* Whether a sort has to enter this node: not yet entered, and there is something to do for it. */
+static inline int mgc_is_to_enter(const mgc_node *n, uint64_t epoch, int with_leaves)
+{
+    return (n->op != MGC_LEAF || n->flags & MGC_CLOSURE || with_leaves) && n->stamp != epoch;
+}
+
+/* Put the operands that a sort has to enter on its stack, the first on top. Returns how many. */
+static inline Py_ssize_t mgc_push_operands(const mgc_wide *w, mgc_node **stack, uint64_t epoch, int with_leaves)
+{
+    mgc_node **top = stack;
+    for (Py_ssize_t i = w->count; i-- > 0;)
+        if (w->is_node[i] && mgc_is_to_enter(w->operands[i].node, epoch, with_leaves)) *top++ = w->operands[i].node;
+    return top - stack;
+}
+
 /* d result / d operand i. */
 static inline double mgc_local_gradient(mgc_node *n, Py_ssize_t i)
 {
