@@ -119,6 +119,20 @@ def operation_rows(report):
     return [heading("one operation, loop included", "ns"), *lines]
 
 
+def gpt_rows(report):
+    """The scalar GPT of examples/gpt.py."""
+    forms = {"plain Python": 2, "unmodified": 10, "compiled loops": 20}
+    workers = take_turns({form: ["gpt", form] for form in forms}, forms)
+    steps = {form: numbers(workers, form, "step") for form in forms}
+    reference = numbers(workers, "plain Python", "loss")
+    for form, worker in workers.items():
+        if bench.largest_difference(worker.numbers("loss"), reference) > bench.TOLERANCE:
+            raise RuntimeError(f"{form}: its losses differ from those in plain Python")
+    report.at_least("GPT step, unmodified: faster than plain Python", steps["plain Python"], steps["unmodified"], 12)
+    report.at_least("GPT step, compiled loops: faster than plain Python", steps["plain Python"], steps["compiled loops"], 50)
+    return [heading("GPT step", "ms"), *[line(form, taken, 1e3) for form, taken in steps.items()]]
+
+
 def scaling_rows(report):
     """The cost of a node in chains of many sizes."""
     workers = take_turns({n: ["scaling", str(n)] for n in SIZES}, {n: max(1, 10**5 // n) for n in SIZES})
@@ -158,7 +172,7 @@ def main():
     """Print the ratios, then the times that they were made of."""
     print(bench.machine())
     report = Report()
-    tables = [rows(report) for rows in (moons_rows, operation_rows, scaling_rows, import_rows)]
+    tables = [rows(report) for rows in (moons_rows, operation_rows, gpt_rows, scaling_rows, import_rows)]
     for table in tables:
         print()
         print("\n".join(table))

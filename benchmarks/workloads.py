@@ -1,6 +1,6 @@
 """What is measured, apart from the moons step: the operations, the graphs, and the processes in which they are timed.
 
-`python workloads.py WORKLOAD ...` is a worker of `microgradc.bench.Worker`: products ENGINE, chains ENGINE, scaling NODES.
+`python workloads.py WORKLOAD ...` is a worker of `microgradc.bench.Worker`: products ENGINE, chains ENGINE, scaling NODES, gpt FORM.
 """
 
 import importlib.util
@@ -100,6 +100,31 @@ def measure_one_chain(number, length):
     return times
 
 
+def make_gpt(form):
+    """Return what takes a training step of examples/gpt.py on an eight-letter name, Adam included.
+
+    Args:
+        form: "plain Python", its engine and loops in Python; "unmodified", the same loops over microgradc's Values; or "compiled loops",
+            microgradc's dot, sum and softmax in their place.
+    """
+    root = Path(__file__).parents[1]
+    sys.path += [str(root / "examples"), str(root / "tests")]
+    import gpt
+    import plain_engine
+
+    Value = plain_engine.Value if form == "plain Python" else gpt.Value
+    model = gpt.GPT(Value, gpt.CompiledLoops if form == "compiled loops" else gpt.PlainLoops)
+    names = [name for name in gpt.load_names() if len(name) == 8]
+    losses = model.train(names, 10**9)
+
+    def measure():
+        begin = perf_counter()
+        loss = next(losses)
+        return {"step": perf_counter() - begin, "loss": loss}
+
+    return measure
+
+
 def measure_graph(build):
     """Time the building of a graph, backward from what `build` returns, and the release of the only reference to it."""
     begin = perf_counter()
@@ -119,6 +144,8 @@ def main(workload, subject, floor=None):
         serve(measure_products, number_type(subject, floor))
     elif workload == "chains":
         serve(measure_chains, number_type(subject))
+    elif workload == "gpt":
+        serve(make_gpt(subject))
     elif workload == "scaling":
         serve(measure_one_chain, number_type("microgradc"), int(subject))
 

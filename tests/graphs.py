@@ -31,7 +31,7 @@ def recipes(draw, max_steps=40):
             count = draw(st.sampled_from([1, 2, 3, 5, 8]))
             steps.append((draw(st.sampled_from(WIDE)), tuple(draw(recent) for _ in range(count)), draw(st.floats(-2, 2))))
     total = len(leaves) + len(steps)
-    roots = draw(st.lists(st.integers(0, total - 1), min_size=0, max_size=3)) + [total - 1]
+    roots = [*draw(st.lists(st.integers(0, total - 1), min_size=0, max_size=3)), total - 1]
     return leaves, steps, roots
 
 

@@ -35,10 +35,11 @@ def test_a_two_layer_network_against_pytorch():
     np.testing.assert_allclose(grads(w2), t2.grad.numpy(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", "exp expm1 log log1p log2 sqrt sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arctanh fabs".split())
+NUMPY_NAMES = "exp expm1 log log1p log2 sqrt sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arctanh absolute".split()
+
+
+@pytest.mark.parametrize("name", NUMPY_NAMES)
 def test_numpy_functions_call_the_methods(name):
-    if name == "fabs":
-        name = "absolute"
     x = np.array([0.25, 0.5])
     np.testing.assert_allclose(data(getattr(np, name)(array(x))), getattr(np, name)(x), rtol=1e-14)
 
@@ -75,7 +76,7 @@ def test_functions_of_arrays():
 
 
 def test_bad_input():
-    with pytest.raises(TypeError, match="microgradc.array"):
+    with pytest.raises(TypeError, match=r"microgradc\.array"):
         Value(np.ones(3))
     with pytest.raises(TypeError, match="must be a real number, got str"):
         array([1.0, "a"])
@@ -83,7 +84,7 @@ def test_bad_input():
         array([[1.0, 2.0], [3.0]])
     with pytest.raises(TypeError, match="must hold Values"):
         grads([1.0])
-    with pytest.raises(TypeError, match="microgradc.array"):
+    with pytest.raises(TypeError, match=r"microgradc\.array"):
         microgradc.exp([1.0])
 
 

@@ -9,7 +9,8 @@ import pytest
 import microgradc
 from microgradc import Value, nn
 
-NOT_NUMBERS = ["a", None, 1j, np.ones(3), np.array(2.0), [1.0], (1,), {}, object(), np.complex64(1), np.complex128(1), b"1", Value]
+NOT_NUMBERS = ["a", None, 1j, np.ones(3), np.array(2.0), [1.0], (1,), {}, object(), b"1", Value]
+NOT_NUMBERS += [np.complex64(1), np.complex128(1)]
 
 
 @pytest.mark.parametrize("bad", NOT_NUMBERS, ids=lambda o: type(o).__name__)
@@ -24,7 +25,10 @@ def test_not_a_number(bad):
     assert (v.data, v.grad) == (1.0, 0.0)
 
 
-@pytest.mark.parametrize("number", [1, 1.5, True, np.float64(2), np.float32(2), np.int8(2), np.bool_(True), Decimal("1.5"), Fraction(1, 2)], ids=repr)
+NUMBERS = [1, 1.5, True, np.float64(2), np.float32(2), np.int8(2), np.bool_(True), Decimal("1.5"), Fraction(1, 2)]
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=repr)
 def test_numbers(number):
     assert Value(number).data == float(number)
     assert (Value(1.0) + number).data == 1.0 + float(number)
@@ -35,7 +39,7 @@ def test_numbers(number):
 @pytest.mark.parametrize("bad", ["x", None, 1j, [1], {}, object()], ids=lambda o: type(o).__name__)
 @pytest.mark.parametrize("operator", ["+", "-", "*", "/", "**", "//", "%", "<", ">="])
 def test_operators(operator, bad):
-    v = Value(1.0)  # noqa: F841
+    v = Value(1.0)
     for expression in (f"v {operator} bad", f"bad {operator} v"):
         with pytest.raises(TypeError, match="None" if bad is None else type(bad).__name__):
             eval(expression, {"v": v, "bad": bad})
@@ -93,9 +97,9 @@ def test_functions():
 
 
 def test_networks():
-    for call in (lambda: nn.Neuron(0), lambda: nn.Neuron(2.5), lambda: nn.Layer(2, -1), lambda: nn.MLP(True, [1]), lambda: nn.MLP(2, [3, 0])):
+    for make, sizes in ((nn.Neuron, (0,)), (nn.Neuron, (2.5,)), (nn.Layer, (2, -1)), (nn.MLP, (True, [1])), (nn.MLP, (2, [3, 0]))):
         with pytest.raises(ValueError, match="must be a positive integer, got "):
-            call()
+            make(*sizes)
     for bad in ([], 3, "34"):
         with pytest.raises(ValueError, match="nouts must be a list of at least one layer size"):
             nn.MLP(2, bad)

@@ -132,7 +132,7 @@ def test_values_compare_and_convert():
         Theirs(1.0) < Theirs(2.0)  # noqa: B015
     assert Value(1.0) < Value(2.0)
     assert Value(1.0) <= 1
-    assert 3 > Value(2.0)
+    assert 3 > Value(2.0)  # noqa: SIM300 (the number on the left is the point)
     assert Value(2.0) >= 2.0
     assert not Value(math.nan) < 1
     assert max(Value(1.0), Value(2.0)).data == 2.0
@@ -183,5 +183,6 @@ loss = sum((model([random.gauss(0, 1) for _ in range(3)]) + -1.0) ** 2 for _ in 
 loss.backward()
 print([float(p.grad).hex() for p in model.parameters()])
 """
-    outputs = {subprocess.run([sys.executable, "-c", program, "microgradc"], capture_output=True, text=True, check=True).stdout for _ in range(4)}
+    command = [sys.executable, "-c", program, "microgradc"]
+    outputs = {subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(4)}
     assert len(outputs) == 1

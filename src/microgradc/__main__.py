@@ -96,7 +96,8 @@ def _compare(options, losses, step):
         if abs(loss - losses[k]) > 1e-9 * abs(loss):
             raise AssertionError(f"micrograd's loss at step {k} is {loss!r}, microgradc's {losses[k]!r}")
     median = sorted(times)[len(times) // 2]
-    print(f"next to micrograd {median / step:.0f} times faster; it takes {median * 1e3:.0f} ms a step (median of {len(times)}), same losses")
+    print(f"next to micrograd {median / step:.0f} times faster; it takes {median * 1e3:.0f} ms a step (median of {len(times)})")
+    print("                  the losses are the same")
 
 
 if __name__ == "__main__":

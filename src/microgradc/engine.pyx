@@ -437,7 +437,10 @@ cdef class Value:
         return pair(MGC_ELU, self, alpha, "self", "alpha")
 
     def gelu(self) -> Value:
-        """Return self times the normal distribution function at self (Hendrycks and Gimpel 2016; the exact form). d/dx = Phi(x) + x phi(x)."""
+        """Return self * Phi(self), Phi the normal distribution function. d/dx = Phi(x) + x phi(x).
+
+        Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016; the exact form.
+        """
         return unary(MGC_GELU, self)
 
     def silu(self) -> Value:
