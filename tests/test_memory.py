@@ -158,6 +158,58 @@ print(full - base, resident() - base)
     assert after < full / 4
 
 
+@linux_only
+def test_few_survivors_do_not_hold_much_memory(run_python):
+    """One node in a hundred stays; the places of the others are used again, though no slab is ever empty."""
+    run_python(MEASURE + """
+x = Value(2.0)
+kept = []
+def work(i):
+    nodes = [x * 1.5 for _ in range(50_000)]
+    kept.append(nodes[::100])
+    if len(kept) > 20:
+        del kept[0]
+flat(work, 300, 40)
+""")
+
+
+@linux_only
+def test_memory_runs_out(run_python):
+    """The system refuses memory for slabs, for the sort's arrays, for blocks: MemoryError, and everything goes on."""
+    out = run_python("""
+import resource
+import microgradc
+from microgradc import Value
+x = Value(1.0)
+y = x
+for _ in range(300_000):
+    y = y + x
+used = int(open("/proc/self/statm").read().split()[0]) * 4096
+soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+errors = 0
+for room in range(0, 40 << 20, 1 << 19):
+    resource.setrlimit(resource.RLIMIT_AS, (used + room, hard))
+    try:
+        x.grad = 0.0
+        z = y
+        y.backward()
+        for _ in range(100_000):
+            z = z + x
+        z.backward()
+        microgradc.sum([x] * 300_000).backward()
+    except MemoryError:
+        errors += 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+x.grad = 0.0
+z = None
+y.backward()
+assert x.grad == 300_001
+print(errors)
+""")
+    assert int(out) > 0
+
+
 def test_a_node_takes_at_most_96_bytes():
     v = Value(2.0)
     assert sys.getsizeof(v * v) <= 96

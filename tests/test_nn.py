@@ -1,0 +1,131 @@
+"""Neurons, layers and MLPs: a layer in one call gives what its neurons give one by one, whatever is done to them."""
+
+import copy
+import pickle
+import random
+
+import pytest
+
+import microgradc
+from microgradc import Value, linear, nn
+
+
+def one_by_one(layer, x):
+    out = [n(x) for n in layer.neurons]
+    return out[0] if len(out) == 1 else out
+
+
+def same(a, b):
+    a, b = (v if isinstance(v, list) else [v] for v in (a, b))
+    return [v.data for v in a] == [v.data for v in b] and [v._op for v in a] == [v._op for v in b]
+
+
+@pytest.fixture
+def layer():
+    random.seed(1)
+    return nn.Layer(3, 4)
+
+
+X = [0.5, Value(-1.0), 2]
+
+
+def test_a_layer_gives_what_its_neurons_give(layer):
+    assert same(layer(X), one_by_one(layer, X))
+    assert same(layer(tuple(X)), one_by_one(layer, X))
+    assert same(layer(iter(X)), one_by_one(layer, X))
+    linear_layer = nn.Layer(3, 1, nonlin=False)
+    assert same(linear_layer(X), one_by_one(linear_layer, X))
+
+
+def changes():
+    class Doubled(nn.Neuron):
+        def __call__(self, x):
+            return super().__call__(x) * 2
+
+    def replace_weight(layer):
+        layer.neurons[1].w[2] = Value(7.0)
+
+    def replace_weights(layer):
+        layer.neurons[1].w = [Value(7.0), Value(8.0), Value(9.0)]
+
+    def replace_bias(layer):
+        layer.neurons[1].b = Value(7.0)
+
+    def switch_activation(layer):
+        layer.neurons[1].nonlin = False
+
+    def replace_neuron(layer):
+        layer.neurons[1] = Doubled(3)
+
+    def replace_neurons(layer):
+        layer.neurons = layer.neurons[:2]
+
+    def append_function(layer):
+        layer.neurons.append(lambda x: x[0] * Value(3.0))
+
+    def use_a_tuple(layer):
+        layer.neurons[0].w = tuple(layer.neurons[0].w)
+
+    return [replace_weight, replace_weights, replace_bias, switch_activation, replace_neuron, replace_neurons, append_function, use_a_tuple]
+
+
+@pytest.mark.parametrize("change", changes(), ids=lambda f: f.__name__)
+def test_changes_to_neurons_are_seen(layer, change):
+    before = layer(X)
+    change(layer)
+    after = layer(X)
+    assert same(after, one_by_one(layer, X))
+    if change.__name__ not in ("use_a_tuple",):
+        assert not same(before, after)
+
+
+def test_a_neurons_call_may_be_replaced(layer, monkeypatch):
+    layer(X)
+    monkeypatch.setattr(nn.Neuron, "__call__", lambda self, x: Value(11.0))
+    assert [v.data for v in layer(X)] == [11.0] * 4
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies_of_a_model_are_models_of_their_own(copied):
+    random.seed(2)
+    model = nn.MLP(2, [3, 1])
+    model([1.0, 2.0])
+    other = copied(model)
+    for p in other.parameters():
+        p.data *= 0.5
+    assert [p.data for p in other.parameters()] == [p.data * 0.5 for p in model.parameters()]
+    assert other([1.0, 2.0]).data != model([1.0, 2.0]).data
+    other([1.0, 2.0]).backward()
+    assert not any(p.grad for p in model.parameters())
+
+
+def test_gradients_reach_inputs_and_parameters():
+    random.seed(3)
+    model = nn.MLP(2, [8, 1])
+    x = [Value(0.3), Value(-0.8)]
+    model(x).backward()
+    h = 1e-6
+    for v in [*x, *model.parameters()]:
+        v.data += h
+        above = model(x).data
+        v.data -= 2 * h
+        below = model(x).data
+        v.data += h
+        assert v.grad == pytest.approx((above - below) / (2 * h), rel=1e-6, abs=1e-8)
+
+
+def test_linear():
+    w = [[Value(1.0), 2.0], [3.0, Value(4.0)]]
+    x = [Value(5.0), 6.0]
+    out = linear(x, w, bias=[Value(0.5), 1.0])
+    assert [v.data for v in out] == [17.5, 40.0]
+    microgradc.sum(out).backward()
+    assert (w[0][0].grad, w[1][1].grad, x[0].grad) == (5.0, 6.0, 4.0)
+    assert linear([1.0, 2.0], [[3.0, 4.0]]) == [11.0]
+    assert linear((v for v in x), (row for row in w))[0].data == 17.0
+    with pytest.raises(ValueError, match="bias must have one entry for each of the 2 rows of weight, got 1"):
+        linear(x, w, [1.0])
+    with pytest.raises(ValueError, match="same length"):
+        linear(x, [[1.0]])
+    with pytest.raises(TypeError, match="w must be a Value or a real number"):
+        linear(x, [["a", 1.0]])
