@@ -5,11 +5,14 @@ import math
 import random
 import subprocess
 import sys
+import weakref
 
 import micrograd.engine
 import micrograd.nn
 import pytest
 
+import microgradc
+import microgradc.engine
 from microgradc import Value, nn
 
 Theirs = micrograd.engine.Value
@@ -169,6 +172,47 @@ def test_a_copy_is_a_graph_of_its_own():
     y._backward = lambda: None
     with pytest.raises(TypeError, match="local gradients"):
         copy.deepcopy(y)
+
+
+def test_weak_references_need_a_subclass():
+    assert weakref.ref(Theirs(1.0))
+    assert "data" in vars(Theirs(1.0))
+    with pytest.raises(TypeError):
+        weakref.ref(Value(1.0))
+    with pytest.raises(TypeError):
+        vars(Value(1.0))
+
+    class Open(Value):
+        pass
+
+    v = Open(1.0)
+    assert weakref.ref(v)() is v
+    assert vars(v) == {}
+
+
+def test_a_gradient_of_zero_prints_as_0():
+    theirs, ours = Theirs(-1.0), Value(-1.0)
+    for x in (theirs, ours):
+        (x.relu() * 2.0).backward()
+    assert repr(theirs) == "Value(data=-1.0, grad=0.0)"
+    assert repr(ours) == "Value(data=-1.0, grad=0)"
+
+
+def test_neurons_read_data():
+    for engine, is_used in ((micrograd, True), (microgradc, False)):
+        calls = []
+
+        class Counting(engine.engine.Value):
+            calls = calls
+
+            def __mul__(self, other):
+                self.calls.append(other)
+                return super().__mul__(other)
+
+        neuron = engine.nn.Neuron(1)
+        neuron.w = [Counting(2.0)]
+        assert neuron([3.0]).data == 6.0
+        assert bool(calls) is is_used
 
 
 def test_the_order_of_additions_does_not_depend_on_addresses():

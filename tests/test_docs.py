@@ -70,5 +70,5 @@ def test_differences_are_listed():
 def test_files_stay_short():
     for pattern in ("src/microgradc/*.py*", "src/microgradc/*.h", "tests/*.py", "benchmarks/*.py", "examples/*.py"):
         for path in ROOT.glob(pattern):
-            if path.suffix in (".py", ".pyx", ".pxi", ".pxd", ".pyi", ".h") and path.name != "engine.pyi":
-                assert len(path.read_text().splitlines()) <= 520, path
+            if path.suffix in (".py", ".pyx", ".pxi", ".pxd", ".pyi", ".h"):
+                assert len(path.read_text().splitlines()) <= 500, path

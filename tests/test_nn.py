@@ -99,6 +99,16 @@ def test_copies_of_a_model_are_models_of_their_own(copied):
     assert not any(p.grad for p in model.parameters())
 
 
+def test_a_pickled_layer_looks_at_its_neurons_again(layer):
+    layer(X)
+    for neuron in layer.neurons:
+        neuron.nonlin = False  # after the layer last looked
+    other = pickle.loads(pickle.dumps(layer))
+    assert same(other(X), one_by_one(other, X))
+    other = copy.copy(layer)
+    assert same(other(X), one_by_one(other, X))
+
+
 def test_gradients_reach_inputs_and_parameters():
     random.seed(3)
     model = nn.MLP(2, [8, 1])
@@ -127,5 +137,5 @@ def test_linear():
         linear(x, w, [1.0])
     with pytest.raises(ValueError, match="same length"):
         linear(x, [[1.0]])
-    with pytest.raises(TypeError, match="w must be a Value or a real number"):
+    with pytest.raises(TypeError, match=r"w\[0\] must be a Value or a real number"):
         linear(x, [["a", 1.0]])

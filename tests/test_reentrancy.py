@@ -239,6 +239,20 @@ def test_a_list_that_shrinks_while_it_is_read():
         microgradc.sum(entries)
 
 
+def test_no_grad_is_a_matter_of_one_thread():
+    x = Value(2.0)
+    seen = []
+    with microgradc.no_grad():
+        thread = threading.Thread(target=lambda: seen.append((x * 2)._prev))
+        thread.start()
+        thread.join()
+        assert (x * 2)._prev == set()
+    assert x in seen[0]
+    with pytest.raises(RuntimeError, match="left more often"):
+        microgradc.no_grad().__exit__(None, None, None)
+    assert (x * 2)._prev
+
+
 def test_no_grad_nests_and_survives_exceptions():
     x = Value(2.0)
     with microgradc.no_grad():
@@ -255,3 +269,4 @@ def test_no_grad_nests_and_survives_exceptions():
 
     assert f(x)._prev == set()
     assert f(x).data == 6.0
+    assert microgradc.no_grad(lambda v: v * 4)(x)._prev == set()

@@ -19,7 +19,7 @@ cdef object apply_function(f, tuple args, derivative, h):
         local = [central_difference(f, numbers, i, h) for i in wanted]
     else:
         local = derivative(*numbers)
-        local = [local] if len(args) == 1 and not isinstance(local, (tuple, list)) else list(local)
+        local = list(local) if isinstance(local, (tuple, list)) else [local]
         if len(local) != len(args):
             raise ValueError(f"the derivative of {name_of(f)} must return one number for each argument, got {len(local)} for {len(args)}")
         local = [local[i] for i in wanted]
@@ -113,6 +113,8 @@ class no_grad:
         return self
 
     def __exit__(self, *exception):
+        if mgc_recording():
+            raise RuntimeError("no_grad was left more often than entered in this thread")
         mgc_pause(-1)
 
     def __call__(self, f):

@@ -1,9 +1,18 @@
-"""The main job of `python -m microgradc demo`: micrograd's demo notebook, for either engine."""
+"""python -m microgradc demo: micrograd's demo notebook, with progress and a summary; and the same in micrograd, for comparison."""
 
 import random
+from contextlib import suppress
 from importlib import import_module
+from statistics import median
+from time import perf_counter
 
+from tqdm import trange
+
+from microgradc import topological_sort
+from microgradc.bench import demo_loss
 from microgradc.data import make_moons
+
+COMPARED_STEPS = 5
 
 
 class MoonsTraining:
@@ -12,31 +21,66 @@ class MoonsTraining:
     Args:
         package: 'microgradc' or 'micrograd'.
         seed: for the data and the initial weights.
+        steps: how many steps the training has; the learning rate falls from 1 to 0.1 over them.
     """
 
-    def __init__(self, package, seed):
+    def __init__(self, package, seed, steps):
         random.seed(seed)
         X, y = make_moons(n_samples=100, noise=0.1, random_state=seed)
         self.X, self.y = X.tolist(), (2 * y - 1).tolist()
         self.model = import_module(f"{package}.nn").MLP(2, [16, 16, 1])
+        self.steps = steps
+        self.losses, self.times = [], []
 
     def loss(self):
         """Return the total loss, a Value, and the share of points on the right side."""
         scores = [self.model(x) for x in self.X]
-        losses = [(1 + -yi * score).relu() for yi, score in zip(self.y, scores, strict=True)]
-        total = sum(losses) * (1.0 / len(losses)) + 1e-4 * sum(p * p for p in self.model.parameters())
-        return total, sum((score.data > 0) == (yi > 0) for yi, score in zip(self.y, scores, strict=True)) / len(scores)
+        right = sum((score.data > 0) == (yi > 0) for yi, score in zip(self.y, scores, strict=True))
+        return demo_loss(scores, self.y, self.model.parameters()), right / len(scores)
 
-    def step(self, k, steps):
-        """Take step k of `steps`; return the loss, a float, and the accuracy before it."""
+    def step(self):
+        """Take the next step; return the accuracy before it. The loss and the time in seconds go to `losses` and `times`."""
+        begin = perf_counter()
         loss, accuracy = self.loss()
         self.model.zero_grad()
         loss.backward()
-        learning_rate = 1.0 - 0.9 * k / steps
+        learning_rate = 1.0 - 0.9 * len(self.losses) / self.steps
         for p in self.model.parameters():
             p.data -= learning_rate * p.grad
-        return loss.data, accuracy
+        self.losses.append(loss.data)
+        del loss
+        self.times.append(perf_counter() - begin)
+        return accuracy
 
-    def accuracy(self):
-        """Return the share of points on the right side."""
-        return self.loss()[1]
+
+def run(steps, seed):
+    """Train, and print a summary."""
+    training = MoonsTraining("microgradc", seed, steps)
+    parameters = len(training.model.parameters())
+    print(f"two moons, {len(training.X)} points; {parameters} parameters in an MLP with layers 2, 16, 16, 1")
+    with trange(steps, desc="training", unit="step") as progress:
+        for _ in progress:
+            accuracy = training.step()
+            progress.set_postfix(loss=f"{training.losses[-1]:.4f}", accuracy=f"{accuracy:.0%}", refresh=False)
+    loss, accuracy = training.loss()
+    nodes = sum(1 for v in topological_sort(loss) if v._op)
+    step = median(training.times)
+    print(f"accuracy          {accuracy:.0%}")
+    print(f"loss              {training.losses[0]:.4f} at first, {training.losses[-1]:.4f} at last")
+    print(f"time              {step * 1e3:.2f} ms a step (median; minimum {min(training.times) * 1e3:.2f} ms)")
+    print(f"nodes             {nodes:,} made in a step, {nodes / step / 1e6:.1f} million a second, forward, backward and release")
+    print(f"next to micrograd {_comparison(training, seed)}")
+
+
+def _comparison(ours, seed):
+    theirs = None
+    with suppress(ModuleNotFoundError):
+        theirs = MoonsTraining("micrograd", seed, ours.steps)
+    if theirs is None:
+        return "not measured; for the comparison `pip install micrograd` and run the demo again"
+    for expected in ours.losses[:COMPARED_STEPS]:
+        theirs.step()
+        if not abs(theirs.losses[-1] - expected) <= 1e-9 * abs(expected):
+            raise AssertionError(f"micrograd's loss is {theirs.losses[-1]!r} where microgradc's is {expected!r}")
+    step = median(theirs.times)
+    return f"{step / median(ours.times):.0f} times faster; it takes {step * 1e3:.0f} ms a step (median of {len(theirs.times)}), same losses"

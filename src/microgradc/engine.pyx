@@ -38,10 +38,7 @@ cdef extern from "memory.h":
     object mgc_new_over(int op, mgc_wide *, double data)
     Py_hash_t mgc_hash(object)
 
-cdef extern from "Python.h":
-    Py_ssize_t PySequence_Fast_GET_SIZE(object)
-    PyObject *PySequence_Fast_GET_ITEM(object, Py_ssize_t)
-    PyObject **PySequence_Fast_ITEMS(object)
+__all__ = ["TABLE", "Row", "Value", "function", "no_grad", "topological_sort"]
 
 include "numbers.pxi"
 include "graph.pxi"
@@ -324,6 +321,10 @@ cdef class Value:
     def item(self) -> float:
         """Return the number, as `torch.Tensor.item` does."""
         return self.node.data
+
+    def conjugate(self) -> Value:
+        """Return self: the numbers are real. NumPy asks for it in `np.var`."""
+        return self
 
     def __copy__(self):
         return shallow_copy(self)

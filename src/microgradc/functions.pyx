@@ -301,11 +301,11 @@ def linear(x, weight, bias=None):
     >>> linear([Value(1.0), 2.0], [[1.0, 1.0], [3.0, 4.0]], bias=[0.5, 0.0])
     [Value(data=3.5, grad=0), Value(data=11.0, grad=0)]
     """
-    weight = list(weight)
-    bias = None if bias is None else list(bias)
+    weight = list(sequence_of(weight, "weight"))
+    bias = None if bias is None else list(sequence_of(bias, "bias"))
     if bias is not None and len(bias) != len(weight):
         raise ValueError(f"bias must have one entry for each of the {len(weight)} rows of weight, got {len(bias)}")
-    return dot_products(x if isinstance(x, (list, tuple)) else list(x), weight, bias, None)
+    return dot_products(x, weight, bias, None)
 
 
 def _neuron_outputs(x, rows, biases, relus):
@@ -355,7 +355,7 @@ def log_softmax(values):
         TypeError: values is no iterable, or an entry is no Value and no number.
         ValueError: there are no values.
     """
-    values = list(values)
+    values = sequence_of(values, "values")
     cdef double m = largest(values, "values")
     # The largest is taken off before, and not within logsumexp alone, where it would cancel digits of the result. It is a
     # constant: what it takes from each value, it takes from the sum.

@@ -1,5 +1,11 @@
 # How nodes are made, and how what they were made from is read back. Included by engine.pyx.
 
+cdef extern from "Python.h":
+    Py_ssize_t PySequence_Fast_GET_SIZE(object)
+    PyObject *PySequence_Fast_GET_ITEM(object, Py_ssize_t)
+    PyObject **PySequence_Fast_ITEMS(object)
+
+
 cdef object unary(int op, Value x):
     return mgc_new_unary(op, &x.node)
 
@@ -55,14 +61,21 @@ cdef object compare(Value self, object other, int relation):
     return x >= y
 
 
-cdef int put(mgc_wide *w, Py_ssize_t i, object o, str name) except -1:
-    """Make o, a Value or a number, operand i of a block that has none there."""
+cdef int try_put(mgc_wide *w, Py_ssize_t i, object o) except -1:
+    """Make o operand i of a block that has none there, and return 1; return 0 if it is no Value and no number."""
     cdef double number
     if isinstance(o, Value):
         mgc_set_node(w, i, &(<Value>o).node)
     elif read_number(o, &number):
         mgc_set_number(w, i, number)
     else:
+        return 0
+    return 1
+
+
+cdef int put(mgc_wide *w, Py_ssize_t i, object o, str name) except -1:
+    """Make o, a Value or a number, operand i of a block that has none there."""
+    if not try_put(w, i, o):
         raise not_a_number(o, name, "a Value or a real number")
     return 0
 
@@ -75,8 +88,8 @@ cdef int put_all(mgc_wide *w, Py_ssize_t first, Py_ssize_t stride, object values
         if i >= PySequence_Fast_GET_SIZE(values):   # an entry's __float__ is Python code, and may do so
             raise RuntimeError(f"{name} became shorter while it was read")
         entry = PySequence_Fast_GET_ITEM(values, i)
-        if not mgc_put_exact(w, first + i * stride, entry):
-            put(w, first + i * stride, <object>entry, name)
+        if not mgc_put_exact(w, first + i * stride, entry) and not try_put(w, first + i * stride, <object>entry):
+            raise not_a_number(<object>entry, f"{name}[{i}]", "a Value or a real number")
     return 0
 
 
@@ -113,14 +126,14 @@ cdef object wide(int op, object values, str name):
     return finish(op, w)
 
 
-cdef double largest(list values, str name) except? -1.0:
+cdef double largest(object values, str name) except? -1.0:
     """The largest number among Values and numbers; -inf if there are none."""
     cdef double number, m = float("-inf")
-    for v in values:
+    for i, v in enumerate(values):
         if isinstance(v, Value):
             number = (<Value>v).node.data
         elif not read_number(v, &number):
-            raise not_a_number(v, name, "a Value or a real number")
+            raise not_a_number(v, f"{name}[{i}]", "a Value or a real number")
         m = max(m, number)
     return m
 
