@@ -89,6 +89,46 @@ def test_subclasses_keep_their_attributes(method):
     assert a2.downstream is b2
 
 
+class Slotted(Value):
+    __slots__ = ("note",)
+
+
+class OwnWay(Value):
+    def __reduce__(self):
+        return (OwnWay, (self.data + 100.0,))
+
+
+@pytest.mark.parametrize("method", [*COPIES.values(), copy.copy])
+def test_slots_are_kept(method):
+    v = Slotted(2.0)
+    v.note = ["n"]
+    assert method(v).note == ["n"]
+
+
+def test_a_subclass_may_pickle_in_its_own_way():
+    assert pickle.loads(pickle.dumps(OwnWay(1.0))).data == 101.0
+
+
+def test_attributes_and_threads_do_not_make_pickles_grow():
+    def size(n, leaf):
+        y = leaf
+        for _ in range(n):
+            y = y + leaf
+        return len(pickle.dumps(y))
+
+    leaf = Labelled(1.0)
+    leaf.other = Value(1.0) * 2  # pickled in the midst of the list, with a list of its own
+    assert size(2000, leaf) < 2.5 * size(1000, leaf)
+
+
+def test_labels_are_copied_with_the_graph():
+    x = Value(1.0)
+    y = x * 2
+    x.label = [y]
+    y2 = copy.deepcopy(y)
+    assert y2._children[0].label == [y2]
+
+
 def test_shallow_copy_shares_operands():
     x = Value(2.0)
     y = x * 3 + x

@@ -203,10 +203,8 @@ def test_neurons_read_data():
         calls = []
 
         class Counting(engine.engine.Value):
-            calls = calls
-
-            def __mul__(self, other):
-                self.calls.append(other)
+            def __mul__(self, other, calls=calls):
+                calls.append(other)
                 return super().__mul__(other)
 
         neuron = engine.nn.Neuron(1)

@@ -154,7 +154,7 @@ del v
 print(full - base, resident() - base)
 """)
     full, after = map(int, out.split())
-    assert full > 2_000_000 * 80
+    assert full > 2_000_000 * 75
     assert after < full / 4
 
 

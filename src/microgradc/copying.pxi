@@ -2,10 +2,10 @@
 #
 # pickle recurses into what an object's reduction refers to. So the reduction of a root first lists everything that the root depends
 # on, operands first: when the pickler reaches a node, its operands are in the pickler's memo already. While that list is written,
-# nodes reduce to themselves and direct references to their operands; Listing, an object that stands before and behind the list and
-# is pickled as None, says when.
+# nodes on it reduce to themselves and direct references to their operands. A Listing stands before the list and another behind it, to
+# say when; they are pickled as None.
 
-cdef uint64_t listed = 0    # the epoch of the sort whose list is being pickled, or 0
+cdef PyObject *listings = NULL    # the Listings whose lists are being written, the innermost first
 
 cdef tuple OP_NAMES = tuple([mgc_rows[i].name.decode() for i in range(MGC_TABLE_END)]
                             + [mgc_wide_names[i].decode() for i in range(MGC_OPS_END - MGC_TABLE_END)])
@@ -13,17 +13,48 @@ cdef tuple OP_NAMES = tuple([mgc_rows[i].name.decode() for i in range(MGC_TABLE_
 
 @cython.binding(False)   # as for Value
 cdef class Listing:
-    cdef uint64_t epoch
+    cdef set ids              # of the nodes on the list
+    cdef unsigned long thread
+    cdef PyObject *next
+    cdef Listing begin        # of the one behind the list: the one before it
 
     def __reduce__(self):
-        global listed
-        listed = self.epoch
+        global listings
+        if self.begin is not None:
+            self.begin.end()
+        elif not is_open(self):
+            self.thread = PyThread_get_thread_ident()
+            self.next = listings
+            listings = <PyObject *>self
         return (type(None), ())
 
+    cdef void end(self) noexcept:
+        cdef PyObject **link = &listings
+        while link[0] != NULL and link[0] != <PyObject *>self:
+            link = &(<Listing>link[0]).next
+        if link[0] != NULL:
+            link[0] = self.next
+
     def __dealloc__(self):
-        global listed
-        if listed == self.epoch:
-            listed = 0    # pickling failed half way
+        self.end()    # if pickling failed half way
+
+
+cdef bint is_open(Listing listing) noexcept:
+    cdef PyObject *other = listings
+    while other != NULL and other != <PyObject *>listing:
+        other = (<Listing>other).next
+    return other != NULL
+
+
+cdef bint is_listed(Value v) except -1:
+    """Whether a list with v on it is being written by this thread."""
+    cdef PyObject *other = listings
+    cdef unsigned long thread = PyThread_get_thread_ident()
+    while other != NULL:
+        if (<Listing>other).thread == thread and id(v) in (<Listing>other).ids:
+            return True
+        other = (<Listing>other).next
+    return False
 
 
 cdef object reduce(Value root):
@@ -32,14 +63,15 @@ cdef object reduce(Value root):
     fields = (type(root), OP_NAMES[root.node.op], root.node.data, root.node.grad, operands_of(root))
     if root.node.op == MGC_CUSTOM or root.baggage is not None:
         fields += (local_of(root), root.label, None if root.baggage is None else (<Baggage>root.baggage).op)
-    state = getattr(root, "__dict__", None) or None
-    if root.node.op == MGC_LEAF or (listed and root.node.stamp == listed):
+    state = object.__getstate__(root) if type(root) is not Value else None
+    if root.node.op == MGC_LEAF or is_listed(root):
         return (_restore, (None, *fields), state)
     nodes = nodes_of(root)
     nodes.pop()
     begin = Listing.__new__(Listing)
-    begin.epoch = root.node.stamp
+    begin.ids = {id(v) for v in nodes}
     end = Listing.__new__(Listing)
+    end.begin = begin
     return (_restore, ((begin, nodes, end), *fields), state)
 
 
@@ -123,23 +155,33 @@ cdef Value copy_with(Value v, tuple operands):
 
 cdef Value shallow_copy(Value v):
     copy = copy_with(v, operands_of(v))
-    if getattr(v, "__dict__", None):
-        copy.__dict__.update(v.__dict__)
+    set_state(copy, object.__getstate__(v) if type(v) is not Value else None)
     return copy
+
+
+cdef int set_state(Value v, state) except -1:
+    """Give an instance of a subclass its attributes: a dict, or a pair of dicts, the second for __slots__ (object.__getstate__)."""
+    in_dict, in_slots = state if type(state) is tuple else (state, None)
+    if in_dict:
+        v.__dict__.update(in_dict)
+    for name, value in (in_slots or {}).items():
+        setattr(v, name, value)
+    return 0
 
 
 cdef object deepcopy(Value root, dict memo):
     cdef Value v
-    cdef list subclassed = []
+    cdef list baggage = []
     for v in nodes_of(root):
         if id(v) in memo:
             continue
         copy = copy_with(v, tuple([memo[id(o)] if isinstance(o, Value) else o for o in operands_of(v)]))
         memo[id(v)] = copy
-        if getattr(v, "__dict__", None):
-            subclassed.append((v, copy))
-    if subclassed:
+        if type(v) is not Value or type(v.label) is not str:
+            baggage.append((v, copy))
+    if baggage:
         from copy import deepcopy as deepcopy_of
-    for v, copy in subclassed:
-        copy.__dict__.update(deepcopy_of(v.__dict__, memo))
+    for v, copy in baggage:
+        set_state(copy, deepcopy_of(object.__getstate__(v), memo) if type(v) is not Value else None)
+        set_label(copy, deepcopy_of(v.label, memo))
     return memo[id(root)]

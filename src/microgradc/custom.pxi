@@ -1,5 +1,6 @@
 # Functions that are not built in, and no_grad. Included by engine.pyx.
 
+cdef int CO_GENERATOR_OR_COROUTINE = 0x20 | 0x80 | 0x200     # as in the module inspect
 cdef double STEP = 2.0 ** (-52 / 3)     # cbrt(machine epsilon)
 
 
@@ -118,6 +119,9 @@ class no_grad:
         mgc_pause(-1)
 
     def __call__(self, f):
+        if getattr(getattr(f, "__code__", None), "co_flags", 0) & CO_GENERATOR_OR_COROUTINE:
+            raise TypeError(f"{name_of(f)} is a generator or coroutine, whose body runs after the call; put `with no_grad():` inside it")
+
         @wraps(f)
         def without_graph(*args, **kwargs):
             with no_grad():

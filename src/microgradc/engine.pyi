@@ -26,6 +26,8 @@ class Row(NamedTuple):
     gy: str
     gz: str
 
+__all__ = ["TABLE", "Row", "Value", "function", "no_grad", "topological_sort"]
+
 TABLE: tuple[Row, ...]
 
 @disjoint_base

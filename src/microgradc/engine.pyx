@@ -2,15 +2,16 @@
 
 cimport cython
 from cpython.complex cimport PyComplex_Check
-from cpython.exc cimport PyErr_CheckSignals, PyErr_Occurred
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_CheckExact
 from cpython.long cimport PyLong_AsDouble, PyLong_Check, PyLong_CheckExact
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyTypeObject, Py_GE, Py_GT, Py_LE, Py_LT
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
+import os
 from collections import namedtuple
 from functools import wraps
 from numbers import Complex, Real
@@ -19,6 +20,7 @@ cdef extern from "memory.h":
     int mgc_install_slots(PyTypeObject *) except -1
     void mgc_track(mgc_node *)
     void mgc_pause(int by)
+    void mgc_forget_other_threads()
     bint mgc_recording()
     void mgc_replace_number(mgc_node *, Py_ssize_t, mgc_node *)
     object mgc_new_leaf(double)
@@ -57,9 +59,7 @@ TABLE = tuple([
 
 cdef class Baggage:
     """What few nodes carry: a label, a Python closure in place of the rule, an operation's name."""
-    cdef object label
-    cdef object backward
-    cdef object op
+    cdef object label, backward, op
 
     def __cinit__(self):
         self.label = ""
@@ -333,6 +333,8 @@ cdef class Value:
         return deepcopy(self, memo)
 
     def __reduce_ex__(self, protocol):
+        if type(self).__reduce__ is not object.__reduce__:
+            return self.__reduce__()    # a subclass has its own way
         return reduce(self)
 
     # Functions. NumPy's functions of object arrays call them by these names.
@@ -494,3 +496,5 @@ cdef class Value:
         return apply_function(f, (self,), derivative, h)
 
 mgc_install_slots(<PyTypeObject *>Value)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)

@@ -32,6 +32,8 @@ cdef struct Pass:
 
 cdef uint64_t epoch = 0                  # the number of sorts begun
 cdef Pass *unfinished = NULL             # the backward passes that are running or waiting for a closure
+cdef bint has_marks = False              # whether nodes of unfinished passes are marked MGC_IN_PASS
+cdef unsigned long NO_THREAD = <unsigned long>-1    # PYTHREAD_INVALID_THREAD_ID
 
 
 cdef inline int reserve(void **items, Py_ssize_t *capacity, Py_ssize_t wanted, size_t item_size) except -1:
@@ -60,7 +62,7 @@ cdef int sort(mgc_node *root, bint with_leaves, Pass *p) except -1:
     it depends on, however it was reached first. Plain leaves are left out unless with_leaves: there is nothing to do for them. For a
     backward pass (with_leaves is false) the gradients of inner nodes are reset on the way.
     """
-    global epoch
+    global epoch, has_marks
     cdef Stack stack
     cdef uint64_t mine
     memset(&stack, 0, sizeof(stack))
@@ -68,6 +70,9 @@ cdef int sort(mgc_node *root, bint with_leaves, Pass *p) except -1:
         while True:
             epoch += 1
             mine = epoch
+            if not with_leaves and unfinished != NULL:
+                p.nested = has_marks = True
+                mark_unfinished(NO_THREAD, True)
             sort_once(root, with_leaves, p, &stack)
             if mine == epoch:
                 return 0
@@ -153,57 +158,89 @@ cdef void restore(Pass *p, bint only_unfinished) noexcept:
             p.saved[i].node.grad = p.saved[i].grad
 
 
-cdef void mark(Pass *passes, bint on) noexcept:
-    """Mark the nodes of all these passes as in one, or take the marks away."""
+cdef void mark(Pass *p, bint on) noexcept:
+    """Mark the nodes of a pass as in one, or take the marks away."""
     cdef Py_ssize_t i
-    while passes != NULL:
-        for i in range(passes.order.size):
-            if on:
-                passes.order.items[i].flags |= MGC_IN_PASS
-            else:
-                passes.order.items[i].flags &= ~MGC_IN_PASS
-        passes = passes.next
+    for i in range(p.order.size):
+        if on:
+            p.order.items[i].flags |= MGC_IN_PASS
+        else:
+            p.order.items[i].flags &= ~MGC_IN_PASS
+
+
+cdef void mark_unfinished(unsigned long all_but_thread, bint on) noexcept:
+    """The same for all unfinished passes, but for those of one thread."""
+    cdef Pass *p = unfinished
+    while p != NULL:
+        if p.thread != all_but_thread:
+            mark(p, on)
+        p = p.next
+
+
+cdef bint meets_another_thread(Pass *p) noexcept:
+    """Whether p goes through a node of an unfinished pass of another thread."""
+    cdef Py_ssize_t i
+    cdef bint meets = False
+    mark_unfinished(NO_THREAD, False)
+    mark_unfinished(p.thread, True)
+    for i in range(p.order.size):
+        meets = meets or p.order.items[i].flags & MGC_IN_PASS
+    mark_unfinished(NO_THREAD, True)
+    return meets
+
+
+cdef void forget(Pass *p) noexcept:
+    """Take a pass off the list of unfinished ones."""
+    global has_marks
+    cdef Pass **link = &unfinished
+    while link[0] != p:
+        link = &link[0].next
+    link[0] = p.next
+    if has_marks:
+        mark(p, False)
+        mark_unfinished(NO_THREAD, True)
+        has_marks = unfinished != NULL
+
+
+def _forget_other_threads():
+    """In a forked child: no other thread will end its pass, or leave no_grad."""
+    cdef Pass *p = unfinished
+    cdef Pass *after
+    cdef unsigned long thread = PyThread_get_thread_ident()
+    mgc_forget_other_threads()
+    while p != NULL:
+        after = p.next
+        if p.thread != thread:
+            forget(p)
+        p = after
 
 
 cdef int run_backward(Value root) except -1:
     """Backpropagate from root. See Value.backward."""
     global unfinished
-    cdef Pass p
-    cdef Pass **link
-    cdef Pass *other
-    memset(&p, 0, sizeof(p))
-    p.nested = unfinished != NULL
+    # Not on the C stack: a closure may switch to another one, or fork, while others look at this pass.
+    cdef Pass *p = <Pass *>PyMem_Calloc(1, sizeof(Pass))
+    if p == NULL:
+        raise MemoryError()
     p.thread = PyThread_get_thread_ident()
     try:
-        if p.nested:
-            mark(unfinished, True)
-        sort(&root.node, False, &p)
-        if p.overlaps and p.has_closures:
-            other = unfinished
-            while other != NULL:
-                if other.thread != p.thread:
-                    restore(&p, False)
-                    raise RuntimeError(
-                        "backward() met nodes through which another thread's unfinished backward() goes, and some of them have a Python "
-                        "_backward, which would see the gradients of both; let one pass end before the other begins")
-                other = other.next
+        sort(&root.node, False, p)
+        if p.overlaps and p.has_closures and meets_another_thread(p):
+            restore(p, False)
+            raise RuntimeError(
+                "backward() met nodes through which another thread's unfinished backward() goes, and some of them have a Python "
+                "_backward, which would see the gradients of both; let one pass end before the other begins")
         p.next = unfinished
-        unfinished = &p
+        unfinished = p
         try:
-            sweep(root, &p)
+            sweep(root, p)
         finally:
-            link = &unfinished
-            while link[0] != &p:
-                link = &link[0].next
-            link[0] = p.next
-            if p.nested or p.order.items[p.order.size - 1].flags & MGC_IN_PASS:
-                p.next = NULL
-                mark(&p, False)
-                mark(unfinished, True)
-                restore(&p, True)
+            forget(p)
+            restore(p, True)
     finally:
         PyMem_Free(p.order.items)
         PyMem_Free(p.saved)
+        PyMem_Free(p)
     return 0
 
 

@@ -80,16 +80,22 @@ cdef int put(mgc_wide *w, Py_ssize_t i, object o, str name) except -1:
     return 0
 
 
-cdef int put_all(mgc_wide *w, Py_ssize_t first, Py_ssize_t stride, object values, str name) except -1:
-    """Make a list's or tuple's entries operands first, first + stride, …"""
-    cdef Py_ssize_t i, count = PySequence_Fast_GET_SIZE(values)
-    cdef PyObject *entry
-    for i in range(count):
-        if i >= PySequence_Fast_GET_SIZE(values):   # an entry's __float__ is Python code, and may do so
-            raise RuntimeError(f"{name} became shorter while it was read")
-        entry = PySequence_Fast_GET_ITEM(values, i)
-        if not mgc_put_exact(w, first + i * stride, entry) and not try_put(w, first + i * stride, <object>entry):
-            raise not_a_number(<object>entry, f"{name}[{i}]", "a Value or a real number")
+cdef int put_all(mgc_wide *w, Py_ssize_t first, Py_ssize_t stride, object values, Py_ssize_t count, str name) except -1:
+    """Make the `count` entries of a list or tuple operands first, first + stride, …"""
+    cdef Py_ssize_t i = 0
+    cdef tuple entries
+    if PySequence_Fast_GET_SIZE(values) == count:
+        while i < count and mgc_put_exact(w, first + i * stride, PySequence_Fast_GET_ITEM(values, i)):
+            i += 1
+    if i == count:
+        return 0
+    # Reading other numbers may run Python code, which may change the list; so from here on we read a copy.
+    entries = tuple(values)
+    if len(entries) != count:
+        raise RuntimeError(f"{name} changed its length from {count} to {len(entries)} while its numbers were read")
+    for i in range(i, count):
+        if not try_put(w, first + i * stride, entries[i]):
+            raise not_a_number(entries[i], f"{name}[{i}]", "a Value or a real number")
     return 0
 
 
@@ -115,11 +121,12 @@ cdef object finish(int op, mgc_wide *w):
 cdef object wide(int op, object values, str name):
     """A node over one operand or more."""
     cdef object entries = sequence_of(values, name)
-    if not PySequence_Fast_GET_SIZE(entries):
+    cdef Py_ssize_t count = PySequence_Fast_GET_SIZE(entries)
+    if not count:
         raise ValueError(f"{name} must have at least one entry, got none")
-    cdef mgc_wide *w = mgc_new_wide(PySequence_Fast_GET_SIZE(entries), False)
+    cdef mgc_wide *w = mgc_new_wide(count, False)
     try:
-        put_all(w, 0, 1, entries, name)
+        put_all(w, 0, 1, entries, count, name)
     except BaseException:
         mgc_drop_wide(w)
         raise
@@ -169,8 +176,8 @@ cdef object dot_product(object w, object x, object bias):
             raise RuntimeError("w or x changed its length while bias was read")
         if mgc_put_products(block, PySequence_Fast_ITEMS(ws), PySequence_Fast_ITEMS(xs), count, &total) < count:
             mgc_clear_operands(block, 2 * count)
-            put_all(block, 0, 2, ws, "w")
-            put_all(block, 1, 2, xs, "x")
+            put_all(block, 0, 2, ws, count, "w")
+            put_all(block, 1, 2, xs, count, "x")
             total = mgc_wide_value(MGC_DOT, block)
     except BaseException:
         mgc_drop_wide(block)
@@ -181,6 +188,7 @@ cdef object dot_product(object w, object x, object bias):
     return total
 
 
+@cython.boundscheck(True)    # reading a number may run Python code, which may change the lists
 cdef list dot_products(object x, list rows, list biases, list relus):
     """The dot product of x with each row, plus its bias, and relu of it where relus says so; biases and relus may be None."""
     cdef object xs = sequence_of(x, "x")
@@ -207,7 +215,7 @@ cdef int adopt(Value v, int op, tuple operands, object local) except -1:
     try:
         for i in range(count):
             put(w, i, operands[i], "an operand")
-            if type(operands[i]) is int:
+            if type(operands[i]) is int and count == 2:
                 flags |= MGC_INTEGER
         if op < MGC_TABLE_END and not mgc_has_node(w):
             raise TypeError(f"at least one operand of {OP_NAMES[op]} must be a Value, got {operands!r}")

@@ -16,17 +16,19 @@
 
 static PyTypeObject *mgc_type;          /* microgradc.Value */
 
-/* Nodes whose release waits until those before them are done, so that a chain of any length is released in constant stack. They are
-   linked through the memory of `grad`, which a dead node does not need. */
-static mgc_object *mgc_pending;
-static int mgc_draining;
-
-/* no_grad() is a matter of one thread; nobody pays for looking up which while no thread is inside. */
 #ifdef _MSC_VER
 #define MGC_THREAD_LOCAL __declspec(thread)
 #else
 #define MGC_THREAD_LOCAL _Thread_local
 #endif
+
+/* Nodes whose release waits until those before them are done, so that a chain of any length is released in constant stack. They are
+   linked through the memory of `grad`, which a dead node does not need. Of this thread: what a node carries may run Python code when it
+   goes, and other threads meanwhile. */
+static MGC_THREAD_LOCAL mgc_object *mgc_pending;
+static MGC_THREAD_LOCAL int mgc_draining;
+
+/* no_grad() is a matter of one thread; nobody pays for looking up which while no thread is inside. */
 static Py_ssize_t mgc_paused_anywhere;
 static MGC_THREAD_LOCAL Py_ssize_t mgc_paused_here;
 
@@ -37,6 +39,9 @@ static inline void mgc_pause(int by)
     mgc_paused_anywhere += by;
     mgc_paused_here += by;
 }
+
+/* In a forked child there is this thread alone. */
+static inline void mgc_forget_other_threads(void) { mgc_paused_anywhere = mgc_paused_here; }
 
 static inline mgc_object **mgc_link(mgc_object *o) { return (mgc_object **)&o->node.grad; }
 
@@ -51,27 +56,48 @@ static inline void mgc_free(mgc_object *o)
     }
 }
 
-static void mgc_dealloc(PyObject *self);
-
-static inline void mgc_drop(mgc_node *n)
+/* Give up a reference to a node. While nodes are released, `pending` is their queue; else it is NULL. */
+static inline void mgc_drop(mgc_node *n, mgc_object **pending)
 {
     PyObject *o = mgc_value_of(n);
-    if (Py_REFCNT(o) == 1 && Py_IS_TYPE(o, mgc_type)) mgc_dealloc(o);
-    else Py_DECREF(o);
+    if (pending && Py_REFCNT(o) == 1 && Py_IS_TYPE(o, mgc_type)) {
+        if (n->flags & MGC_TRACKED) PyObject_GC_UnTrack(o);
+        *mgc_link((mgc_object *)o) = *pending;
+        *pending = (mgc_object *)o;
+    } else {
+        Py_DECREF(o);
+    }
 }
 
-static inline void mgc_drop_wide(mgc_wide *w)
+static inline void mgc_drop_operands_of(mgc_wide *w, mgc_object **pending)
 {
     for (Py_ssize_t i = 0; i < w->count; i++)
-        if (w->is_node[i]) mgc_drop(w->operands[i].node);
+        if (w->is_node[i]) mgc_drop(w->operands[i].node, pending);
     PyMem_Free(w);
 }
 
-static inline void mgc_drop_operands(mgc_node *n)
+static inline void mgc_drop_wide(mgc_wide *w) { mgc_drop_operands_of(w, NULL); }
+
+static inline void mgc_drop_operands(mgc_node *n, mgc_object **pending)
 {
-    if (n->flags & MGC_WIDE) mgc_drop_wide(n->x.wide);
-    if (n->flags & MGC_X_NODE) mgc_drop(n->x.node);
-    if (n->flags & MGC_Y_NODE) mgc_drop(n->y.node);
+    if (n->flags & MGC_WIDE) mgc_drop_operands_of(n->x.wide, pending);
+    if (n->flags & MGC_X_NODE) mgc_drop(n->x.node, pending);
+    if (n->flags & MGC_Y_NODE) mgc_drop(n->y.node, pending);
+}
+
+/* The usual case for a temporary: nothing else goes with it. Returns 0, and has done nothing, if it is not that case. */
+static inline int mgc_free_alone(mgc_object *o)
+{
+    mgc_node *n = &o->node;
+    if (n->flags & MGC_WIDE || o->baggage != Py_None || !Py_IS_TYPE((PyObject *)o, mgc_type)) return 0;
+    PyObject *x = n->flags & MGC_X_NODE ? mgc_value_of(n->x.node) : NULL;
+    PyObject *y = n->flags & MGC_Y_NODE ? mgc_value_of(n->y.node) : NULL;
+    if ((x && Py_REFCNT(x) < 3) || (y && Py_REFCNT(y) < 3)) return 0;
+    Py_XDECREF(x);
+    Py_XDECREF(y);
+    Py_DECREF(Py_None);
+    mgc_free(o);
+    return 1;
 }
 
 /* tp_dealloc. Releasing an operand or baggage may come back here: it then only queues. */
@@ -84,14 +110,24 @@ static void mgc_dealloc(PyObject *self)
     } else if (o->node.flags & MGC_TRACKED) {
         PyObject_GC_UnTrack(self);
     }
-    *mgc_link(o) = mgc_pending;
-    mgc_pending = o;
-    if (mgc_draining) return;
+    if (mgc_free_alone(o)) return;
+    if (mgc_draining) {
+        *mgc_link(o) = mgc_pending;
+        mgc_pending = o;
+        return;
+    }
     mgc_draining = 1;
-    while ((o = mgc_pending)) {
-        mgc_pending = *mgc_link(o);
+    *mgc_link(o) = NULL;
+    mgc_object *queue = o;      /* and mgc_pending, for those that come through tp_dealloc */
+    for (;;) {
+        if (!(o = queue)) {
+            if (!(queue = mgc_pending)) break;
+            mgc_pending = NULL;
+            continue;
+        }
+        queue = *mgc_link(o);
         mgc_prefetch_older(o);
-        mgc_drop_operands(&o->node);
+        mgc_drop_operands(&o->node, &queue);
         Py_DECREF(o->baggage);
         mgc_free(o);
     }
@@ -134,7 +170,7 @@ static int mgc_clear(PyObject *self)
     o->node.op = MGC_LEAF;
     o->node.flags &= MGC_TRACKED | MGC_INITIALISED;
     o->baggage = Py_NewRef(Py_None);
-    mgc_drop_operands(&old);
+    mgc_drop_operands(&old, NULL);
     Py_DECREF(baggage);
     return 0;
 }
@@ -174,7 +210,7 @@ static inline PyObject *mgc_new(unsigned op, unsigned flags, mgc_operand x, mgc_
     mgc_node n = {.data = data, .op = op, .flags = flags, .x = x, .y = y};
     mgc_object *o = mgc_take_place(mgc_type);
     if (!o) {
-        mgc_drop_operands(&n);
+        mgc_drop_operands(&n, NULL);
         return NULL;
     }
     o->node = n;
@@ -195,7 +231,7 @@ static const mgc_operand mgc_nothing;
 
 static inline PyObject *mgc_new_leaf(double data)
 {
-    return mgc_new(MGC_LEAF, 0, mgc_nothing, mgc_nothing, data);
+    return mgc_new(MGC_LEAF, MGC_INITIALISED, mgc_nothing, mgc_nothing, data);
 }
 
 /* The results of the table's operations on two operands or fewer. `integer` says that the number was an int. */
@@ -230,7 +266,7 @@ static inline PyObject *mgc_new_left_number(int op, double x, mgc_node *y, int i
     return mgc_new(op, flags, mgc_constant(x), mgc_own(y), f);
 }
 
-/* A block for `count` operands, all numbers 0 until somebody fills them in; with room for local gradients if asked. */
+/* A block for `count` operands, no nodes until somebody fills them in; with room for local gradients if asked. */
 static inline mgc_wide *mgc_new_wide(Py_ssize_t count, int with_local)
 {
     size_t slots = (size_t)count * (with_local ? 2 : 1);
@@ -312,7 +348,7 @@ static inline Py_ssize_t mgc_put_products(mgc_wide *block, PyObject *const *w, P
 static inline void mgc_clear_operands(mgc_wide *w, Py_ssize_t count)
 {
     for (Py_ssize_t i = 0; i < count; i++) {
-        if (w->is_node[i]) mgc_drop(w->operands[i].node);
+        if (w->is_node[i]) mgc_drop(w->operands[i].node, NULL);
         mgc_set_number(w, i, 0);
     }
 }

@@ -7,8 +7,6 @@ cdef int read_number(object o, double *out) except -1:
         return 1
     if PyLong_Check(o):
         out[0] = PyLong_AsDouble(o)
-        if out[0] == -1.0 and PyErr_Occurred():
-            raise
         return 1
     cdef type kind = type(o)
     # An array converts to float when it has one element; it is an array all the same. NumPy's scalars have no length.

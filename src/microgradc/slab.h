@@ -13,9 +13,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
 
 #include "node.h"
 
@@ -51,30 +48,47 @@ static char *mgc_window_start;
 
 static inline char *mgc_places(mgc_slab *s) { return (char *)s + MGC_SLAB_BYTES - MGC_SLAB_PLACES * MGC_PLACE_BYTES; }
 
+static inline int mgc_count_bits(uint64_t bits)
+{
+    int count = 0;
+    for (; bits; bits &= bits - 1) count++;
+    return count;
+}
+
 #ifdef _MSC_VER
 #include <intrin.h>
 #include <malloc.h>
+#ifndef _WIN64
+#error "microgradc is for 64-bit Windows"
+#endif
 static inline int mgc_lowest_bit(uint64_t bits)
 {
     unsigned long i;
     _BitScanForward64(&i, bits);
     return (int)i;
 }
-static inline int mgc_count_bits(uint64_t bits) { return (int)__popcnt64(bits); }
 static inline void *mgc_map_slab(void) { return _aligned_malloc(MGC_SLAB_BYTES, MGC_SLAB_BYTES); }
 static inline void mgc_unmap_slab(void *s) { _aligned_free(s); }
 #else
+#include <sys/mman.h>
+#ifndef MAP_ANONYMOUS
+#define MAP_ANONYMOUS MAP_ANON
+#endif
 static inline int mgc_lowest_bit(uint64_t bits) { return __builtin_ctzll(bits); }
-static inline int mgc_count_bits(uint64_t bits) { return __builtin_popcountll(bits); }
+/* Mapped directly, and not by malloc, which would keep for itself what is given back. Of twice the size, the aligned part is kept. */
 static inline void *mgc_map_slab(void)
 {
-    void *s = aligned_alloc(MGC_SLAB_BYTES, MGC_SLAB_BYTES);
+    char *all = mmap(NULL, 2 * MGC_SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED) return NULL;
+    char *s = (char *)(((uintptr_t)all + MGC_SLAB_BYTES - 1) & ~(uintptr_t)(MGC_SLAB_BYTES - 1));
+    if (s > all) munmap(all, (size_t)(s - all));
+    munmap(s + MGC_SLAB_BYTES, (size_t)(all + MGC_SLAB_BYTES - s));
 #ifdef MADV_HUGEPAGE
-    if (s) madvise(s, MGC_SLAB_BYTES, MADV_HUGEPAGE);   /* advice: without it there are more page faults */
+    madvise(s, MGC_SLAB_BYTES, MADV_HUGEPAGE);   /* advice: without it there are more page faults */
 #endif
     return s;
 }
-static inline void mgc_unmap_slab(void *s) { free(s); }
+static inline void mgc_unmap_slab(void *s) { munmap(s, MGC_SLAB_BYTES); }
 #endif
 
 static mgc_slab *mgc_new_slab(void)
