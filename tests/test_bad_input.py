@@ -134,6 +134,21 @@ def test_nothing_from_python_crashes():
             delattr(v, attribute)
 
 
+def test_types_stay_what_they_are():
+    """Values lie in memory of their own; an instance of a subclass does not."""
+
+    class Same(Value):
+        __slots__ = ()
+
+    for v, other in ((Value(1.0), Same), (Same(1.0), Value)):
+        for assign in (lambda v, t: setattr(v, "__class__", t), object.__dict__["__class__"].__set__):
+            with pytest.raises(TypeError):
+                assign(v, other)
+    for name in ("__name__", "__qualname__", "__bases__", "__doc__", "__module__", "__add__", "anything"):
+        with pytest.raises(TypeError):
+            setattr(Value, name, "x")
+
+
 @pytest.mark.parametrize("cls", [Value, microgradc.engine.Listing], ids=lambda cls: cls.__name__)
 def test_methods_called_on_something_else(cls):
     """Cython's own method objects would read the memory of whatever comes as self."""

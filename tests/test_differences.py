@@ -174,6 +174,20 @@ def test_a_copy_is_a_graph_of_its_own():
         copy.deepcopy(y)
 
 
+def test_the_class_itself_cannot_be_changed():
+    Theirs.cube = lambda self: self**3
+    assert Theirs(2.0).cube().data == 8.0
+    del Theirs.cube
+    with pytest.raises(TypeError, match="immutable type"):
+        Value.cube = lambda self: self**3
+
+    class Open(Value):
+        pass
+
+    Open.cube = lambda self: self**3
+    assert Open(2.0).cube().data == 8.0
+
+
 def test_weak_references_need_a_subclass():
     assert weakref.ref(Theirs(1.0))
     assert "data" in vars(Theirs(1.0))

@@ -189,7 +189,6 @@ static int mgc_install_slots(PyTypeObject *type)
             PyErr_SetString(PyExc_SystemError, "this Python's garbage collector has another object header than slab.h");
         return -1;
     }
-    type->tp_flags &= ~Py_TPFLAGS_IMMUTABLETYPE;   /* as of micrograd's class, methods may be added and replaced */
     type->tp_alloc = mgc_alloc;
     type->tp_dealloc = mgc_dealloc;
     type->tp_clear = mgc_clear;
