@@ -92,7 +92,8 @@ static inline int mgc_free_alone(mgc_object *o)
     if (n->flags & MGC_WIDE || o->baggage != Py_None || !Py_IS_TYPE((PyObject *)o, mgc_type)) return 0;
     PyObject *x = n->flags & MGC_X_NODE ? mgc_value_of(n->x.node) : NULL;
     PyObject *y = n->flags & MGC_Y_NODE ? mgc_value_of(n->y.node) : NULL;
-    if ((x && Py_REFCNT(x) < 3) || (y && Py_REFCNT(y) < 3)) return 0;
+    Py_ssize_t needed = x == y ? 3 : 2;   /* of v * v, both references go */
+    if ((x && Py_REFCNT(x) < needed) || (y && Py_REFCNT(y) < needed)) return 0;
     Py_XDECREF(x);
     Py_XDECREF(y);
     Py_DECREF(Py_None);
