@@ -44,8 +44,8 @@ def build_values(recipe):
     return nodes
 
 
-def _step_of_values(name, v, number):
-    m = microgradc
+def _step_of_both(name, v, number):
+    """The steps that are written alike for Values and for tensors; by name, as functions of no arguments."""
     x, y = v[0], v[-1]
     if number is not None and len(v) == 1 and name in ("add", "rsub", "mul", "rdiv"):
         return {
@@ -53,7 +53,7 @@ def _step_of_values(name, v, number):
             "rsub": lambda: number - x,
             "mul": lambda: number * x,
             "rdiv": lambda: number / (x * x + 1),
-        }[name]()
+        }
     return {
         "neg": lambda: -x,
         "abs": lambda: abs(x),
@@ -63,10 +63,18 @@ def _step_of_values(name, v, number):
         "sub": lambda: x - y,
         "mul": lambda: x * y,
         "div_by_positive": lambda: x / (y * y + 1),
+        "pow2": lambda: (x.tanh() + 2) ** y.tanh(),
+    }
+
+
+def _step_of_values(name, v, number):
+    m = microgradc
+    x, y = v[0], v[-1]
+    return {
+        **_step_of_both(name, v, number),
         "maximum": lambda: m.maximum(x, y),
         "minimum": lambda: m.minimum(x, y),
         "hypot_plus": lambda: m.hypot(x, abs(y) + 1),
-        "pow2": lambda: (x.tanh() + 2) ** y.tanh(),
         "sum": lambda: m.sum(v),
         "mean": lambda: m.mean(v),
         "logsumexp": lambda: m.logsumexp(v),
@@ -93,28 +101,14 @@ def _step_of_tensors(name, v, number):
     import torch
 
     x, y = v[0], v[-1]
-    if number is not None and len(v) == 1 and name in ("add", "rsub", "mul", "rdiv"):
-        return {
-            "add": lambda: x + number,
-            "rsub": lambda: number - x,
-            "mul": lambda: number * x,
-            "rdiv": lambda: number / (x * x + 1),
-        }[name]()
     return {
-        "neg": lambda: -x,
+        **_step_of_both(name, v, number),
         "softplus": lambda: torch.nn.functional.softplus(x, threshold=1e9),
         "gelu": lambda: torch.nn.functional.gelu(x),
         "silu": lambda: torch.nn.functional.silu(x),
-        "exp_of_tanh": lambda: x.tanh().exp(),
-        "log_of_square": lambda: (x * x + 1).log(),
-        "add": lambda: x + y,
-        "sub": lambda: x - y,
-        "mul": lambda: x * y,
-        "div_by_positive": lambda: x / (y * y + 1),
         "maximum": lambda: torch.maximum(x, y),
         "minimum": lambda: torch.minimum(x, y),
         "hypot_plus": lambda: torch.hypot(x, abs(y) + 1),
-        "pow2": lambda: (x.tanh() + 2) ** y.tanh(),
         "sum": lambda: torch.stack(v).sum(),
         "mean": lambda: torch.stack(v).mean(),
         "logsumexp": lambda: torch.stack(v).logsumexp(0),

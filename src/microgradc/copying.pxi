@@ -75,18 +75,6 @@ cdef object reduce(Value root):
     return (_restore, ((begin, nodes, end), *fields), state)
 
 
-cdef list nodes_of(Value root):
-    """The nodes, operands first, with constants left as they are."""
-    cdef Pass p
-    cdef Py_ssize_t i
-    memset(&p, 0, sizeof(p))
-    try:
-        sort(&root.node, True, &p)
-        return [<Value>mgc_value_of(p.order.items[i]) for i in range(p.order.size)]
-    finally:
-        PyMem_Free(p.order.items)
-
-
 cdef tuple operands_of(Value v):
     """Values and numbers; a number that was written as an int is an int again."""
     cdef Py_ssize_t i

@@ -13,7 +13,6 @@ cdef object apply_function(f, tuple args, derivative, h):
     if not wanted:
         return result
     v = <Value>mgc_new_leaf(result)
-    v.node.flags |= MGC_INITIALISED
     if not mgc_recording():
         return v
     if derivative is None:

@@ -28,7 +28,6 @@ cdef extern from "node.h":
 
     enum:
         MGC_X_NODE, MGC_Y_NODE, MGC_WIDE, MGC_INTEGER, MGC_CLOSURE, MGC_TRACKED, MGC_INITIALISED, MGC_IN_PASS
-    void mgc_prefetch(const void *) nogil
     void mgc_prefetch_older(const void *) nogil
     PyObject *mgc_value_of(mgc_node *)
     bint mgc_operand_is_node(mgc_node *, Py_ssize_t)

@@ -262,6 +262,18 @@ cdef int sweep(Value root, Pass *p) except -1:
     return 0
 
 
+cdef list nodes_of(Value root):
+    """The nodes, operands first, with constants left as they are."""
+    cdef Pass p
+    cdef Py_ssize_t i
+    memset(&p, 0, sizeof(p))
+    try:
+        sort(&root.node, True, &p)
+        return [<Value>mgc_value_of(p.order.items[i]) for i in range(p.order.size)]
+    finally:
+        PyMem_Free(p.order.items)
+
+
 def topological_sort(Value root not None):
     """Return the nodes that `root` depends on, itself included, each after its operands.
 
@@ -281,15 +293,7 @@ def topological_sort(Value root not None):
     >>> [node.label or node._op for node in topological_sort((x * x).tanh())]
     ['x', '*', 'tanh']
     """
-    cdef Pass p
-    cdef Py_ssize_t i
-    memset(&p, 0, sizeof(p))
-    try:
-        sort(&root.node, True, &p)
-        for i in range(p.order.size):
-            make_constants_leaves(p.order.items[i])
-        p.order.size = 0
-        sort(&root.node, True, &p)
-        return [<Value>mgc_value_of(p.order.items[i]) for i in range(p.order.size)]
-    finally:
-        PyMem_Free(p.order.items)
+    cdef Value v
+    for v in nodes_of(root):
+        make_constants_leaves(&v.node)
+    return nodes_of(root)

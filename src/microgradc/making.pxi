@@ -111,7 +111,10 @@ cdef object sequence_of(object values, str name):
 
 cdef object finish(int op, mgc_wide *w):
     """A node over a block, which it takes over; a float if all the operands are numbers."""
-    cdef double f = mgc_wide_value(op, w)
+    return finish_with(op, w, mgc_wide_value(op, w))
+
+
+cdef object finish_with(int op, mgc_wide *w, double f):
     if mgc_has_node(w):
         return mgc_new_over(op, w, f)
     mgc_drop_wide(w)
@@ -182,10 +185,7 @@ cdef object dot_product(object w, object x, object bias):
     except BaseException:
         mgc_drop_wide(block)
         raise
-    if mgc_has_node(block):
-        return mgc_new_over(MGC_DOT, block, total)
-    mgc_drop_wide(block)
-    return total
+    return finish_with(MGC_DOT, block, total)
 
 
 @cython.boundscheck(True)    # reading a number may run Python code, which may change the lists

@@ -55,10 +55,8 @@ typedef struct {
    so it is below this one. */
 #if defined(__GNUC__)
 static inline void mgc_prefetch_older(const void *p) { __builtin_prefetch((const char *)p - 1280, 1); }
-static inline void mgc_prefetch(const void *p) { __builtin_prefetch(p, 1); }
 #else
 static inline void mgc_prefetch_older(const void *p) { (void)p; }
-static inline void mgc_prefetch(const void *p) { (void)p; }
 #endif
 
 /* The Value that a node is part of. */

@@ -11,7 +11,6 @@
 
 #include <Python.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "node.h"
