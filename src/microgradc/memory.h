@@ -296,47 +296,39 @@ static inline void mgc_set_number(mgc_wide *w, Py_ssize_t i, double x)
     w->is_node[i] = 0;
 }
 
-/* Make an operand of what is a Value or float exactly, and return 1; else return 0. */
+/* Make an operand of what is a Value or float exactly, where none is yet; read its number, add its flags, and return 1; else return 0. */
+static inline int mgc_put_and_read(mgc_wide *w, Py_ssize_t i, PyObject *o, double *x, unsigned *flags)
+{
+    if (Py_IS_TYPE(o, mgc_type)) {
+        mgc_node *n = &((mgc_object *)o)->node;
+        w->operands[i] = mgc_own(n);
+        w->is_node[i] = 1;
+        *flags |= n->flags;
+        *x = n->data;
+    } else if (PyFloat_CheckExact(o)) {
+        w->operands[i].number = *x = PyFloat_AS_DOUBLE(o);
+    } else {
+        return 0;
+    }
+    return 1;
+}
+
 static inline int mgc_put_exact(mgc_wide *w, Py_ssize_t i, PyObject *o)
 {
-    if (Py_IS_TYPE(o, mgc_type)) mgc_set_node(w, i, &((mgc_object *)o)->node);
-    else if (PyFloat_CheckExact(o)) mgc_set_number(w, i, PyFloat_AS_DOUBLE(o));
-    else return 0;
-    return 1;
+    double x;
+    return mgc_put_and_read(w, i, o, &x, &w->flags);
 }
 
 /* The first pairs of a dot product, w0 x0 w1 x1 …, as long as they are Values or floats exactly: makes them operands and adds their
    products to *total, in one go. Returns how many pairs that were; if fewer than count, mgc_clear_operands comes next. */
 static inline Py_ssize_t mgc_put_products(mgc_wide *block, PyObject *const *w, PyObject *const *x, Py_ssize_t count, double *total)
 {
-    double sum = *total;
+    double sum = *total, a, b;
     unsigned flags = block->flags;
     Py_ssize_t i;
     for (i = 0; i < count; i++) {
-        mgc_operand *pair = &block->operands[2 * i];
-        double a, b;
-        if (Py_IS_TYPE(w[i], mgc_type)) {
-            mgc_node *n = &((mgc_object *)w[i])->node;
-            pair[0] = mgc_own(n);
-            block->is_node[2 * i] = 1;
-            flags |= n->flags;
-            a = n->data;
-        } else if (PyFloat_CheckExact(w[i])) {
-            pair[0].number = a = PyFloat_AS_DOUBLE(w[i]);
-        } else {
-            break;
-        }
-        if (Py_IS_TYPE(x[i], mgc_type)) {
-            mgc_node *n = &((mgc_object *)x[i])->node;
-            pair[1] = mgc_own(n);
-            block->is_node[2 * i + 1] = 1;
-            flags |= n->flags;
-            b = n->data;
-        } else if (PyFloat_CheckExact(x[i])) {
-            pair[1].number = b = PyFloat_AS_DOUBLE(x[i]);
-        } else {
-            break;
-        }
+        if (!mgc_put_and_read(block, 2 * i, w[i], &a, &flags)) break;
+        if (!mgc_put_and_read(block, 2 * i + 1, x[i], &b, &flags)) break;
         sum += a * b;
     }
     block->flags = flags;
