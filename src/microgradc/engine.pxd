@@ -81,4 +81,4 @@ cdef double largest(object values, str name) except? -1.0
 cdef object sequence_of(object values, str name)
 cdef object wide(int op, object values, str name)
 cdef object dot_product(object w, object x, object bias)
-cdef list dot_products(object x, list rows, list biases, list relus)
+cdef list dot_products(object x, list rows, list biases, list operations)

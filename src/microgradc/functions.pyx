@@ -308,11 +308,6 @@ def linear(x, weight, bias=None):
     return dot_products(x, weight, bias, None)
 
 
-def _neuron_outputs(x, rows, biases, relus):
-    """What `nn.Layer` computes: relu of `linear(x, rows, biases)` where the flag in relus is set. The arguments are lists of one length."""
-    return dot_products(x, rows, biases, relus)
-
-
 def logsumexp(values):
     """Return log(sum(exp(v) for v in values)), as one node, without overflow. d/dv = exp(v - result).
 

@@ -189,15 +189,19 @@ cdef object dot_product(object w, object x, object bias):
 
 
 @cython.boundscheck(True)    # reading a number may run Python code, which may change the lists
-cdef list dot_products(object x, list rows, list biases, list relus):
-    """The dot product of x with each row, plus its bias, and relu of it where relus says so; biases and relus may be None."""
+cdef list dot_products(object x, list rows, list biases, list operations):
+    """The dot product of x with each row, plus its bias, and the operation of that number on it unless it is 0; the last two may be None."""
     cdef object xs = sequence_of(x, "x")
     cdef list outputs = []
     cdef Py_ssize_t i
+    cdef int operation
     for i in range(len(rows)):
         out = dot_product(rows[i], xs, None if biases is None else biases[i])
-        if relus is not None and relus[i]:
-            out = unary(MGC_RELU, <Value?>out)
+        operation = 0 if operations is None else operations[i]
+        if operation:
+            if not 0 < operation < MGC_TABLE_END or mgc_rows[operation].operands != 1:
+                raise ValueError(f"{operation} is no operation of one operand")
+            out = unary(operation, <Value?>out)
         outputs.append(out)
     return outputs
 

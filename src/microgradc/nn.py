@@ -1,51 +1,77 @@
-"""Neurons, layers and multi-layer perceptrons: micrograd's `nn`, with one node for each weighted sum.
+"""Neurons, layers and multi-layer perceptrons: micrograd's `nn`, with one node for each weighted sum; and what is built of them.
 
 The constructor arguments, initial values, order of calls to `random`, order of parameters and reprs are micrograd's, so a seeded script
 gives the same model.
 """
 
+from __future__ import annotations
+
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from microgradc.engine import Value
-from microgradc.functions import _neuron_outputs, dot
+from microgradc import functions
+from microgradc.engine import TABLE, Value
+from microgradc.functions import dot
+from microgradc.init import Initializer, initializer
+from microgradc.module import Module
+from microgradc.modules import neuron_outputs
 
-__all__ = ["MLP", "Layer", "Module", "Neuron", "Value"]
+__all__ = ["MLP", "Activation", "Dropout", "Layer", "Module", "Neuron", "Sequential", "Value"]
+
+# The activations that have a name: the name of the function, and that of PyTorch's module.
+ACTIVATIONS = {
+    "linear": "Linear",
+    "relu": "ReLU",
+    "leaky_relu": "LeakyReLU",
+    "elu": "ELU",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "softplus": "Softplus",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+}
+
+# The numbers of the operations of one operand, by name.
+_OPERATIONS = {row.name.lower(): i for i, row in enumerate(TABLE, start=1) if row.operands == 1}
 
 # Another object whenever an attribute of any Neuron is set. A Layer that sees the same need not ask its neurons again.
 _latest_change = object()
 
 
-class Module:
-    """Something with parameters."""
-
-    def zero_grad(self) -> None:
-        """Set the gradient of every parameter to 0, before the next `backward()`."""
-        for p in self.parameters():
-            p.grad = 0
-
-    def parameters(self) -> list[Value]:
-        """Return the list of all parameters, Values."""
-        return []
-
-
 class Neuron(Module):
-    """relu(w · x + b), or w · x + b alone.
+    """activation(w · x + b), or w · x + b alone.
 
     Args:
         nin: the number of inputs.
-        nonlin: whether to apply relu.
+        nonlin: whether to apply the activation.
+        activation: 'relu', 'tanh', 'sigmoid', 'leaky_relu', 'elu', 'gelu', 'silu', 'softplus' or 'linear'; or a callable of a Value.
+        init: the name of one of the functions in `microgradc.init`, or a callable of nin, nout and rng that returns a weight. The
+            default is micrograd's, uniform on [-1, 1]. The bias is 0 at first.
+        rng: where initial weights come from: the module `random`, or a `random.Random`.
+        nout: the number of neurons side by side, which some initialisers ask for.
 
     Raises:
-        ValueError: nin is no positive integer; when called: x does not have nin entries.
+        ValueError: nin is no positive integer, there is no such activation or initialiser; when called: x does not have nin entries.
+        TypeError: activation or init is neither a name nor callable.
     """
 
-    def __init__(self, nin: int, nonlin: bool = True) -> None:
+    def __init__(
+        self,
+        nin: int,
+        nonlin: bool = True,
+        activation: str | Callable[[Value], Value] = "relu",
+        *,
+        init: str | Initializer = "uniform",
+        rng: Any = random,
+        nout: int = 1,
+    ) -> None:
         check_size(nin, "nin")
-        self.w = [Value(random.uniform(-1, 1)) for _ in range(nin)]
+        draw = initializer(init)
+        self.w = [Value(draw(nin, nout, rng)) for _ in range(nin)]
         self.b = Value(0)
         self.nonlin = nonlin
+        self.activation = check_activation(activation)
 
     def __setattr__(self, name: str, value: Any) -> None:
         global _latest_change
@@ -53,20 +79,20 @@ class Neuron(Module):
         super().__setattr__(name, value)
 
     def __call__(self, x: Any) -> Any:
-        """Return the Value for the inputs x, nin Values or numbers."""
+        """Return the Value for the inputs x, nin Values or numbers; for a batch, a list of such x or a 2-D array, a list of Values."""
         try:
             out = dot(self.w, x, self.b)
-        except ValueError:
+        except (TypeError, ValueError):
+            if is_batch(x):
+                return [self(row) for row in x]
             check_inputs(x, self)
             raise
-        return out.relu() if self.nonlin else out
-
-    def parameters(self) -> list[Value]:
-        """Return the weights and, last, the bias."""
-        return [*self.w, self.b]
+        return activation_of(self)(out)
 
     def __repr__(self) -> str:
-        return f"{'ReLU' if self.nonlin else 'Linear'}Neuron({len(self.w)})"
+        name = self.activation if self.nonlin else "linear"
+        shown = ACTIVATIONS[name] if isinstance(name, str) else name_of(name)
+        return f"{shown}Neuron({len(self.w)})"
 
 
 class Layer(Module):
@@ -75,7 +101,7 @@ class Layer(Module):
     Args:
         nin: the number of inputs.
         nout: the number of neurons.
-        kwargs: passed on to each Neuron.
+        kwargs: passed on to each Neuron: nonlin, activation, init, rng.
 
     Raises:
         ValueError: nin or nout is no positive integer; when called: x does not have nin entries.
@@ -85,37 +111,80 @@ class Layer(Module):
 
     def __init__(self, nin: int, nout: int, **kwargs: Any) -> None:
         check_size(nout, "nout")
-        self.neurons = [Neuron(nin, **kwargs) for _ in range(nout)]
+        self.neurons = [Neuron(nin, nout=nout, **kwargs) for _ in range(nout)]
 
     def __call__(self, x: Any) -> Any:
-        """Return the list of nout Values for the inputs x, nin Values or numbers; for one neuron its Value alone."""
+        """Return the list of nout Values for the inputs x, nin Values or numbers; for one neuron its Value alone.
+
+        For a batch, a list of such x or a 2-D array, it is the list of what the rows give.
+        """
         plan = self._plan
         if plan is None or plan.latest_change is not _latest_change or plan.neurons != self.neurons:
             plan = self._plan = _LayerPlan(self.neurons)
-        if not plan.rows or Neuron.__call__ is not _CALL_OF_A_NEURON:
-            out = [n(x) for n in self.neurons]
-        else:
-            try:
-                out = _neuron_outputs(x, plan.rows, plan.biases, plan.relus)
-            except ValueError:
+        try:
+            if not plan.rows or Neuron.__call__ is not _CALL_OF_A_NEURON:
+                if is_batch(x):
+                    return [self(row) for row in x]
+                out = [n(x) for n in self.neurons]
+            else:
+                out = neuron_outputs(x, plan.rows, plan.biases, plan.operations)
+        except (TypeError, ValueError):
+            if is_batch(x):
+                return [self(row) for row in x]
+            if plan.rows:
                 check_inputs(x, self.neurons[0])
-                raise
+            raise
         return out[0] if len(out) == 1 else out
-
-    def parameters(self) -> list[Value]:
-        """Return the parameters of the neurons, one neuron after another."""
-        return [p for n in self.neurons for p in n.parameters()]
 
     def __repr__(self) -> str:
         return f"Layer of [{', '.join(str(n) for n in self.neurons)}]"
 
 
-class MLP(Module):
+class Sequential(Module):
+    """Modules and functions one after another, each called with what the one before returned.
+
+    Args:
+        modules: modules, or callables such as `microgradc.softmax`.
+
+    Raises:
+        ValueError: there are none.
+        TypeError: one cannot be called.
+
+    >>> model = Sequential(Layer(2, 8, activation="tanh"), Dropout(0.2), Layer(8, 3, nonlin=False), functions.softmax)
+    >>> sum(p.data for p in model([1.0, 2.0]))
+    1.0
+    """
+
+    def __init__(self, *modules: Any) -> None:
+        if not modules:
+            raise ValueError("Sequential needs at least one module")
+        for i, module in enumerate(modules):
+            if not callable(module):
+                raise TypeError(f"module {i} of Sequential cannot be called: {module!r}")
+        self.layers = list(modules)
+
+    def __call__(self, x: Any) -> Any:
+        """Return what the last module returns; for a batch, a list of such x or a 2-D array, the list of what the rows give."""
+        if is_batch(x):
+            return [self(row) for row in x]
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} of [{', '.join(map(name_of, self.layers))}]"
+
+
+class MLP(Sequential):
     """A multi-layer perceptron: layers one after another, relu between them and none at the end.
 
     Args:
         nin: the number of inputs.
         nouts: the number of neurons of each layer, at least one layer; the last is the number of outputs.
+        activation: of all layers but the last; see `Neuron`.
+        output_activation: of the last layer.
+        init: see `Neuron`.
+        seed: for the initial weights, of a generator of their own; None for the module `random`, as in micrograd.
 
     Raises:
         ValueError: nouts is empty or a size is no positive integer; when called: x does not have nin entries.
@@ -127,27 +196,90 @@ class MLP(Module):
     37
     >>> model([2.0, 3.0]).data
     0.9767377200426484
+    >>> [v.data for v in model([[2.0, 3.0], [0.0, 0.0]])]
+    [0.9767377200426484, 0.0]
     """
 
-    def __init__(self, nin: int, nouts: Sequence[int]) -> None:
+    def __init__(
+        self,
+        nin: int,
+        nouts: Sequence[int],
+        activation: str | Callable[[Value], Value] = "relu",
+        output_activation: str | Callable[[Value], Value] = "linear",
+        *,
+        init: str | Initializer = "uniform",
+        seed: int | None = None,
+    ) -> None:
         check_size(nin, "nin")
         if not isinstance(nouts, Sequence) or isinstance(nouts, str) or not nouts:
             raise ValueError(f"nouts must be a list of at least one layer size, such as [16, 16, 1], got {nouts!r}")
         sizes = [nin, *nouts]
-        self.layers = [Layer(sizes[i], sizes[i + 1], nonlin=i != len(nouts) - 1) for i in range(len(nouts))]
+        rng = random if seed is None else random.Random(seed)
+        self.layers = []
+        for i in range(len(nouts)):
+            act = activation if i < len(nouts) - 1 else output_activation
+            self.layers.append(Layer(sizes[i], sizes[i + 1], nonlin=act != "linear", activation=act, init=init, rng=rng))
+
+
+class Activation(Module):
+    """An activation, applied to each entry of a list, for use in `Sequential`.
+
+    Args:
+        function: a name or a callable of a Value; see `Neuron`.
+
+    >>> Activation("relu")([Value(-1.0), 2.0])
+    [Value(data=0.0, grad=0), 2.0]
+    """
+
+    def __init__(self, function: str | Callable[[Value], Value]) -> None:
+        self.activation = check_activation(function)
 
     def __call__(self, x: Any) -> Any:
-        """Return the list of output Values for the inputs x, nin Values or numbers; for one output its Value alone."""
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-    def parameters(self) -> list[Value]:
-        """Return the parameters of the layers, first to last."""
-        return [p for layer in self.layers for p in layer.parameters()]
+        """Return the function of x, of each entry if it is a list."""
+        f = function_of(self.activation)
+        if isinstance(x, (Value, float, int)):
+            return f(x)
+        return [self(row) for row in x] if is_batch(x) else [f(v) for v in x]
 
     def __repr__(self) -> str:
-        return f"MLP of [{', '.join(str(layer) for layer in self.layers)}]"
+        return ACTIVATIONS[self.activation] if isinstance(self.activation, str) else name_of(self.activation)
+
+
+class Dropout(Module):
+    """In training, set each entry to 0 with probability p, and multiply the others by 1 / (1 - p); in evaluation, change nothing.
+
+    Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014. `model.eval()` switches it off,
+    `model.train()` on again; `fit` and `outputs` do so by themselves.
+
+    Args:
+        p: the probability, in [0, 1].
+        seed: of a generator of its own; None for the module `random`.
+
+    Raises:
+        ValueError: p is not in [0, 1].
+    """
+
+    def __init__(self, p: float = 0.5, seed: int | None = None) -> None:
+        if not 0 <= p <= 1:
+            raise ValueError(f"p must be a probability, from 0 to 1, got {p!r}")
+        self.p = p
+        self._rng: Any = random if seed is None else random.Random(seed)
+
+    def __call__(self, x: Any) -> Any:
+        """Return x, a Value or a list of Values and numbers, with some entries dropped."""
+        if isinstance(x, (Value, float, int)):
+            return self._drop(x)
+        if not self.training or self.p == 0:
+            return x
+        return [self(row) for row in x] if is_batch(x) else [self._drop(v) for v in x]
+
+    def _drop(self, v: Any) -> Any:
+        if not self.training or self.p == 0:
+            return v
+        return v * (0.0 if self._rng.random() < self.p else 1 / (1 - self.p))
+
+    def __repr__(self) -> str:
+        return f"Dropout(p={self.p})"
 
 
 class _LayerPlan:
@@ -159,13 +291,61 @@ class _LayerPlan:
     def __init__(self, neurons: list[Any]) -> None:
         self.neurons = list(neurons)
         self.latest_change = _latest_change
-        plain = all(type(n) is Neuron and type(n.w) is list for n in neurons)
-        self.rows = [n.w for n in neurons] if plain else []
-        self.biases = [n.b for n in neurons] if plain else []
-        self.relus = [bool(n.nonlin) for n in neurons] if plain else []
+        self.rows: list[list[Value]] = []
+        self.biases: list[Value] = []
+        self.operations: list[int] = []
+        if all(type(n) is Neuron and type(n.w) is list and operation_of(n) is not None for n in neurons):
+            self.rows = [n.w for n in neurons]
+            self.biases = [n.b for n in neurons]
+            self.operations = [operation_of(n) or 0 for n in neurons]
 
 
 _CALL_OF_A_NEURON = Neuron.__call__   # somebody may put another in its place
+
+
+def operation_of(neuron: Neuron) -> int | None:
+    """Return the number of the operation that is the neuron's activation, 0 for none; None for one that is no row of the table."""
+    if not neuron.nonlin or neuron.activation == "linear":
+        return 0
+    return _OPERATIONS.get(neuron.activation) if isinstance(neuron.activation, str) else None
+
+
+def activation_of(neuron: Neuron) -> Callable[[Any], Any]:
+    """Return the function that the neuron applies."""
+    return function_of(neuron.activation if neuron.nonlin else "linear")
+
+
+def function_of(activation: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return the function of that name, or the callable itself."""
+    if not isinstance(activation, str):
+        return activation
+    return _identity if activation == "linear" else getattr(functions, activation)
+
+
+def _identity(x: Any) -> Any:
+    return x
+
+
+def name_of(function: Any) -> str:
+    """Return how a module or a function is called in a repr."""
+    return repr(function) if isinstance(function, Module) else getattr(function, "__name__", type(function).__name__)
+
+
+def is_batch(x: Any) -> bool:
+    """Return whether x is a list of examples: a 2-D array, or a list or tuple of lists, tuples or 1-D arrays."""
+    if getattr(x, "ndim", None) == 2:
+        return True
+    return isinstance(x, (list, tuple)) and len(x) > 0 and (isinstance(x[0], (list, tuple)) or getattr(x[0], "ndim", 0) == 1)
+
+
+def check_activation(activation: Any) -> Any:
+    """Raise unless activation is one that has a name, or a callable."""
+    if isinstance(activation, str):
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, or a callable, got {activation!r}")
+    elif not callable(activation):
+        raise TypeError(f"activation must be a name or a callable of a Value, got {activation!r}")
+    return activation
 
 
 def check_inputs(x: Any, neuron: Neuron) -> None:

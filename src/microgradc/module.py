@@ -1,0 +1,178 @@
+"""Module: something with parameters, which can be found, named, saved in a dict and trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from microgradc.engine import Value
+from microgradc.modules import find_parameters
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from microgradc.training import History
+
+
+class Module:
+    """Something with parameters: the base class of networks and their parts.
+
+    Parameters are the leaves among a module's attributes: Values, and Values in lists, tuples, dicts, object arrays and other modules. An
+    attribute whose name begins with an underscore is not searched. As in micrograd, a class may have a method `parameters` of its own
+    instead. A subclass defines `forward`, or `__call__` itself.
+
+    >>> class Line(Module):
+    ...     def __init__(self):
+    ...         self.slope, self.intercept = Value(2.0), Value(1.0)
+    ...     def forward(self, x):
+    ...         return self.slope * x + self.intercept
+    >>> line = Line()
+    >>> line(3.0), [name for name, _ in line.named_parameters()]
+    (Value(data=7.0, grad=0), ['slope', 'intercept'])
+    """
+
+    training = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return `self.forward(...)`."""
+        forward = getattr(self, "forward", None)
+        if forward is None:
+            raise NotImplementedError(f"{type(self).__name__} has no method forward(x), which says what it computes")
+        return forward(*args, **kwargs)
+
+    def zero_grad(self) -> None:
+        """Set the gradient of every parameter to 0, before the next `backward()`."""
+        for p in self.parameters():
+            p.grad = 0
+
+    def parameters(self) -> list[Value]:
+        """Return the list of all parameters, each once, in the order of the attributes."""
+        return find_parameters(self, Module.parameters, False)[0]
+
+    def named_parameters(self) -> Iterator[tuple[str, Value]]:
+        """Return pairs of a name, such as 'layers.0.neurons.1.w.2', and a parameter, in the order of `parameters()`."""
+        values, names = find_parameters(self, Module.parameters, True)
+        assert names is not None
+        if type(self).parameters is Module.parameters:
+            return iter(list(zip(names, values, strict=True)))
+        found = {id(value): name for name, value in zip(names, values, strict=True)}
+        return iter([(found.get(id(p), f"parameters.{i}"), p) for i, p in enumerate(self.parameters())])
+
+    def modules(self) -> Iterator[Module]:
+        """Return this module and all modules among its attributes, each once."""
+        seen: dict[int, Any] = {}
+        stack: list[Any] = [self]
+        while stack:
+            thing = stack.pop()
+            if not isinstance(thing, (Module, list, tuple, dict)) or id(thing) in seen:
+                continue
+            seen[id(thing)] = thing
+            if isinstance(thing, Module):
+                thing = {name: entry for name, entry in vars(thing).items() if not name.startswith("_")}
+            stack += reversed(thing.values() if isinstance(thing, dict) else thing)
+        return (thing for thing in seen.values() if isinstance(thing, Module))
+
+    def train(self, mode: bool = True) -> Module:
+        """Set `training` of this module and those in it, which switches Dropout on or off; return self."""
+        for module in self.modules():
+            if module.training != mode:
+                module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Switch to evaluation, `train(False)`; return self."""
+        return self.train(False)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of the parameters as float64 arrays, by name: a list of Values is an array, a Value is one of shape ().
+
+        >>> line = Module()
+        >>> line.w, line.b = [Value(1.0), Value(2.0)], Value(3.0)
+        >>> line.state_dict()
+        {'w': array([1., 2.]), 'b': array(3.)}
+        """
+        import numpy as np
+
+        return {
+            name: np.array([p.data for p in group.parameters], float).reshape(group.shape) for name, group in _groups(self).items()
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
+        """Set the parameters to the numbers in a dict, as `state_dict()` returns it. Either all are set or none.
+
+        Args:
+            state_dict: arrays or nested lists of real numbers, by name.
+            strict: whether an entry that is missing, or that the model does not have, is an error; if not, it is left out.
+
+        Raises:
+            TypeError: state_dict is no mapping.
+            ValueError: an entry is missing, unexpected, of the wrong shape or not of real numbers. The message lists all of them.
+        """
+        import numpy as np
+
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"state_dict must be a dict of arrays, as model.state_dict() returns it, got {type(state_dict).__name__}")
+        groups = _groups(self)
+        faults, arrays = [], {}
+        if strict:
+            faults += [f"{name} is missing" for name in groups if name not in state_dict]
+            faults += [f"{name} is unexpected: the model has no such entry" for name in state_dict if name not in groups]
+        for name, group in groups.items():
+            if name not in state_dict:
+                continue
+            try:
+                array = np.asarray(state_dict[name])
+            except ValueError:
+                faults.append(f"{name} is no array: its rows differ in length")
+                continue
+            if array.dtype.kind not in "fiub":
+                faults.append(f"{name} must hold real numbers, got dtype {array.dtype}")
+            elif array.shape != group.shape:
+                faults.append(f"{name} has shape {array.shape}, the model needs {group.shape}")
+            else:
+                arrays[name] = array.astype(float)
+        if faults:
+            shown = "\n  ".join(faults[:20] + [f"… and {len(faults) - 20} more"] * (len(faults) > 20))
+            raise ValueError(f"the state does not fit {type(self).__name__}, which stays as it was:\n  {shown}")
+        for name, array in arrays.items():
+            for p, number in zip(groups[name].parameters, array.flat, strict=True):
+                p.data = number
+
+    def fit(self, X: Any, y: Any, **settings: Any) -> History:
+        """Train on examples: see `microgradc.training.fit`, which has the same arguments."""
+        from microgradc.training import fit
+
+        return fit(self, X, y, **settings)
+
+    def outputs(self, X: Any) -> np.ndarray:
+        """Return the outputs for the rows of X, without a graph and with dropout off: see `microgradc.training.outputs`."""
+        from microgradc.training import outputs
+
+        return outputs(self, X)
+
+
+class _Group:
+    """Parameters that make up one array of a state dict."""
+
+    def __init__(self, shape: tuple[int, ...], parameters: list[Value]) -> None:
+        self.shape, self.parameters = shape, parameters
+
+
+def _groups(module: Module) -> dict[str, _Group]:
+    """Return the parameters by name less the indices that end it, where these are those of a full array; the others one by one."""
+    places: dict[str, dict[tuple[int, ...], Value]] = {}
+    for name, p in module.named_parameters():
+        parts = name.split(".")
+        k = len(parts)
+        while k > 1 and parts[k - 1].isdecimal():
+            k -= 1
+        places.setdefault(".".join(parts[:k]), {})[tuple(map(int, parts[k:]))] = p
+    groups = {}
+    for name, entries in places.items():
+        shape = tuple(max(axis) + 1 for axis in zip(*entries, strict=False))
+        if all(len(index) == len(shape) for index in entries) and len(entries) == math.prod(shape):
+            groups[name] = _Group(shape, [entries[index] for index in sorted(entries)])
+        else:
+            groups |= {".".join([name, *map(str, index)]): _Group((), [p]) for index, p in entries.items()}
+    return groups

@@ -1,0 +1,111 @@
+"""What `nn` leaves to C: running a layer's neurons, and finding the parameters in a module's attributes."""
+
+from cpython.dict cimport PyDict_Check
+from cpython.float cimport PyFloat_Check
+from cpython.list cimport PyList_Check
+from cpython.long cimport PyLong_Check
+from cpython.object cimport PyObject
+from cpython.tuple cimport PyTuple_Check
+from cpython.type cimport PyType_Check
+from cpython.unicode cimport PyUnicode_Check
+from libc.stdint cimport uintptr_t
+
+from microgradc.engine cimport *
+
+cdef extern from "Python.h":
+    int Py_EnterRecursiveCall(const char *) except -1
+    void Py_LeaveRecursiveCall()
+
+
+def neuron_outputs(x, rows, biases, operations):
+    """Return `linear(x, rows, biases)`, to each entry of which the operation with that number is applied; 0 for none.
+
+    The arguments but x are lists of one length. The number of an operation is its place in `engine.TABLE`, from 1 on.
+    """
+    return dot_products(x, rows, biases, operations)
+
+
+cdef class Search:
+    """Collects the leaves in a tree of modules, lists, tuples, dicts and object arrays, each once, and their names if wanted."""
+
+    cdef object all_parameters      # Module.parameters: a class that has another one is asked
+    cdef list values, names
+    cdef set seen                   # Values, and the addresses of other things
+    cdef list alive                 # the things at these addresses
+
+    cdef bint is_new(self, object thing) except -1:
+        cdef Py_ssize_t count = len(self.seen)
+        if type(thing) is Value:
+            self.seen.add(thing)
+        else:
+            self.seen.add(<uintptr_t><PyObject *>thing)
+            self.alive.append(thing)
+        return len(self.seen) > count
+
+    cdef int visit(self, object thing, str name) except -1:
+        if isinstance(thing, Value):
+            if (<Value>thing).node.op == MGC_LEAF and self.is_new(thing):
+                self.values.append(thing)
+                if self.names is not None:
+                    self.names.append(name)
+        elif PyList_Check(thing) or PyTuple_Check(thing) or PyDict_Check(thing):
+            self.enter(thing, thing, name)
+        elif not (PyFloat_Check(thing) or PyLong_Check(thing) or PyUnicode_Check(thing) or PyType_Check(thing) or thing is None):
+            self.visit_object(thing, name)
+        return 0
+
+    cdef int visit_object(self, object thing, str name) except -1:
+        parameters = getattr(type(thing), "parameters", None)
+        if parameters is self.all_parameters:
+            self.enter(thing, thing.__dict__, name, True)
+        elif callable(parameters):
+            named = self.names is not None and hasattr(thing, "named_parameters")
+            self.enter(thing, dict(thing.named_parameters()) if named else list(thing.parameters()), name)
+        elif getattr(thing, "dtype", None) == object:
+            self.enter(thing, thing.tolist(), name)
+        return 0
+
+    cdef int enter(self, object thing, object entries, str name, bint only_public=False) except -1:
+        """Visit the entries of a container, or those of a module's dict that are public, unless they have been visited."""
+        if not self.is_new(thing):
+            return 0
+        Py_EnterRecursiveCall(b" while looking for parameters")
+        try:
+            if PyDict_Check(entries):
+                for key, entry in (<dict>entries).items():
+                    if not (only_public and type(key) is str and (<str>key).startswith("_")):
+                        self.visit(entry, self.extend(name, key))
+            elif PyList_Check(entries) or PyTuple_Check(entries):
+                for i, entry in enumerate(entries):
+                    self.visit(entry, self.extend(name, i))
+            else:
+                self.visit(entries, name)
+        finally:
+            Py_LeaveRecursiveCall()
+        return 0
+
+    cdef str extend(self, str name, object key):
+        if self.names is None:
+            return None
+        return f"{name}.{key}" if name else str(key)
+
+
+def find_parameters(module, all_parameters, bint with_names):
+    """Return the leaves in the attributes of a module, in their order, and their names.
+
+    Lists, tuples, dicts, object arrays and modules are searched; an attribute whose name begins with an underscore is not. A module
+    whose class has a method `parameters` of its own is asked.
+
+    Args:
+        module: an object with attributes.
+        all_parameters: the function `parameters` of the class of modules whose attributes are searched.
+        with_names: whether names are wanted.
+
+    Returns:
+        A list of Values, and a list of names such as 'layers.0.neurons.1.w.2', or None.
+    """
+    cdef Search search = Search.__new__(Search)
+    search.all_parameters = all_parameters
+    search.values, search.names, search.seen, search.alive = [], [] if with_names else None, set(), []
+    search.enter(module, getattr(module, "__dict__", {}), "", True)
+    return search.values, search.names
