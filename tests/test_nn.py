@@ -1,9 +1,11 @@
 """Neurons, layers and MLPs: a layer in one call gives what its neurons give one by one, whatever is done to them."""
 
 import copy
+import math
 import pickle
 import random
 
+import numpy as np
 import pytest
 
 import microgradc
@@ -139,3 +141,96 @@ def test_linear():
         linear(x, [[1.0]])
     with pytest.raises(TypeError, match=r"w\[0\] must be a Value or a real number"):
         linear(x, [["a", 1.0]])
+
+
+@pytest.mark.parametrize("activation", [*nn.ACTIVATIONS, math.sin])
+def test_activations(activation, layer):
+    function = {"linear": lambda v: v, math.sin: Value.sin}.get(activation) or getattr(microgradc, activation)
+    given = Value.sin if activation is math.sin else activation
+    layer = nn.Layer(3, 4, activation=given)
+    expected = [function(microgradc.dot(n.w, X, n.b)) for n in layer.neurons]
+    assert same(layer(X), expected)
+    assert same(layer(X), one_by_one(layer, X))
+    values = list(map(Value, (0.5, -1.0, 2.0)))
+    assert same(nn.Activation(given)(values), list(map(function, values)))
+    model = nn.MLP(3, [4, 1], activation=given, output_activation=given, seed=1)
+    inner = [function(microgradc.dot(n.w, X, n.b)) for n in model.layers[0].neurons]
+    last = model.layers[1].neurons[0]
+    assert model(X).data == function(microgradc.dot(last.w, inner, last.b)).data
+
+
+def test_names():
+    assert repr(nn.MLP(2, [1, 1], activation="leaky_relu", output_activation="tanh")) == (
+        "MLP of [Layer of [LeakyReLUNeuron(2)], Layer of [TanhNeuron(1)]]"
+    )
+    assert repr(nn.Neuron(2, activation=math.sin)) == "sinNeuron(2)"
+    model = nn.Sequential(nn.Layer(2, 1), nn.Activation("silu"), nn.Dropout(0.25), microgradc.softmax)
+    assert repr(model) == "Sequential of [Layer of [ReLUNeuron(2)], SiLU, Dropout(p=0.25), softmax]"
+
+
+def test_a_batch_gives_a_list_of_what_its_rows_give():
+    model = nn.MLP(3, [4, 2], activation="tanh")
+    rows = [[0.1, 0.2, 0.3], [1.0, -1.0, 2.0], [0.0, 5.0, 3.0], [2.0, 2.0, 2.0]]
+    expected = [[v.data for v in model(row)] for row in rows]
+    for part in (model, model.layers[0], nn.Sequential(model), model.layers[0].neurons[0]):
+        alone = [part(row) for row in rows]
+        for batch in (rows, tuple(map(tuple, rows)), np.array(rows), list(np.array(rows)), microgradc.array(rows), rows[:3], np.eye(3)):
+            for single, together in zip(alone if len(batch) == 4 else map(part, batch), part(batch), strict=True):
+                assert same(single, together)
+    assert [[v.data for v in row] for row in model(np.array(rows, dtype=np.float32).astype(float))] != expected
+    assert model(np.zeros((0, 3))) == []
+    assert isinstance(nn.MLP(3, [1])(rows)[0], Value)
+    layer = nn.Layer(3, 2)
+    layer.neurons.append(lambda x: x[0])    # no plain neuron
+    assert len(layer(rows)) == 4
+    with pytest.raises(ValueError, match="x must have 3 entries"):
+        model([[1.0, 2.0], [3.0, 4.0]])
+
+
+def test_gradients_reach_an_object_array():
+    model = nn.MLP(2, [3, 1], activation="tanh")
+    x = microgradc.array([0.5, -0.5])
+    model(x).backward()
+    assert all(microgradc.grads(x) != 0)
+
+
+def test_initial_values_are_repeatable():
+    def drawn(seed):
+        return [p.data for p in nn.MLP(2, [3, 1], seed=seed).parameters()]
+
+    assert drawn(5) == drawn(5) != drawn(6)
+    random.seed(7)
+    state = random.getstate()
+    nn.MLP(2, [3, 1], seed=5)
+    assert random.getstate() == state
+    assert [p.data for p in nn.MLP(2, [1], init=lambda nin, nout, rng: 10 * nin + nout).parameters()] == [21.0, 21.0, 0.0]
+
+
+def test_a_dropout_with_p_0_or_1():
+    assert nn.Dropout(0.0)(X) is X
+    assert [float(v) for v in nn.Dropout(1.0)(X)] == [0.0] * 3
+    assert nn.Dropout(1.0).eval()(X) is X
+    assert nn.Dropout(0.5, seed=1)(Value(3.0)).data in (0.0, 6.0)
+    first, second = nn.Dropout(0.5, seed=1), nn.Dropout(0.5, seed=1)
+    assert [float(v) for v in first([1.0] * 50)] == [float(v) for v in second([1.0] * 50)]
+    assert len(nn.Dropout(0.5)([[1.0, 2.0], [3.0, 4.0]])[1]) == 2
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match=r"activation must be one of linear, relu, .*, got 'rleu'"):
+        nn.MLP(2, [1], activation="rleu")
+    with pytest.raises(TypeError, match="activation must be a name or a callable of a Value, got None"):
+        nn.Layer(2, 1, activation=None)
+    with pytest.raises(ValueError, match=r"init must be one of kaiming_normal, .*, got 'zero'"):
+        nn.MLP(2, [1], init="zero")
+    with pytest.raises(TypeError, match="init must be a name or a callable of nin, nout and rng, got 3"):
+        nn.Neuron(2, init=3)
+    for p in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="p must be a probability"):
+            nn.Dropout(p)
+    with pytest.raises(ValueError, match="Sequential needs at least one module"):
+        nn.Sequential()
+    with pytest.raises(TypeError, match="module 1 of Sequential cannot be called: 3"):
+        nn.Sequential(nn.Layer(2, 1), 3)
+    with pytest.raises(ValueError, match="7 is no operation of one operand"):
+        microgradc.modules.neuron_outputs([1.0], [[Value(1.0)]], [Value(0.0)], [7 if microgradc.engine.TABLE[6].operands == 2 else 1])

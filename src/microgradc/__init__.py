@@ -1,7 +1,7 @@
 """micrograd's API, compiled: a scalar reverse-mode autodiff engine.
 
-`Value` is the number that remembers how it was made. The rest of the names are functions of Values; `nn` has neurons and layers, `data`
-small data sets.
+`Value` is the number that remembers how it was made. The rest are functions of Values and, each in a module of its own that is imported on
+first use, networks (`nn`), losses, optimizers, training, small data sets, pictures and checkpoints.
 """
 
 from importlib import import_module as _import_module
@@ -53,7 +53,24 @@ from microgradc.functions import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "MLP",
+    "SGD",
+    "Activation",
+    "Adam",
+    "AdamW",
+    "CosineAnnealingLR",
+    "Dropout",
+    "History",
+    "LambdaLR",
+    "Layer",
+    "LinearLR",
+    "Module",
+    "Neuron",
+    "RMSprop",
+    "Sequential",
+    "StepLR",
     "Value",
+    "accuracy",
     "acos",
     "acosh",
     "array",
@@ -62,33 +79,60 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "batches",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "checkpoint",
     "clip",
+    "clip_grad_norm_",
+    "clip_grad_value_",
     "cos",
     "cosh",
+    "cross_entropy",
     "data",
     "dot",
+    "draw_dot",
+    "draw_graph",
     "elu",
     "erf",
     "exp",
     "expm1",
+    "fit",
+    "format_graph",
     "function",
     "gelu",
     "grads",
+    "hinge_loss",
+    "huber_loss",
     "hypot",
+    "init",
     "install",
+    "l1_loss",
     "leaky_relu",
     "linear",
+    "load",
     "log",
     "log1p",
     "log2",
     "log_softmax",
     "logsumexp",
+    "losses",
+    "make_blobs",
+    "make_circles",
+    "make_moons",
     "maximum",
     "mean",
     "minimum",
+    "mse_loss",
+    "nll_loss",
     "nn",
     "no_grad",
+    "optim",
+    "outputs",
+    "plot_decision_boundary",
+    "plot_history",
     "relu",
+    "save",
     "sigmoid",
     "silu",
     "sin",
@@ -101,20 +145,56 @@ __all__ = [
     "tan",
     "tanh",
     "topological_sort",
+    "training",
+    "viz",
     "where",
 ]
 
 # What is imported on first use: these modules import NumPy, or more of the standard library than an engine needs.
-_LAZY = {"nn": None, "data": None, "array": "arrays", "grads": "arrays", "install": "dropin"}
+_LAZY = {
+    "arrays": "array grads".split(),
+    "checkpoint": "load save".split(),
+    "data": "batches make_blobs make_circles make_moons".split(),
+    "dropin": "install".split(),
+    "losses": "binary_cross_entropy binary_cross_entropy_with_logits cross_entropy hinge_loss huber_loss l1_loss mse_loss nll_loss".split(),
+    "nn": "MLP Activation Dropout Layer Module Neuron Sequential".split(),
+    "optim": "SGD Adam AdamW CosineAnnealingLR LambdaLR LinearLR RMSprop StepLR clip_grad_norm_ clip_grad_value_".split(),
+    "training": "History accuracy fit outputs".split(),
+    "viz": "draw_dot draw_graph format_graph plot_decision_boundary plot_history".split(),
+}
+_MODULES = {name: module for module, names in _LAZY.items() for name in names}
+_MODULES |= dict.fromkeys("checkpoint data init losses nn optim training viz".split())
+
+TYPE_CHECKING = False   # type checkers take it for True, and need not import typing
+if TYPE_CHECKING:
+    from microgradc import checkpoint, data, init, losses, nn, optim, training, viz
+    from microgradc.arrays import array, grads
+    from microgradc.checkpoint import load, save
+    from microgradc.data import batches, make_blobs, make_circles, make_moons
+    from microgradc.dropin import install
+    from microgradc.losses import (
+        binary_cross_entropy,
+        binary_cross_entropy_with_logits,
+        cross_entropy,
+        hinge_loss,
+        huber_loss,
+        l1_loss,
+        mse_loss,
+        nll_loss,
+    )
+    from microgradc.nn import MLP, Activation, Dropout, Layer, Module, Neuron, Sequential
+    from microgradc.optim import SGD, Adam, AdamW, CosineAnnealingLR, LambdaLR, LinearLR, RMSprop, StepLR, clip_grad_norm_, clip_grad_value_
+    from microgradc.training import History, accuracy, fit, outputs
+    from microgradc.viz import draw_dot, draw_graph, format_graph, plot_decision_boundary, plot_history
 
 
 def __getattr__(name):
-    if name not in _LAZY:
+    if name not in _MODULES:
         raise AttributeError(f"module 'microgradc' has no attribute {name!r}")
-    module = _import_module(f"microgradc.{_LAZY[name] or name}")
-    value = globals()[name] = getattr(module, name) if _LAZY[name] else module
+    module = _import_module(f"microgradc.{_MODULES[name] or name}")
+    value = globals()[name] = getattr(module, name) if _MODULES[name] else module
     return value
 
 
 def __dir__():
-    return sorted({*globals(), *_LAZY} - {"_LAZY", "_import_module"})
+    return sorted({*globals(), *_MODULES} - {"_LAZY", "_MODULES", "_import_module", "TYPE_CHECKING"})

@@ -1,14 +1,16 @@
-"""Small data sets for classification: two moons, circles, blobs. The same numbers as scikit-learn's for the same arguments.
+"""Small data sets for classification: two moons, circles, blobs, the same numbers as scikit-learn's for the same arguments; and batches.
 
 The module can be called too: `microgradc.data(a)` returns the numbers in an array of Values (see `microgradc.arrays.data`).
 """
 
+import random
 import sys
 from types import ModuleType
 
 import numpy as np
 
 from microgradc.arrays import data as _data_of
+from microgradc.checks import check_count
 
 
 def make_moons(n_samples=100, *, shuffle=True, noise=None, random_state=None):
@@ -92,17 +94,17 @@ def make_blobs(
         ValueError: a number is out of range, or lists differ in length.
     """
     rng = _generator(random_state)
-    per_blob = None if np.ndim(n_samples) == 0 else [_count(n, "n_samples") for n in n_samples]
+    per_blob = None if np.ndim(n_samples) == 0 else [check_count(n, "n_samples") for n in n_samples]
     if centers is None:
         centers = 3 if per_blob is None else len(per_blob)
     if np.ndim(centers) == 0:
-        centers = rng.uniform(*center_box, size=(_count(centers, "centers"), _count(n_features, "n_features")))
+        centers = rng.uniform(*center_box, size=(check_count(centers, "centers"), check_count(n_features, "n_features")))
     centers = np.asarray(centers, float)
     if centers.ndim != 2:
         raise ValueError(f"centers must be a number or of shape (k, n_features), got shape {centers.shape}")
     k = len(centers)
     if per_blob is None:
-        n = _count(n_samples, "n_samples")
+        n = check_count(n_samples, "n_samples")
         per_blob = [n // k + (i < n % k) for i in range(k)]
     stds = np.full(k, cluster_std, float) if np.ndim(cluster_std) == 0 else np.asarray(cluster_std, float)
     if len(per_blob) != k or len(stds) != k:
@@ -114,6 +116,56 @@ def make_blobs(
         rng.shuffle(order)
         X, y = X[order], y[order]
     return (X, y, centers) if return_centers else (X, y)
+
+
+def batches(X, y, batch_size=32, *, shuffle=True, seed=None, drop_last=False):
+    """Go through examples once, some at a time.
+
+    Args:
+        X, y: lists or arrays of one length, an entry for each example.
+        batch_size: how many examples make a batch.
+        shuffle: whether to take them in random order.
+        seed: for the order, an integer or a `random.Random`; None for the module `random`.
+        drop_last: whether to leave out the last batch if it is smaller than the others.
+
+    Returns:
+        An iterator over pairs, the X and the y of a batch: lists of lists, arrays of arrays.
+
+    Raises:
+        ValueError: X and y differ in length or are empty, batch_size is no positive integer.
+
+    >>> list(batches([[1.0], [2.0], [3.0]], [1, 2, 3], batch_size=2, shuffle=False))
+    [([[1.0], [2.0]], [1, 2]), ([[3.0]], [3])]
+    """
+    check_count(batch_size, "batch_size")
+    n = len(X)
+    if n == 0 or n != len(y):
+        raise ValueError(f"X and y must have one entry for each example, at least one, got {n} and {len(y)}")
+    order = list(range(n))
+    if shuffle:
+        (random if seed is None else seed if isinstance(seed, random.Random) else random.Random(seed)).shuffle(order)
+    stop = n - n % batch_size if drop_last else n
+    return ((_take(X, order[i : i + batch_size]), _take(y, order[i : i + batch_size])) for i in range(0, stop, batch_size))
+
+
+def hold_out(X, y, share, rng):
+    """Split examples at random in two pairs (X, y), the second with this share of them.
+
+    Raises:
+        ValueError: share is not between 0 and 1, or leaves no example in one of the two.
+    """
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
+        raise ValueError(f"validation must be a pair (X, y) or a share of the examples between 0 and 1, got {share!r}")
+    k = round(len(X) * share)
+    if not 0 < k < len(X):
+        raise ValueError(f"a share of {share} of {len(X)} examples leaves none for {'training' if k else 'validation'}")
+    order = list(range(len(X)))
+    rng.shuffle(order)
+    return (X[order[k:]], y[order[k:]]), (X[order[:k]], y[order[:k]])
+
+
+def _take(a, indices):
+    return a[indices] if isinstance(a, np.ndarray) else [a[i] for i in indices]
 
 
 def _finish(X, n_outer, n_inner, shuffle, noise, random_state):
@@ -133,17 +185,11 @@ def _finish(X, n_outer, n_inner, shuffle, noise, random_state):
 def _split(n_samples):
     """Return how many points the outer and the inner shape get."""
     if np.ndim(n_samples) == 0:
-        n = _count(n_samples, "n_samples")
+        n = check_count(n_samples, "n_samples")
         return n // 2, n - n // 2
     if len(n_samples) != 2:
         raise ValueError(f"n_samples must be a number or a pair of them, got {n_samples!r}")
-    return tuple(_count(n, "n_samples") for n in n_samples)
-
-
-def _count(n, name):
-    if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
-        raise ValueError(f"{name} must be a positive integer, got {n!r}")
-    return int(n)
+    return tuple(check_count(n, "n_samples") for n in n_samples)
 
 
 def _generator(random_state):

@@ -1,7 +1,7 @@
-"""Initial values of weights: a function of a layer's size and a source of random numbers for each of the usual ways.
+"""Initial values of weights: a function for each of the usual ways.
 
-Each takes `nin` and `nout`, the numbers of inputs and of outputs of a layer, and `rng`, the module `random` or a `random.Random`, and returns the
-next weight, a float. `functools.partial` sets what comes after them: `nn.MLP(2, [16, 1], init=partial(init.normal, std=0.1))`.
+Each takes `nin` and `nout`, the numbers of inputs and of outputs of a layer, and `rng`, the module `random` or a `random.Random`, and
+returns the next weight, a float. `functools.partial` sets what comes after these: `nn.MLP(2, [16, 1], init=partial(init.normal, std=0.1))`.
 """
 
 import math

@@ -13,7 +13,7 @@ from libc.stdint cimport uintptr_t
 from microgradc.engine cimport *
 
 cdef extern from "Python.h":
-    int Py_EnterRecursiveCall(const char *) except -1
+    int Py_EnterRecursiveCall(const char *)   # not 0 after an error
     void Py_LeaveRecursiveCall()
 
 
@@ -69,7 +69,8 @@ cdef class Search:
         """Visit the entries of a container, or those of a module's dict that are public, unless they have been visited."""
         if not self.is_new(thing):
             return 0
-        Py_EnterRecursiveCall(b" while looking for parameters")
+        if Py_EnterRecursiveCall(b" while looking for parameters"):
+            return -1
         try:
             if PyDict_Check(entries):
                 for key, entry in (<dict>entries).items():

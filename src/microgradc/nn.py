@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from microgradc import functions
+from microgradc.checks import check_count
 from microgradc.engine import TABLE, Value
 from microgradc.functions import dot
 from microgradc.init import Initializer, initializer
@@ -66,7 +67,7 @@ class Neuron(Module):
         rng: Any = random,
         nout: int = 1,
     ) -> None:
-        check_size(nin, "nin")
+        check_count(nin, "nin")
         draw = initializer(init)
         self.w = [Value(draw(nin, nout, rng)) for _ in range(nin)]
         self.b = Value(0)
@@ -110,7 +111,7 @@ class Layer(Module):
     _plan = None
 
     def __init__(self, nin: int, nout: int, **kwargs: Any) -> None:
-        check_size(nout, "nout")
+        check_count(nout, "nout")
         self.neurons = [Neuron(nin, nout=nout, **kwargs) for _ in range(nout)]
 
     def __call__(self, x: Any) -> Any:
@@ -210,9 +211,10 @@ class MLP(Sequential):
         init: str | Initializer = "uniform",
         seed: int | None = None,
     ) -> None:
-        check_size(nin, "nin")
+        check_count(nin, "nin")
         if not isinstance(nouts, Sequence) or isinstance(nouts, str) or not nouts:
             raise ValueError(f"nouts must be a list of at least one layer size, such as [16, 16, 1], got {nouts!r}")
+        check_activation(activation)
         sizes = [nin, *nouts]
         rng = random if seed is None else random.Random(seed)
         self.layers = []
@@ -352,9 +354,3 @@ def check_inputs(x: Any, neuron: Neuron) -> None:
     """Raise ValueError unless x has an entry for each weight of the neuron."""
     if hasattr(x, "__len__") and len(x) != len(neuron.w):
         raise ValueError(f"x must have {len(neuron.w)} entries, one for each input of {neuron}, got {len(x)}") from None
-
-
-def check_size(n: Any, name: str) -> None:
-    """Raise ValueError unless n is a positive integer."""
-    if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
-        raise ValueError(f"{name} must be a positive integer, got {n!r}")

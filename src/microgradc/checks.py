@@ -1,0 +1,70 @@
+"""What an argument must be, said in one place for the modules that ask the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def check_count(n: Any, name: str) -> int:
+    """Raise ValueError unless n is a positive integer; return it as an int."""
+    if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
+        raise ValueError(f"{name} must be a positive integer, got {n!r}")
+    return int(n)
+
+
+def check_examples(X: Any, y: Any, check_finite: bool = True, whose: str = "") -> tuple[np.ndarray, np.ndarray]:
+    """Return examples and targets as arrays, float64 of shape (n, nin) and int64 or float64 of shape (n,) or (n, nout).
+
+    Args:
+        X, y: lists or arrays of numbers; a column y, of shape (n, 1), becomes flat.
+        check_finite: whether an inf or nan is an error.
+        whose: what comes before X and y in messages.
+
+    Raises:
+        ValueError: they are empty, not of these shapes, not finite; the message gives the row.
+        TypeError: they are no numbers.
+    """
+    import numpy as np
+
+    X, y = check_rows(X, f"{whose}X"), _numbers(y, f"{whose}y")
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim not in (1, 2) or len(y) != len(X):
+        raise ValueError(f"{whose}y must have a target for each of the {len(X)} rows of X, shape ({len(X)},), got shape {y.shape}")
+    if check_finite:
+        for a, name in ((X, f"{whose}X"), (y, f"{whose}y")):
+            if not np.isfinite(a).all():
+                i = tuple(np.argwhere(~np.isfinite(a))[0])
+                place = f"row {i[0]}" + (f", column {i[1]}" if len(i) == 2 else "")
+                raise ValueError(f"{name} has {a[i]} in {place}; leave such rows out, fill them, or go on with check_finite=False")
+    return X, y
+
+
+def check_rows(X: Any, name: str = "X") -> np.ndarray:
+    """Return examples as float64 of shape (n, nin), n and nin at least 1.
+
+    Raises:
+        ValueError: X is of another shape.
+        TypeError: X are no real numbers.
+    """
+    X = _numbers(X, name).astype(float)
+    if X.ndim != 2 or 0 in X.shape:
+        hint = "; see X.reshape(-1, 1), or [x] for one example" if X.ndim == 1 and len(X) else ""
+        raise ValueError(f"{name} must have a row of numbers for each example, at least one, shape (n, nin), got shape {X.shape}{hint}")
+    return X
+
+
+def _numbers(a: Any, name: str) -> np.ndarray:
+    """Return an array of int64 or float64."""
+    import numpy as np
+
+    try:
+        a = np.asarray(a)
+    except ValueError:
+        raise ValueError(f"{name} must have rows of one length, got rows that differ") from None
+    if a.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be real numbers, got dtype {a.dtype}")
+    return a.astype(np.float64 if a.dtype.kind == "f" else np.int64)

@@ -1,0 +1,326 @@
+"""The training loop: `fit` and its `History`; what a trained model says: `outputs` and `accuracy`."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from microgradc import losses, optim
+from microgradc.checks import check_count, check_examples, check_rows
+from microgradc.data import batches, hold_out
+from microgradc.engine import no_grad
+
+__all__ = ["History", "accuracy", "fit", "outputs"]
+
+Loss = Callable[[Sequence[Any], Sequence[Any]], Any]
+
+# The optimizers that have a name, and the learning rate that suits networks of some hundred parameters.
+OPTIMIZERS: dict[str, tuple[Any, float]] = {
+    "sgd": (optim.SGD, 0.1),
+    "adam": (optim.Adam, 0.01),
+    "adamw": (optim.AdamW, 0.01),
+    "rmsprop": (optim.RMSprop, 0.01),
+}
+
+
+class History:
+    """What `fit` saw, one entry for each epoch that was completed.
+
+    Attributes:
+        loss: the mean loss of the examples, each at its turn in the epoch.
+        accuracy: the share of examples that were classified right at their turn; empty if the targets are no classes.
+        validation_loss, validation_accuracy: the same of the validation data, after the epoch; empty if there are none.
+        lr: the learning rate.
+        seconds: how long the epoch took.
+        interrupted: whether Ctrl-C ended the training.
+    """
+
+    def __init__(self) -> None:
+        self.loss: list[float] = []
+        self.accuracy: list[float] = []
+        self.validation_loss: list[float] = []
+        self.validation_accuracy: list[float] = []
+        self.lr: list[float] = []
+        self.seconds: list[float] = []
+        self.interrupted = False
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    def append(self, entry: dict[str, float]) -> None:
+        """Add an epoch: a number for each attribute that has one."""
+        for name, number in entry.items():
+            getattr(self, name).append(number)
+
+    def latest(self) -> dict[str, str]:
+        """Return the latest losses and accuracies as text, by name."""
+        names = [name for name in ("loss", "accuracy", "validation_loss", "validation_accuracy") if getattr(self, name)]
+        return {name: format(getattr(self, name)[-1], ".1%" if name.endswith("accuracy") else ".4g") for name in names}
+
+    def __repr__(self) -> str:
+        facts = [f"{len(self)} epochs", *(f"{name} {text}" for name, text in self.latest().items()), *["interrupted"] * self.interrupted]
+        return f"<History: {', '.join(facts)}>"
+
+
+def fit(
+    model: Any,
+    X: Any,
+    y: Any,
+    *,
+    loss: str | Loss | None = None,
+    optimizer: Any = "adam",
+    lr: float | None = None,
+    epochs: int = 100,
+    batch_size: int = 32,
+    shuffle: bool = True,
+    seed: int | random.Random | None = None,
+    validation: float | tuple[Any, Any] | None = None,
+    progress: bool = True,
+    callback: Callable[[History], Any] | None = None,
+    check_finite: bool = True,
+) -> History:
+    """Train a model on examples, and leave it in evaluation mode. `model.fit(X, y, …)` is this function.
+
+    Args:
+        model: a `Module`, or anything that can be called with a list of numbers and has `parameters()`.
+        X: examples, numbers of shape (n, nin).
+        y: targets, numbers of shape (n,), or (n, nout) for several outputs.
+        loss: a function of a list of outputs and a list of targets that returns a Value, or the name of one in `microgradc.losses`. By
+            default, integer targets are classes: with several outputs it is `cross_entropy`; with one, it is
+            `binary_cross_entropy_with_logits` for targets 0 and 1, and `hinge_loss` for -1 and 1. Otherwise it is `mse_loss`.
+        optimizer: 'sgd', 'adam', 'adamw' or 'rmsprop'; an optimizer; or a function that makes one of a list of parameters and, if it is
+            given, lr, such as a class in `microgradc.optim`.
+        lr: the learning rate; by default 0.01 ('sgd': 0.1) for an optimizer that is named, its own default for a function.
+        epochs: how often to go through the examples.
+        batch_size: how many examples make a step of the optimizer; the last step of an epoch takes what is left.
+        shuffle: whether to take the examples in another order in each epoch.
+        seed: for the order, an integer or a `random.Random`; None for the module `random`.
+        validation: examples to evaluate after each epoch: a pair (X, y), or the share of the examples to keep apart for it.
+        progress: whether to show a progress bar (tqdm, on standard error).
+        callback: called with the history after each epoch; training ends early if it returns True.
+        check_finite: whether an inf or nan in the data, or a loss that becomes one, is an error.
+
+    Returns:
+        A History. After Ctrl-C (KeyboardInterrupt) it has the epochs that were completed, and the model is what it was then.
+
+    Raises:
+        ValueError: the data are empty, not finite, of the wrong shape or out of range; so is another argument.
+        TypeError: the data are no numbers; an argument is of the wrong type.
+        FloatingPointError: the loss became inf or nan; the parameters are those before that step.
+
+    >>> from microgradc import nn
+    >>> model = nn.MLP(1, [8, 1], activation="tanh", seed=0)
+    >>> x = np.linspace(-1, 1, 20)
+    >>> history = model.fit(x[:, None], x**2, epochs=200, seed=0, progress=False)
+    >>> history.loss[-1] < 0.01
+    True
+    """
+    check_count(epochs, "epochs")
+    check_count(batch_size, "batch_size")
+    rng = random if seed is None else seed if isinstance(seed, random.Random) else random.Random(seed)
+    X, y = check_examples(X, y, check_finite)
+    held_out = None
+    if isinstance(validation, (tuple, list)) and len(validation) == 2:
+        held_out = check_examples(*validation, check_finite, "the validation data's ")
+        if held_out[0].shape[1] != X.shape[1]:
+            raise ValueError(f"the validation data's X has {held_out[0].shape[1]} columns, X has {X.shape[1]}")
+    elif validation is not None:
+        (X, y), held_out = hold_out(X, y, validation, rng)
+    task = Task(loss, y, outputs(model, X[:1]).size)
+    steps = make_optimizer(optimizer, model, lr)
+    rows, targets = X.tolist(), y.tolist()
+    history = History()
+    set_mode(model, training=True)
+    try:
+        with tqdm(total=epochs, desc="training", unit="epoch", disable=not progress) as bar:
+            for _ in range(epochs):
+                begin, rate = perf_counter(), steps.param_groups[0]["lr"]
+                turns = batches(rows, targets, batch_size, shuffle=shuffle, seed=rng)
+                entry = train_epoch(model, turns, task, steps, check_finite)
+                entry |= {"lr": rate, "seconds": perf_counter() - begin}
+                if held_out is not None:
+                    found = task.evaluate(outputs(model, held_out[0]), held_out[1])
+                    entry |= {f"validation_{name}": number for name, number in found.items()}
+                history.append(entry)
+                bar.set_postfix(history.latest(), refresh=False)
+                bar.update()
+                if callback is not None and callback(history) is True:
+                    break
+    except KeyboardInterrupt:
+        history.interrupted = True
+    finally:
+        set_mode(model, training=False)
+    return history
+
+
+def train_epoch(model: Any, turns: Iterable[tuple[Any, Any]], task: Task, steps: Any, check_finite: bool) -> dict[str, float]:
+    """Take one step of the optimizer for each batch; return the mean loss and accuracy, each example at its turn."""
+    totals: dict[str, float] = {}
+    count = 0
+    for X, y in turns:
+        results = [model(x) for x in X]
+        loss = task.loss(results, y)
+        if check_finite and not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss became {float(loss)}; a lower learning rate than {steps.param_groups[0]['lr']} may help, or inputs of size 1, "
+                "or optim.clip_grad_norm_. (check_finite=False goes on.)"
+            )
+        steps.zero_grad()
+        loss.backward()
+        steps.step()
+        for name, number in task.measure(loss, results, y).items():
+            totals[name] = totals.get(name, 0.0) + number * len(y)
+        count += len(y)
+    return {name: total / count for name, total in totals.items()}
+
+
+class Task:
+    """What is to be learnt: a loss, and where the classes part, if there are classes.
+
+    Args:
+        loss: see `fit`.
+        y: the targets, int64 or float64.
+        count: the number of outputs.
+
+    Attributes:
+        loss: a function of a list of outputs and a list of targets.
+        threshold: what one output is compared with, see `accuracy`; None if the targets are no classes.
+    """
+
+    def __init__(self, loss: str | Loss | None, y: np.ndarray, count: int) -> None:
+        self.loss: Any = usual_loss(y, count) if loss is None else loss
+        if isinstance(self.loss, str):
+            if self.loss not in losses.__all__:
+                raise ValueError(f"loss must be one of {', '.join(losses.__all__)}, or a callable, got {loss!r}")
+            self.loss = getattr(losses, self.loss)
+        elif not callable(self.loss):
+            raise TypeError(f"loss must be a name or a callable of outputs and targets, got {loss!r}")
+        self.threshold: float | None = None
+        if self.loss is losses.binary_cross_entropy:
+            self.threshold = 0.5
+        elif self.loss in CLASSIFICATION or (count == 1 and has_classes(y, {-1, 1})):
+            self.threshold = 0.0
+        if self.loss in [getattr(losses, name) for name in losses.__all__]:
+            # Our losses check their targets: here all at once, so that the message gives the example's number in the data.
+            self.loss(np.full(len(y) if count == 1 else (len(y), count), 0.5), y)
+
+    def measure(self, loss: Any, results: Any, y: Any) -> dict[str, float]:
+        """Return the loss as a float and, of classes, the accuracy of the outputs of some examples."""
+        measured = {"loss": float(loss)}
+        if self.threshold is not None:
+            measured["accuracy"] = float(np.mean(is_right(as_array(results), np.asarray(y), self.threshold)))
+        return measured
+
+    def evaluate(self, results: np.ndarray, y: np.ndarray) -> dict[str, float]:
+        """Return the loss and, of classes, the accuracy of outputs, an array."""
+        with no_grad():
+            return self.measure(self.loss(results.tolist(), y.tolist()), results, y)
+
+
+CLASSIFICATION = (losses.cross_entropy, losses.nll_loss, losses.binary_cross_entropy_with_logits, losses.hinge_loss)
+
+
+def usual_loss(y: np.ndarray, count: int) -> Loss:
+    """Return the loss that `fit` takes by default."""
+    if y.dtype.kind == "i" and y.ndim == 1:
+        if count > 1:
+            return losses.cross_entropy
+        if has_classes(y, {0, 1}):
+            return losses.binary_cross_entropy_with_logits
+        if has_classes(y, {-1, 1}):
+            return losses.hinge_loss
+    return losses.mse_loss
+
+
+def has_classes(y: np.ndarray, classes: set[int]) -> bool:
+    """Return whether the targets are classes out of these."""
+    return y.ndim == 1 and set(np.unique(y).tolist()) <= classes
+
+
+def make_optimizer(optimizer: Any, model: Any, lr: float | None) -> Any:
+    """Return the optimizer that `fit` was asked for."""
+    if isinstance(optimizer, optim.Optimizer):
+        if lr is not None:
+            raise ValueError("lr is given to the optimizer that you made; leave it out here")
+        return optimizer
+    settings = {} if lr is None else {"lr": lr}
+    if isinstance(optimizer, str):
+        if optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, an optimizer or a class of them, got {optimizer!r}")
+        optimizer, usual = OPTIMIZERS[optimizer]
+        settings = settings or {"lr": usual}
+    elif not callable(optimizer):
+        raise TypeError(f"optimizer must be a name, an optimizer or a class of them, got {optimizer!r}")
+    return optimizer(list(model.parameters()), **settings)
+
+
+def outputs(model: Any, X: Any) -> np.ndarray:
+    """Return what a model gives for each of the rows of X, without a graph and in evaluation mode.
+
+    Args:
+        model: a `Module`, or anything that can be called with a list of numbers.
+        X: examples, numbers of shape (n, nin).
+
+    Returns:
+        float64 of shape (n,) for one output, else (n, nout).
+
+    Raises:
+        ValueError: X is not of that shape.
+        TypeError: X are no numbers.
+    """
+    rows = check_rows(X).tolist()
+    with evaluating(model), no_grad():
+        return as_array([model(row) for row in rows])
+
+
+def accuracy(model: Any, X: Any, y: Any, threshold: float = 0.0) -> float:
+    """Return the share of examples that a model classifies right.
+
+    Args:
+        model: as in `outputs`.
+        X: examples, numbers of shape (n, nin).
+        y: classes, integers of shape (n,): indices for a model with several outputs, of which the largest decides; 0 and 1, or -1 and 1,
+            for one output.
+        threshold: where the classes part if there is one output: 0 for a score or logit, 0.5 for a probability.
+
+    Raises:
+        ValueError: X or y is of the wrong shape or empty.
+        TypeError: they are no numbers.
+    """
+    X, y = check_examples(X, y, check_finite=False)
+    return float(np.mean(is_right(outputs(model, X), y, threshold)))
+
+
+def is_right(results: np.ndarray, y: np.ndarray, threshold: float) -> np.ndarray:
+    """Return for each example whether its class was found: that of the largest output, or that on the right side of the threshold."""
+    return results.argmax(axis=1) == y if results.ndim == 2 else (results > threshold) == (y > 0)
+
+
+def as_array(results: list[Any]) -> np.ndarray:
+    """Return outputs, Values or lists of them, as float64 of shape (n,) for one output, else (n, nout)."""
+    found = np.array([[float(v) for v in r] if isinstance(r, (list, tuple, np.ndarray)) else float(r) for r in results])
+    return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
+
+
+def set_mode(model: Any, training: bool) -> None:
+    """Switch a model between training and evaluation, if it has the two."""
+    if hasattr(model, "train"):
+        model.train(training)
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Set a model to evaluation, and back."""
+    before = getattr(model, "training", False)
+    set_mode(model, training=False)
+    try:
+        yield
+    finally:
+        set_mode(model, training=before)
