@@ -11,6 +11,7 @@ import microgradc.data
 import microgradc.dropin
 import microgradc.engine
 import microgradc.functions
+import microgradc.losses
 import microgradc.nn
 
 ROOT = Path(__file__).parents[1]
@@ -18,7 +19,7 @@ FINDER = doctest.DocTestFinder(exclude_empty=True)
 
 
 def docstring_examples():
-    for module in (microgradc.engine, microgradc.functions, microgradc.arrays, microgradc.data, microgradc.nn):
+    for module in (microgradc.engine, microgradc.functions, microgradc.arrays, microgradc.data, microgradc.losses, microgradc.nn):
         names = {**vars(microgradc.engine), **vars(microgradc.functions), **vars(module)}
         owners = [(module.__name__, module)]
         for name, thing in vars(module).items():

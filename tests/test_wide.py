@@ -94,6 +94,21 @@ def test_softmax(name, numbers):
     assert ours(numbers) == [v.data for v in out]
 
 
+@pytest.mark.parametrize("numbers", [[math.inf, 0.0], [-math.inf, 0.0], [math.inf, math.inf], [-math.inf, -math.inf], [math.nan, 0.0]])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
+def test_infinite_values(name, numbers):
+    expected = getattr(torch, name)(torch.tensor(numbers, dtype=torch.float64), 0)
+    assert getattr(microgradc, name)(numbers) == pytest.approx(expected.tolist(), nan_ok=True)
+
+
+@pytest.mark.parametrize("small", [5.0, 10.0, 50.0, 700.0])
+def test_logsumexp_keeps_the_digits_of_a_small_result(small):
+    """log(1 + e) where e is tiny, which log alone rounds to 0."""
+    for numbers in ([0.0, -small], [-small, 0.0]):
+        assert logsumexp(numbers) == pytest.approx(math.log1p(math.exp(-small)), rel=1e-15)
+    assert log_softmax([1000.0, 1000.0 - small])[0] == pytest.approx(-math.log1p(math.exp(-small)), rel=1e-15)
+
+
 def test_softmax_adds_up_to_one_and_stays_finite():
     assert math.fsum(softmax([1000.0, -1000.0, 999.0])) == pytest.approx(1.0, rel=1e-15)
     assert logsumexp([-math.inf, -math.inf]) == -math.inf

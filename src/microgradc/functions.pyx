@@ -4,8 +4,6 @@ A function returns a Value if one of its arguments is a Value, and a float if al
 element: a numeric array gives float64, an object array of Values gives an object array.
 """
 
-from libc.math cimport isfinite
-
 from microgradc.engine cimport *
 
 
@@ -35,14 +33,14 @@ cdef bint is_scalar(object x) except -1:
 
 
 cdef object map_binary(int op, object x, object y, function, str x_name="x", str y_name="y"):
-    if hasattr(x, "ndim") and not is_scalar(x) or hasattr(y, "ndim") and not is_scalar(y):
+    if not is_scalar(x) and hasattr(x, "ndim") or not is_scalar(y) and hasattr(y, "ndim"):
         return elementwise(function, (x, y), x_name)
     return pair(op, x, y, x_name, y_name)
 
 
 cdef object map_ternary(int op, tuple arguments, function, tuple names):
     for x in arguments:
-        if hasattr(x, "ndim") and not is_scalar(x):
+        if not is_scalar(x) and hasattr(x, "ndim"):
             return elementwise(function, arguments, names[0])
     return ternary(op, arguments[0], arguments[1], arguments[2], names)
 
@@ -205,6 +203,15 @@ def maximum(x, y):
     return map_binary(MGC_MAXIMUM, x, y, maximum)
 
 
+def bce(x, y):
+    """Return the binary cross-entropy -(y log(x) + (1 - y) log(1 - x)) of a probability x, where y is the label or its probability.
+
+    Each logarithm is at least -100, so a label that x rules out costs 100 and not inf; nan outside [0, 1].
+    d/dx = (x - y) / max(x (1 - x), 1e-12), d/dy = log(1 - x) - log(x); as in PyTorch. `microgradc.losses` has it over batches.
+    """
+    return map_binary(MGC_BCE, x, y, bce)
+
+
 def where(condition, x, y):
     """Return x where the condition holds, else y. The gradient goes to the one that was chosen.
 
@@ -353,7 +360,7 @@ def log_softmax(values):
     values = sequence_of(values, "values")
     cdef double m = largest(values, "values")
     # The largest is taken off before, and not within logsumexp alone, where it would cancel digits of the result. It is a
-    # constant: what it takes from each value, it takes from the sum.
-    shifted = [v - m for v in values] if isfinite(m) else values
+    # constant: what it takes from each value, it takes from the sum. If it is infinite, all become nan, as in PyTorch.
+    shifted = [v - m for v in values]
     total = wide(MGC_LOGSUMEXP, shifted, "values")
     return [v - total for v in shifted]

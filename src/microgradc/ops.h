@@ -56,6 +56,7 @@ static inline double floordiv(double x, double y)
 #define SQRT_HALF 0.70710678118654752440     /* 1 / sqrt(2) */
 #define TWO_OVER_SQRT_PI 1.12837916709551257390
 #define NORMAL_DENSITY_0 0.39894228040143267794   /* 1 / sqrt(2 pi) */
+#define BCE_EPSILON 1e-12f   /* PyTorch has a float there, in float64 too */
 
 /*   id          op       n params value                                gx, gy, gz */
 #define MGC_TABLE(ROW) \
@@ -106,6 +107,8 @@ ROW( MINIMUM,    "minimum", 2, 0,  minimum(x, y),                       where(st
                           where(step(x - y), g, where(step(y - x), 0, g / 2)), 0 ) \
 ROW( MAXIMUM,    "maximum", 2, 0,  maximum(x, y),                       where(step(x - y), g, where(step(y - x), 0, g / 2)), \
                           where(step(y - x), g, where(step(x - y), 0, g / 2)), 0 ) \
+ROW( BCE,        "bce",   2, 0,    (y - 1) * maximum(log1p(-x), -100) - y * maximum(log(x), -100), \
+                          g * ((x - y) / maximum((1 - x) * x, BCE_EPSILON)), g * (log1p(-x) - log(x)), 0 ) \
 ROW( WHERE,      "where", 3, X_,   where(x, y, z),                      0, where(x, g, 0), where(x, 0, g) ) \
 ROW( CLIP,       "clip",  3, Y_ + Z_, minimum(maximum(x, y), z),        where(step(y - x), 0, where(step(x - z), 0, g)), \
                           where(step(z - y), where(step(y - x), g, 0), 0), \

@@ -60,15 +60,19 @@ static inline double mgc_dot(const mgc_wide *w)
     return total;
 }
 
-/* m + log(sum(exp(v - m))), m the largest v: nothing overflows. An infinite m is left out, as in PyTorch:
+/* m + log(1 + sum of the other exp(v - m)), m the largest v: nothing overflows, and no digit of a small result is lost. inf - inf is
+   avoided, as in PyTorch:
    Blanchard, Higham, Higham, "Accurately computing the log-sum-exp and softmax functions", IMA J. Numer. Anal. 2021. */
 static inline double mgc_logsumexp(const mgc_wide *w)
 {
-    double m = mgc_wide_at(w, 0), total = 0;
-    for (Py_ssize_t i = 1; i < w->count; i++) m = maximum(m, mgc_wide_at(w, i));
-    if (isinf(m)) m = 0;
-    for (Py_ssize_t i = 0; i < w->count; i++) total += exp(mgc_wide_at(w, i) - m);
-    return m + log(total);
+    Py_ssize_t largest = 0;
+    double others = 0;
+    for (Py_ssize_t i = 1; i < w->count; i++)
+        if (mgc_wide_at(w, i) > mgc_wide_at(w, largest)) largest = i;
+    const double m = mgc_wide_at(w, largest), shift = isinf(m) ? 0 : m;
+    for (Py_ssize_t i = 0; i < w->count; i++)
+        if (i != largest) others += exp(mgc_wide_at(w, i) - shift);
+    return m + log1p(others);
 }
 
 static inline double mgc_wide_value(int id, const mgc_wide *w)

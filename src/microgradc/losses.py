@@ -1,0 +1,336 @@
+"""Loss functions, named and called as in `torch.nn.functional`.
+
+`input` and `target` are a Value or a number; a list, tuple, generator or array of them; or a nested list or array, such as a batch of
+rows of outputs. Both have the same shape: nothing is broadcast. `reduction` is 'mean', 'sum' or 'none', which gives the losses in the
+shape of the input, as nested lists. A loss is a Value if one of the entries that it is made from is a Value, and else a float.
+
+Every function raises
+
+- TypeError where an entry is no Value and no real number;
+- ValueError where the shapes differ, the rows of a batch differ in length, there is no entry, or reduction is none of the three.
+
+>>> from microgradc import Value
+>>> predictions = [Value(0.5), Value(2.0)]
+>>> loss = mse_loss(predictions, [1.0, 0.0])
+>>> loss.backward()
+>>> loss.data, predictions[1].grad
+(2.125, 2.0)
+"""
+
+from itertools import chain
+from math import prod
+from numbers import Real
+from operator import index
+from typing import Any, Literal, TypeAlias
+
+from microgradc.engine import Value
+from microgradc.functions import bce, clip, dot, logsumexp, mean, relu, softplus, sum
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "hinge_loss",
+    "huber_loss",
+    "l1_loss",
+    "mse_loss",
+    "nll_loss",
+]
+
+Reduction: TypeAlias = Literal["mean", "sum", "none"]
+_Shape: TypeAlias = tuple[int, ...]
+
+
+def mse_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
+    """Return the squared error, (x - y)**2.
+
+    Args:
+        input: the predictions x, of any shape.
+        target: what they should have been, y, of the same shape.
+        reduction: 'mean', 'sum' or 'none'.
+
+    >>> mse_loss([1.0, 2.0], [1.0, 5.0], reduction="sum")
+    9.0
+    """
+    inputs, targets, shape = _read_pairs(input, target, reduction)
+    errors = [x - y for x, y in zip(inputs, targets, strict=True)]
+    if reduction == "none":
+        return _nest([e * e for e in errors], shape)
+    total = dot(errors, errors)   # one node, where squares and their sum would be one for each entry
+    return total if reduction == "sum" else total / len(errors)
+
+
+def l1_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
+    """Return the absolute error, |x - y|; its derivative is 0 where x = y.
+
+    Args:
+        input: the predictions x, of any shape.
+        target: what they should have been, y, of the same shape.
+        reduction: 'mean', 'sum' or 'none'.
+    """
+    inputs, targets, shape = _read_pairs(input, target, reduction)
+    return _reduce([abs(x - y) for x, y in zip(inputs, targets, strict=True)], shape, reduction)
+
+
+def huber_loss(input: Any, target: Any, reduction: Reduction = "mean", delta: float = 1.0) -> Any:
+    """Return the Huber loss: 0.5 (x - y)**2 for errors up to delta, delta (|x - y| - 0.5 delta) for larger ones.
+
+    Huber, "Robust estimation of a location parameter", 1964.
+
+    Args:
+        input: the predictions x, of any shape.
+        target: what they should have been, y, of the same shape.
+        reduction: 'mean', 'sum' or 'none'.
+        delta: the error at which the loss becomes linear, a positive number.
+
+    Raises:
+        ValueError: delta is not positive.
+    """
+    delta = _number(delta, "delta")
+    if not delta > 0:
+        raise ValueError(f"delta must be positive, got {delta}")
+    inputs, targets, shape = _read_pairs(input, target, reduction)
+    errors = [x - y for x, y in zip(inputs, targets, strict=True)]
+    # With c the error, clipped: c e - 0.5 c**2 is both branches in one.
+    clipped = [clip(e, -delta, delta) for e in errors]
+    if reduction == "none":
+        return _nest([c * (e - 0.5 * c) for c, e in zip(clipped, errors, strict=True)], shape)
+    total = dot(clipped, errors) - 0.5 * dot(clipped, clipped)
+    return total if reduction == "sum" else total / len(errors)
+
+
+def hinge_loss(input: Any, target: Any, reduction: Reduction = "mean", margin: float = 1.0) -> Any:
+    """Return the hinge (max-margin) loss, max(0, margin - y x); its derivative is 0 at the kink.
+
+    Args:
+        input: the scores x, of any shape.
+        target: the labels y, -1 or +1, of the same shape.
+        reduction: 'mean', 'sum' or 'none'.
+        margin: the score, on the right side, from which on there is no loss.
+
+    Raises:
+        ValueError: a label is neither -1 nor +1.
+    """
+    margin = _number(margin, "margin")
+    inputs, targets, shape = _read_pairs(input, target, reduction)
+    if not {-1.0, 1.0}.issuperset(targets):   # a Value is not equal to a number
+        for i, y in enumerate(targets):
+            if float(y) not in (-1, 1):
+                entry = _name("target", i, shape)
+                raise ValueError(f"{entry} must be -1 or +1, got {float(y)}; labels 0 and 1 become these by 2 * y - 1")
+    # margin - y * x, without a node for the product where y is a number
+    rests = [margin - x if y == 1.0 else margin + x if y == -1.0 else margin - y * x for x, y in zip(inputs, targets, strict=True)]
+    return _reduce([relu(rest) for rest in rests], shape, reduction)
+
+
+def binary_cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
+    """Return the binary cross-entropy of probabilities, -(y log(x) + (1 - y) log(1 - x)).
+
+    Each logarithm is at least -100, and the derivative is (x - y) / max(x (1 - x), 1e-12), as in PyTorch: finite at 0 and 1. What ends in
+    a sigmoid is better left without, and given to `binary_cross_entropy_with_logits`.
+
+    Args:
+        input: the probabilities x, in [0, 1], of any shape.
+        target: the labels y, in [0, 1], of the same shape.
+        reduction: 'mean', 'sum' or 'none'.
+
+    Raises:
+        ValueError: a probability or label is outside [0, 1].
+    """
+    inputs, targets, shape = _read_pairs(input, target, reduction)
+    _check_probabilities(inputs, "input", shape, "did you mean binary_cross_entropy_with_logits?")
+    _check_probabilities(targets, "target", shape, _LABELS)
+    return _reduce([bce(x, y) for x, y in zip(inputs, targets, strict=True)], shape, reduction)
+
+
+def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
+    """Return the binary cross-entropy of sigmoid(x), y log(1 + exp(-x)) + (1 - y) log(1 + exp(x)), without overflow.
+
+    Neither term is negative, so nothing cancels: the loss of a good prediction keeps all its digits. (PyTorch's form,
+    (1 - y) x + log(1 + exp(-x)), gives 0 for x = -40 and y = 0, and nan for x = -inf; here it is the limit.)
+
+    Args:
+        input: the logits x, of any shape.
+        target: the labels y, in [0, 1], of the same shape.
+        reduction: 'mean', 'sum' or 'none'.
+
+    Raises:
+        ValueError: a label is outside [0, 1]. (PyTorch takes it, and the loss is then unbounded.)
+    """
+    inputs, targets, shape = _read_pairs(input, target, reduction)
+    _check_probabilities(targets, "target", shape, _LABELS)
+    losses = [
+        softplus(x) if y == 0.0 else softplus(-x) if y == 1.0 else dot((softplus(x), softplus(-x)), (1 - y, y))
+        for x, y in zip(inputs, targets, strict=True)
+    ]
+    return _reduce(losses, shape, reduction)
+
+
+def cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
+    """Return the cross-entropy of softmax(x) for the class y, log(sum(exp(x))) - x[y], without overflow.
+
+    Args:
+        input: the logits x of one example, of shape (C,), or of a batch, (N, C).
+        target: the index of the right class, in [0, C); for a batch, N of them.
+        reduction: 'mean', 'sum' or 'none'.
+
+    Raises:
+        TypeError: an index is no integer.
+        ValueError: an index is out of range.
+
+    >>> cross_entropy([[0.0, 0.0], [1000.0, 990.0]], [1, 0], reduction="none")
+    [0.6931471805599453, 4.539889921686465e-05]
+    """
+    rows, classes, shape = _read_classes(input, target, reduction)
+    losses = []
+    for row, y in zip(rows, classes, strict=True):
+        # The largest logit is taken off first, where it would cancel digits of the result, as in `log_softmax`. It is a constant: what it
+        # takes from one term, it takes from the other.
+        largest = float(max(row))
+        shifted = [x - largest for x in row]
+        losses.append(logsumexp(shifted) - shifted[y])
+    return _reduce(losses, shape, reduction)
+
+
+def nll_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
+    """Return the negative log-likelihood of the class y, -x[y].
+
+    Args:
+        input: the log-probabilities x of one example, of shape (C,), or of a batch, (N, C); such as `log_softmax` gives.
+        target: the index of the right class, in [0, C); for a batch, N of them.
+        reduction: 'mean', 'sum' or 'none'.
+
+    Raises:
+        TypeError: an index is no integer.
+        ValueError: an index is out of range.
+    """
+    rows, classes, shape = _read_classes(input, target, reduction)
+    return _reduce([-row[y] for row, y in zip(rows, classes, strict=True)], shape, reduction)
+
+
+_LABELS = "labels -1 and +1 become 0 and 1 by (y + 1) / 2"
+
+
+def _read_pairs(input: Any, target: Any, reduction: str) -> tuple[list[Any], list[Any], _Shape]:
+    """Return the entries of input and of target, Values and floats, and the shape of both."""
+    _check_reduction(reduction)
+    inputs, shape = _flatten(input, "input")
+    targets, target_shape = _flatten(target, "target")
+    if shape != target_shape:
+        advice = ""
+        for name, longer, shorter in (("input", shape, target_shape), ("target", target_shape, shape)):
+            if len(longer) == 2 and longer == (*shorter, 1):
+                advice = f"; each row of {name} has one entry: take it out, as in [row[0] for row in {name}]"
+        raise ValueError(f"input and target must have the same shape, got {shape} and {target_shape}{advice}")
+    return _numbers(inputs, "input", shape), _numbers(targets, "target", shape), shape
+
+
+def _read_classes(input: Any, target: Any, reduction: str) -> tuple[list[list[Any]], list[int], _Shape]:
+    """Return the rows of input, the index that target has for each, and the shape of the losses: (N,), or () for one example."""
+    _check_reduction(reduction)
+    entries, shape = _flatten(input, "input")
+    if len(shape) not in (1, 2):
+        raise ValueError(f"input must have shape (C,), one number for each class, or (N, C), got {shape}")
+    entries = _numbers(entries, "input", shape)
+    *batch, n_classes = shape
+    indices, target_shape = _flatten(target, "target")
+    if target_shape != tuple(batch):
+        expected = f"{batch[0]} indices, one for each row" if batch else "one index"
+        raise ValueError(f"target must be {expected} of input, of shape {shape}, got shape {target_shape}")
+    for i, y in enumerate(indices):
+        if type(y) is not int:
+            y = indices[i] = _class_index(y, _name("target", i, target_shape))
+        if not 0 <= y < n_classes:
+            entry = _name("target", i, target_shape)
+            raise ValueError(f"{entry} must be the index of one of {n_classes} classes, 0 to {n_classes - 1}, got {y}")
+    return _rows(entries, n_classes), indices, target_shape
+
+
+def _flatten(x: Any, name: str) -> tuple[list[Any], _Shape]:
+    """Return the entries of nested lists or of an array, one after another, and the shape."""
+    entries: list[Any] = [x]
+    shape: _Shape = ()
+    while entries and _is_sequence(entries[0]):
+        rows = [_list(row, name, i, shape) for i, row in enumerate(entries)]
+        length = len(rows[0])
+        for i, row in enumerate(rows):
+            if len(row) != length:
+                first, other = _name(name, 0, shape), _name(name, i, shape)
+                raise ValueError(f"{name} must have rows of one length, got {length} in {first} and {len(row)} in {other}")
+        entries = list(chain.from_iterable(rows))
+        shape += (length,)
+    if not entries:
+        raise ValueError(f"{name} must have at least one entry, got none")
+    return entries, shape
+
+
+def _is_sequence(x: Any) -> bool:
+    return hasattr(x, "__iter__") and not isinstance(x, (str, bytes, dict, set)) and getattr(x, "ndim", 1) > 0
+
+
+def _list(row: Any, name: str, i: int, shape: _Shape) -> list[Any]:
+    if not _is_sequence(row):
+        raise TypeError(f"{_name(name, i, shape)} must be a row, as {_name(name, 0, shape)} is, got {type(row).__name__} {row!r:.40}")
+    return row.tolist() if hasattr(row, "tolist") else list(row)   # tolist gives Python's own numbers, which are read faster
+
+
+def _rows(entries: list[Any], length: int) -> list[list[Any]]:
+    return [entries[i : i + length] for i in range(0, len(entries), length)]
+
+
+def _nest(entries: list[Any], shape: _Shape) -> Any:
+    """Undo `_flatten`."""
+    for length in reversed(shape[1:]):
+        entries = _rows(entries, length)
+    return entries if shape else entries[0]
+
+
+def _name(name: str, i: int, shape: _Shape) -> str:
+    """Return what one writes in Python for entry i of what was flattened: input[2][0], say."""
+    for k in range(len(shape)):
+        name += f"[{i // prod(shape[k + 1 :]) % shape[k]}]"
+    return name
+
+
+def _numbers(entries: list[Any], name: str, shape: _Shape) -> list[Any]:
+    """Return the entries, the numbers among them as floats."""
+    types = set(map(type, entries))   # few, so that there is no test for each entry
+    if types <= {Value, float}:
+        return entries
+    if all(issubclass(t, Real) for t in types):
+        return list(map(float, entries))
+    return [x if isinstance(x, Value) else _number(x, _name(name, i, shape), "a Value or a real number") for i, x in enumerate(entries)]
+
+
+def _number(x: Any, name: str, expected: str = "a real number") -> float:
+    try:
+        return Value(x).data
+    except TypeError:
+        raise TypeError(f"{name} must be {expected}, got {type(x).__name__} {x!r:.40}") from None
+
+
+def _class_index(y: Any, name: str) -> int:
+    if isinstance(y, bool) or not hasattr(y, "__index__"):
+        advice = "; convert it with int(...)" if isinstance(y, Real) else ""
+        raise TypeError(f"{name} must be an integer, the index of a class, got {type(y).__name__} {y!r:.40}{advice}")
+    return index(y)
+
+
+def _check_reduction(reduction: str) -> None:
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+
+
+def _check_probabilities(entries: list[Any], name: str, shape: _Shape, advice: str) -> None:
+    """Raise ValueError if an entry is outside [0, 1]; nan is not."""
+    if min(entries) >= 0 and max(entries) <= 1:   # fast; false where the first is nan
+        return
+    for i, x in enumerate(entries):
+        if x < 0 or x > 1:
+            raise ValueError(f"{_name(name, i, shape)} must be in [0, 1], got {float(x)}; {advice}")
+
+
+def _reduce(losses: list[Any], shape: _Shape, reduction: str) -> Any:
+    if reduction == "none":
+        return _nest(losses, shape)
+    return mean(losses) if reduction == "mean" else sum(losses)
