@@ -11,14 +11,25 @@ import microgradc.data
 import microgradc.dropin
 import microgradc.engine
 import microgradc.functions
+import microgradc.lr_scheduler
 import microgradc.nn
+import microgradc.optim
 
 ROOT = Path(__file__).parents[1]
 FINDER = doctest.DocTestFinder(exclude_empty=True)
+DOCTESTED = (
+    microgradc.engine,
+    microgradc.functions,
+    microgradc.arrays,
+    microgradc.data,
+    microgradc.nn,
+    microgradc.optim,
+    microgradc.lr_scheduler,
+)
 
 
 def docstring_examples():
-    for module in (microgradc.engine, microgradc.functions, microgradc.arrays, microgradc.data, microgradc.nn):
+    for module in DOCTESTED:
         names = {**vars(microgradc.engine), **vars(microgradc.functions), **vars(module)}
         owners = [(module.__name__, module)]
         for name, thing in vars(module).items():
