@@ -26,7 +26,7 @@ def extension(name):
 
 setup(
     ext_modules=cythonize(
-        [extension("engine"), extension("functions"), extension("modules")],
+        [extension(name) for name in ("engine", "functions", "modules", "updates")],
         include_path=["src"],
         compiler_directives={
             "language_level": 3,

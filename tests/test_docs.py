@@ -2,24 +2,21 @@
 
 import doctest
 import re
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 
-import microgradc.arrays
-import microgradc.data
-import microgradc.dropin
-import microgradc.engine
-import microgradc.functions
-import microgradc.losses
-import microgradc.nn
+import microgradc
 
 ROOT = Path(__file__).parents[1]
 FINDER = doctest.DocTestFinder(exclude_empty=True)
+DOCTESTED = [import_module(f"microgradc.{module.name}") for module in iter_modules(microgradc.__path__) if module.name != "__main__"]
 
 
 def docstring_examples():
-    for module in (microgradc.engine, microgradc.functions, microgradc.arrays, microgradc.data, microgradc.losses, microgradc.nn):
+    for module in DOCTESTED:
         names = {**vars(microgradc.engine), **vars(microgradc.functions), **vars(module)}
         owners = [(module.__name__, module)]
         for name, thing in vars(module).items():

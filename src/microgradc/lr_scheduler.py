@@ -1,0 +1,226 @@
+"""Schedules of learning rates: `torch.optim.lr_scheduler`. The names are in `microgradc.optim` too.
+
+A schedule sets the learning rate of each group of an optimizer to a function of the epoch, the number of calls of `step()`, and of
+the group's initial rate, `group["initial_lr"]`. PyTorch computes it from the rate before, which is the same but for rounding; so
+here a rate that was set by hand lasts until the next `step()`, and of two schedules of one optimizer the one that steps last wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import cos, pi
+from typing import TYPE_CHECKING, Any
+
+from microgradc.settings import ABOVE_0_TO_1, FINITE, FROM_0_TO_1, NOT_NEGATIVE, integer, number
+
+if TYPE_CHECKING:
+    from microgradc.optim import Optimizer
+
+__all__ = ["CosineAnnealingLR", "LRScheduler", "LambdaLR", "LinearLR", "StepLR"]
+
+
+class LRScheduler:
+    """What sets learning rates by the epoch. The base of the schedules; use one of those.
+
+    Args:
+        optimizer: the optimizer whose learning rates are set, at once and in every `step()`.
+        last_epoch: -1 to begin; to go on, the epoch before the one that comes. The groups must have an "initial_lr" then.
+
+    Raises:
+        TypeError: optimizer is no optimizer, or an argument has the wrong type.
+        ValueError: an argument is out of range, or an "initial_lr" is missing.
+    """
+
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
+        groups = getattr(optimizer, "param_groups", None)
+        if not isinstance(groups, list):
+            raise TypeError(f"optimizer must be an optimizer, such as SGD(model.parameters()), got {optimizer!r:.60}")
+        self.optimizer = optimizer
+        self.last_epoch = integer(last_epoch, "last_epoch", -1)
+        for i, group in enumerate(groups):
+            if self.last_epoch >= 0 and "initial_lr" not in group:
+                raise ValueError(
+                    f"param_groups[{i}] has no 'initial_lr' to go on with at last_epoch={last_epoch}; "
+                    "load the optimizer's state first, or begin with last_epoch=-1"
+                )
+        rates = [group.get("initial_lr", group["lr"]) for group in groups]
+        self.base_lrs = [number(lr, f"param_groups[{i}]['initial_lr']", NOT_NEGATIVE) for i, lr in enumerate(rates)]
+        self._last_lr: list[float] = []
+        self.step()
+        for group, lr in zip(groups, self.base_lrs, strict=True):
+            group.setdefault("initial_lr", lr)
+
+    def step(self) -> None:
+        """Go to the next epoch: set the learning rates. Call it after the optimizer's steps of an epoch."""
+        groups = self.optimizer.param_groups
+        if len(groups) != len(self.base_lrs):
+            raise ValueError(f"the optimizer has {len(groups)} groups, {len(self.base_lrs)} when the schedule was made; make it anew")
+        lrs = [self._lr(i, base_lr, self.last_epoch + 1) for i, base_lr in enumerate(self.base_lrs)]
+        for group, lr in zip(groups, lrs, strict=True):
+            group["lr"] = lr
+        self.last_epoch += 1
+        self._last_lr = lrs
+
+    def get_last_lr(self) -> list[float]:
+        """Return the learning rates that were set last, one for each group."""
+        return list(self._last_lr)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return a copy of everything but the optimizer and the functions of a `LambdaLR`. The optimizer's state has the rates."""
+        state = {name: value for name, value in vars(self).items() if name not in ("optimizer", "lr_lambdas")}
+        return {name: list(value) if isinstance(value, list) else value for name, value in state.items()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned. It sets no learning rates before the next `step()`: load the optimizer's state too.
+
+        Raises:
+            TypeError, ValueError: state_dict does not fit; the schedule stays as it was.
+        """
+        expected = self.state_dict()
+        if not isinstance(state_dict, dict) or state_dict.keys() != expected.keys():
+            found = sorted(map(str, state_dict)) if isinstance(state_dict, dict) else f"{state_dict!r:.60}"
+            raise ValueError(f"state_dict must be a dict with {sorted(expected)}, as state_dict() returns, got {found}")
+        loaded = dict(state_dict, last_epoch=integer(state_dict["last_epoch"], "last_epoch", 0))
+        for name in ("base_lrs", "_last_lr"):
+            if not isinstance(loaded[name], list) or len(loaded[name]) != len(self.base_lrs):
+                raise ValueError(f"{name} must be a list of {len(self.base_lrs)} numbers, one for each group, got {loaded[name]!r:.60}")
+            loaded[name] = [number(lr, f"{name}[{i}]", FINITE) for i, lr in enumerate(loaded[name])]
+        arguments = {name: value for name, value in loaded.items() if name not in ("last_epoch", "base_lrs", "_last_lr")}
+        vars(self).update(loaded, **self._checked(**arguments))
+
+    @staticmethod
+    def _checked(**arguments: Any) -> dict[str, Any]:
+        """Return the arguments of this kind of schedule, checked."""
+        return arguments
+
+    def _lr(self, i: int, base_lr: float, epoch: int) -> float:
+        """Return the learning rate of group i."""
+        raise NotImplementedError(f"{type(self).__name__} has no rule; use StepLR, LinearLR, CosineAnnealingLR or LambdaLR")
+
+
+class StepLR(LRScheduler):
+    """Multiply the learning rates with gamma every step_size epochs: initial_lr gamma^floor(epoch / step_size).
+
+    Args:
+        optimizer, last_epoch: as for `LRScheduler`.
+        step_size: the number of epochs with the same rate.
+        gamma: the factor, at least 0.
+    """
+
+    step_size: int
+    gamma: float
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
+        vars(self).update(self._checked(step_size=step_size, gamma=gamma))
+        super().__init__(optimizer, last_epoch)
+
+    @staticmethod
+    def _checked(**arguments: Any) -> dict[str, Any]:
+        return {"step_size": integer(arguments["step_size"], "step_size", 1), "gamma": number(arguments["gamma"], "gamma", NOT_NEGATIVE)}
+
+    def _lr(self, i: int, base_lr: float, epoch: int) -> float:
+        return base_lr * self.gamma ** (epoch // self.step_size)
+
+
+class LinearLR(LRScheduler):
+    """Take the factor of the learning rates from start_factor to end_factor, linearly over total_iters epochs; it stays there.
+
+    Args:
+        optimizer, last_epoch: as for `LRScheduler`.
+        start_factor: the factor of epoch 0, in (0, 1].
+        end_factor: the factor of epoch total_iters and all that follow, in [0, 1].
+        total_iters: the number of epochs in between.
+
+    >>> from microgradc.optim import SGD
+    >>> optimizer = SGD([Value(1.0)], lr=1.0)
+    >>> schedule = LinearLR(optimizer, start_factor=0.5, total_iters=2)
+    >>> for _ in range(4):
+    ...     print(optimizer.param_groups[0]["lr"])
+    ...     optimizer.step()
+    ...     schedule.step()
+    0.5
+    0.75
+    1.0
+    1.0
+    """
+
+    start_factor: float
+    end_factor: float
+    total_iters: int
+
+    def __init__(
+        self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5, last_epoch: int = -1
+    ) -> None:
+        vars(self).update(self._checked(start_factor=start_factor, end_factor=end_factor, total_iters=total_iters))
+        super().__init__(optimizer, last_epoch)
+
+    @staticmethod
+    def _checked(**arguments: Any) -> dict[str, Any]:
+        return {
+            "start_factor": number(arguments["start_factor"], "start_factor", ABOVE_0_TO_1),
+            "end_factor": number(arguments["end_factor"], "end_factor", FROM_0_TO_1),
+            "total_iters": integer(arguments["total_iters"], "total_iters", 1),
+        }
+
+    def _lr(self, i: int, base_lr: float, epoch: int) -> float:
+        if epoch >= self.total_iters:
+            return base_lr * self.end_factor    # the sum below might end just beside it, at less than 0 for an end_factor of 0
+        return base_lr * (self.start_factor + (self.end_factor - self.start_factor) * epoch / self.total_iters)
+
+
+class CosineAnnealingLR(LRScheduler):
+    """Take the learning rates down to eta_min and up again along a cosine, with a period of 2 T_max epochs.
+
+    lr = eta_min + (initial_lr - eta_min) (1 + cos(pi epoch / T_max)) / 2 (Loshchilov and Hutter, "SGDR", 2017, without the restarts).
+
+    Args:
+        optimizer, last_epoch: as for `LRScheduler`.
+        T_max: the number of epochs on the way down.
+        eta_min: the lowest rate, at least 0.
+    """
+
+    T_max: int
+    eta_min: float
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
+        vars(self).update(self._checked(T_max=T_max, eta_min=eta_min))
+        super().__init__(optimizer, last_epoch)
+
+    @staticmethod
+    def _checked(**arguments: Any) -> dict[str, Any]:
+        return {"T_max": integer(arguments["T_max"], "T_max", 1), "eta_min": number(arguments["eta_min"], "eta_min", NOT_NEGATIVE)}
+
+    def _lr(self, i: int, base_lr: float, epoch: int) -> float:
+        return self.eta_min + (base_lr - self.eta_min) * (1 + cos(pi * epoch / self.T_max)) / 2
+
+
+class LambdaLR(LRScheduler):
+    """Multiply the initial learning rates with a function of the epoch.
+
+    Args:
+        optimizer, last_epoch: as for `LRScheduler`.
+        lr_lambda: a function that takes the epoch, an int, and returns the factor; or a list of them, one for each group.
+
+    >>> from microgradc.optim import SGD
+    >>> optimizer = SGD([Value(1.0)], lr=1.0)
+    >>> schedule = LambdaLR(optimizer, lambda epoch: 1 / (1 + epoch))
+    >>> schedule.step()
+    >>> schedule.get_last_lr()
+    [0.5]
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]], last_epoch: int = -1
+    ) -> None:
+        n = len(getattr(optimizer, "param_groups", ()))
+        functions: list[Any] = list(lr_lambda) if isinstance(lr_lambda, (list, tuple)) else [lr_lambda] * n
+        for function in functions:
+            if not callable(function):
+                raise TypeError(f"lr_lambda must be a function of the epoch, or a list of them, got {function!r:.60}")
+        if len(functions) != n:
+            raise ValueError(f"lr_lambda must have {n} functions, one for each group, got {len(functions)}")
+        self.lr_lambdas: list[Callable[[int], float]] = functions
+        super().__init__(optimizer, last_epoch)
+
+    def _lr(self, i: int, base_lr: float, epoch: int) -> float:
+        return base_lr * number(self.lr_lambdas[i](epoch), f"the factor that lr_lambda returned for epoch {epoch}", NOT_NEGATIVE)

@@ -1,0 +1,82 @@
+"""The loops of `optim` over a list of parameters. Everything is checked before the first of them changes."""
+
+from typing import Any
+
+from microgradc.engine import Value, _Number
+
+__all__ = ["adam", "check", "clamp_grads", "grad_norm", "number", "rmsprop", "scale_grads", "sgd", "zero_grad"]
+
+# A buffer is a writable float64 array with one number for each parameter: anything with the buffer protocol.
+
+def number(value: Any, name: str) -> float:
+    """Return a real number as a float, or raise the TypeError that says what the argument `name` should have been."""
+    ...
+
+def check(params: list[Value], buffers: dict[str, Any]) -> None:
+    """Raise what an update of these parameters with these buffers, arrays by name, would raise."""
+    ...
+
+def zero_grad(params: list[Value]) -> None:
+    """Set all gradients to 0."""
+    ...
+
+def sgd(
+    params: list[Value],
+    momentum_buffer: Any,
+    first: bool,
+    *,
+    lr: _Number,
+    momentum: _Number,
+    dampening: _Number,
+    weight_decay: _Number,
+    nesterov: bool,
+    maximize: bool,
+) -> None:
+    """Take a step of stochastic gradient descent."""
+    ...
+
+def adam(
+    params: list[Value],
+    exp_avg: Any,
+    exp_avg_sq: Any,
+    max_exp_avg_sq: Any,
+    *,
+    step_size: _Number,
+    root_correction: _Number,
+    beta1: _Number,
+    beta2: _Number,
+    eps: _Number,
+    weight_decay: _Number,
+    decay: _Number,
+    maximize: bool,
+) -> None:
+    """Take a step of Adam."""
+    ...
+
+def rmsprop(
+    params: list[Value],
+    square_avg: Any,
+    grad_avg: Any,
+    momentum_buffer: Any,
+    *,
+    lr: _Number,
+    alpha: _Number,
+    eps: _Number,
+    weight_decay: _Number,
+    momentum: _Number,
+    maximize: bool,
+) -> None:
+    """Take a step of RMSprop."""
+    ...
+
+def grad_norm(params: list[Value], p: _Number) -> float:
+    """Return the p-norm of all gradients together, as torch.linalg.vector_norm."""
+    ...
+
+def scale_grads(params: list[Value], factor: _Number) -> None:
+    """Multiply all gradients with a factor."""
+    ...
+
+def clamp_grads(params: list[Value], largest: _Number) -> None:
+    """Put all gradients into [-largest, largest]; nan stays nan."""
+    ...

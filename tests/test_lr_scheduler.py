@@ -1,0 +1,183 @@
+"""Learning rates are PyTorch's, over 100 epochs; going on after a break gives what going on without it gives."""
+
+import json
+import math
+
+import pytest
+
+from microgradc import Value, optim
+from microgradc.optim import SGD
+
+EPOCHS = 100
+SCHEDULES = [
+    ("StepLR", {"step_size": 7}),
+    ("StepLR", {"step_size": 1, "gamma": 0.97}),
+    ("StepLR", {"step_size": 30, "gamma": 1.5}),
+    ("LinearLR", {}),
+    ("LinearLR", {"start_factor": 1.0, "end_factor": 0.0, "total_iters": 90}),
+    ("LinearLR", {"start_factor": 0.01, "end_factor": 0.3, "total_iters": 1}),
+    ("LinearLR", {"start_factor": 0.2, "total_iters": 200}),
+    ("CosineAnnealingLR", {"T_max": 100}),
+    ("CosineAnnealingLR", {"T_max": 13, "eta_min": 0.02}),
+    ("CosineAnnealingLR", {"T_max": 1, "eta_min": 0.02}),
+    ("CosineAnnealingLR", {"T_max": 20, "eta_min": 1.0}),
+    ("LambdaLR", {"lr_lambda": lambda epoch: 0.95**epoch}),
+    ("LambdaLR", {"lr_lambda": lambda epoch: max(0, 1 - epoch / 50)}),
+    ("LambdaLR", {"lr_lambda": [lambda epoch: epoch // 10, lambda epoch: 1 / (1 + epoch)]}),
+]
+schedules = pytest.mark.parametrize(("name", "arguments"), SCHEDULES, ids=lambda x: x if isinstance(x, str) else None)
+
+
+def make(name, arguments):
+    """Our optimizer and schedule, for two groups."""
+    optimizer = SGD([{"params": [Value(1.0)]}, {"params": [Value(2.0)], "lr": 0.3}], lr=0.1)
+    return optimizer, getattr(optim.lr_scheduler, name)(optimizer, **arguments)
+
+
+def make_torch(name, arguments):
+    torch = pytest.importorskip("torch", reason="compares with PyTorch")
+    a, b = (torch.nn.Parameter(torch.zeros(1, dtype=torch.float64)) for _ in range(2))
+    optimizer = torch.optim.SGD([{"params": [a]}, {"params": [b], "lr": 0.3}], lr=0.1)
+    return optimizer, getattr(torch.optim.lr_scheduler, name)(optimizer, **arguments)
+
+
+def rates(optimizer):
+    return [group["lr"] for group in optimizer.param_groups]
+
+
+@schedules
+def test_rates(name, arguments):
+    (ours, our_schedule), (theirs, their_schedule) = make(name, arguments), make_torch(name, arguments)
+    assert [g["initial_lr"] for g in ours.param_groups] == [g["initial_lr"] for g in theirs.param_groups] == [0.1, 0.3]
+    for epoch in range(EPOCHS):
+        # PyTorch goes from one rate to the next, and where the cosine is near its lowest point, rounding adds up to a few 1e-16.
+        assert rates(ours) == pytest.approx(rates(theirs), rel=1e-12, abs=1e-15)
+        assert our_schedule.get_last_lr() == rates(ours)
+        assert our_schedule.last_epoch == their_schedule.last_epoch == epoch
+        for optimizer in (ours, theirs):
+            optimizer.step()
+        for schedule in (our_schedule, their_schedule):
+            schedule.step()
+
+
+@schedules
+@pytest.mark.parametrize("epochs", [0, 1, 6, 7, 40])
+def test_going_on(name, arguments, epochs):
+    """With last_epoch, or the state of the schedule, next to the optimizer's; the states go through JSON."""
+    optimizer, schedule = make(name, arguments)
+    for _ in range(epochs):
+        schedule.step()
+    saved = schedule.state_dict()
+    saved_optimizer = json.loads(json.dumps(optimizer.state_dict()))
+    by_state, schedule_by_state = make(name, arguments)
+    by_state.load_state_dict(saved_optimizer)
+    schedule_by_state.load_state_dict(json.loads(json.dumps(saved)))
+    assert rates(by_state) == rates(optimizer)
+    assert schedule_by_state.get_last_lr() == schedule.get_last_lr()
+    by_epoch, _ = make(name, arguments)
+    by_epoch.load_state_dict(saved_optimizer)
+    schedule_by_epoch = getattr(optim, name)(by_epoch, **arguments, last_epoch=epochs - 1)
+    for _ in range(30):
+        assert rates(by_epoch) == rates(by_state) == rates(optimizer)
+        for each in (schedule, schedule_by_state, schedule_by_epoch):
+            each.step()
+    assert saved["last_epoch"] == epochs
+
+
+def test_a_rate_of_0_leaves_the_parameters():
+    optimizer, schedule = make("LinearLR", {"start_factor": 1.0, "end_factor": 0.0, "total_iters": 3})
+    v = optimizer.param_groups[0]["params"][0]
+    seen = []
+    for _ in range(6):
+        v.grad = 1.0
+        optimizer.step()
+        schedule.step()
+        seen.append(v.data)
+    assert seen[1] > seen[2] == seen[3] == seen[5]
+
+
+def test_lists_are_copies():
+    optimizer, schedule = make("StepLR", {"step_size": 1})
+    schedule.get_last_lr().append(3)
+    schedule.state_dict()["base_lrs"].append(3)
+    state = schedule.state_dict()
+    schedule.load_state_dict(state)
+    state["base_lrs"].append(3)
+    schedule.step()
+    assert len(schedule.get_last_lr()) == len(schedule.base_lrs) == len(optimizer.param_groups)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "error", "message"),
+    [
+        ("StepLR", {"step_size": 0}, ValueError, "step_size must be an integer of at least 1, got 0"),
+        ("StepLR", {"step_size": 2.5}, TypeError, "step_size must be an integer, got 2.5"),
+        ("StepLR", {"step_size": 2, "gamma": math.nan}, ValueError, "gamma must be at least 0 and finite, got nan"),
+        ("StepLR", {"step_size": 2, "gamma": "0.1"}, TypeError, "gamma must be a real number, got str '0.1'"),
+        ("StepLR", {"step_size": 2, "last_epoch": -2}, ValueError, "last_epoch must be an integer of at least -1, got -2"),
+        ("StepLR", {"step_size": 2, "last_epoch": 3}, ValueError, r"param_groups\[0\] has no 'initial_lr'.*load the optimizer's state"),
+        ("LinearLR", {"start_factor": 0}, ValueError, r"start_factor must be in \(0, 1\], got 0"),
+        ("LinearLR", {"end_factor": 1.5}, ValueError, r"end_factor must be in \[0, 1\], got 1.5"),
+        ("LinearLR", {"total_iters": 0}, ValueError, "total_iters must be an integer of at least 1"),
+        ("CosineAnnealingLR", {"T_max": 0}, ValueError, "T_max must be an integer of at least 1"),
+        ("CosineAnnealingLR", {"T_max": 5, "eta_min": -1}, ValueError, "eta_min must be at least 0"),
+        ("LambdaLR", {"lr_lambda": 0.5}, TypeError, "lr_lambda must be a function of the epoch, or a list of them, got 0.5"),
+        ("LambdaLR", {"lr_lambda": [len]}, ValueError, "lr_lambda must have 2 functions, one for each group, got 1"),
+        ("LambdaLR", {"lr_lambda": lambda epoch: "x"}, TypeError, "the factor that lr_lambda returned for epoch 0 must be a real number"),
+        ("LambdaLR", {"lr_lambda": lambda epoch: math.inf}, ValueError, "lr_lambda returned for epoch 0 must be at least 0"),
+    ],
+)
+def test_errors(name, arguments, error, message):
+    optimizer, _ = make("StepLR", {"step_size": 5})
+    for group in optimizer.param_groups:
+        del group["initial_lr"]
+    with pytest.raises(error, match=message):
+        getattr(optim, name)(optimizer, **arguments)
+    assert rates(optimizer) == [0.1, 0.3]
+    assert "initial_lr" not in optimizer.param_groups[0]
+
+
+def test_no_optimizer():
+    for bad in (None, [Value(1.0)], "SGD"):
+        with pytest.raises((TypeError, ValueError), match="optimizer must be an optimizer, such as SGD"):
+            optim.StepLR(bad, 3)
+        with pytest.raises(TypeError, match="optimizer must be an optimizer"):
+            optim.LambdaLR(bad, lambda epoch: 1)
+
+
+def test_a_failing_step_changes_nothing():
+    def fails(epoch):
+        if epoch == 2:
+            raise RuntimeError("no rate")
+        return 1 / (1 + epoch)
+
+    optimizer, schedule = make("LambdaLR", {"lr_lambda": [lambda epoch: 1 / (1 + epoch), fails]})
+    schedule.step()
+    before = rates(optimizer), schedule.state_dict()
+    with pytest.raises(RuntimeError, match="no rate"):
+        schedule.step()
+    assert (rates(optimizer), schedule.state_dict()) == before
+    optimizer.add_param_group({"params": [Value(1.0)]})
+    with pytest.raises(ValueError, match="the optimizer has 3 groups, 2 when the schedule was made"):
+        schedule.step()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"last_epoch": -3}, "last_epoch must be"),
+        ({"last_epoch": "1"}, "last_epoch must be"),
+        ({"base_lrs": [0.1]}, "base_lrs must be a list of 2 numbers"),
+        ({"_last_lr": [0.1, None]}, r"_last_lr\[1\] must be a real number"),
+        ({"gamma": "x"}, "gamma must be a real number"),
+        ({"step_size": 0}, "step_size must be an integer of at least 1"),
+        ({"T_max": 3}, "state_dict must be a dict with"),
+        (None, "state_dict must be a dict with"),
+    ],
+)
+def test_states_that_do_not_fit(change, message):
+    _, schedule = make("StepLR", {"step_size": 5})
+    before = schedule.state_dict()
+    with pytest.raises((TypeError, ValueError), match=message):
+        schedule.load_state_dict(change and {**before, **change})
+    assert schedule.state_dict() == before
