@@ -83,7 +83,7 @@ right = sum((model(x).data > 0) == (t > 0) for x, t in zip(X, y))
     assert names["history"].loss[-1] < names["history"].loss[0] / 5
 
 
-# MicroGrad – Autograd & Neural Nets from Scratch: two moons with an SVM loss and hand-written gradient descent; its list of things to come.
+# MicroGrad - Autograd & Neural Nets from Scratch: two moons with an SVM loss and hand-written gradient descent; its list of things to come.
 
 
 def test_two_moons_with_max_margin_and_gradient_descent():
@@ -237,7 +237,7 @@ def test_its_other_names():
     assert p.grad == -2.0
 
 
-# micrograd.py – Enhanced Autograd Engine: matplotlib pictures, mini-batches, 3-4-4-1 on four points for 20 steps.
+# micrograd.py - Enhanced Autograd Engine: matplotlib pictures, mini-batches, 3-4-4-1 on four points for 20 steps.
 
 
 def test_labelled_expression_drawn_with_matplotlib(tmp_path):

@@ -165,7 +165,7 @@ _LAZY = {
     "viz": "draw_dot draw_graph format_graph plot_decision_boundary plot_history".split(),
 }
 _MODULES = {name: module for module, names in _LAZY.items() for name in names}
-_MODULES |= dict.fromkeys("checkpoint data init losses nn optim training viz".split())
+_SUBMODULES = "checkpoint data init losses nn optim training viz".split()
 
 TYPE_CHECKING = False   # type checkers take it for True, and need not import typing
 if TYPE_CHECKING:
@@ -191,12 +191,15 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name):
-    if name not in _MODULES:
+    if name in _SUBMODULES:
+        value = _import_module(f"microgradc.{name}")
+    elif name in _MODULES:
+        value = getattr(_import_module(f"microgradc.{_MODULES[name]}"), name)
+    else:
         raise AttributeError(f"module 'microgradc' has no attribute {name!r}")
-    module = _import_module(f"microgradc.{_MODULES[name] or name}")
-    value = globals()[name] = getattr(module, name) if _MODULES[name] else module
+    globals()[name] = value
     return value
 
 
 def __dir__():
-    return sorted({*globals(), *_MODULES} - {"_LAZY", "_MODULES", "_import_module", "TYPE_CHECKING"})
+    return sorted({*(name for name in globals() if not name.startswith("_")), *_MODULES, *_SUBMODULES, "__version__"} - {"TYPE_CHECKING"})

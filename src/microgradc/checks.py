@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,21 @@ def check_count(n: Any, name: str) -> int:
     if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
         raise ValueError(f"{name} must be a positive integer, got {n!r}")
     return int(n)
+
+
+def random_source(seed: Any) -> Any:
+    """Return what has the methods of the module `random`: the module itself for None, a generator of its own for an integer.
+
+    Raises:
+        TypeError: seed is neither, nor a `random.Random`, which is returned as it is.
+    """
+    if seed is None or seed is random:
+        return random
+    if isinstance(seed, random.Random):
+        return seed
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise TypeError(f"seed must be an integer, a random.Random, or None for the module random, got {seed!r}")
+    return random.Random(int(seed))
 
 
 def check_examples(X: Any, y: Any, check_finite: bool = True, whose: str = "") -> tuple[np.ndarray, np.ndarray]:

@@ -3,14 +3,13 @@
 The module can be called too: `microgradc.data(a)` returns the numbers in an array of Values (see `microgradc.arrays.data`).
 """
 
-import random
 import sys
 from types import ModuleType
 
 import numpy as np
 
 from microgradc.arrays import data as _data_of
-from microgradc.checks import check_count
+from microgradc.checks import check_count, random_source
 
 
 def make_moons(n_samples=100, *, shuffle=True, noise=None, random_state=None):
@@ -143,7 +142,7 @@ def batches(X, y, batch_size=32, *, shuffle=True, seed=None, drop_last=False):
         raise ValueError(f"X and y must have one entry for each example, at least one, got {n} and {len(y)}")
     order = list(range(n))
     if shuffle:
-        (random if seed is None else seed if isinstance(seed, random.Random) else random.Random(seed)).shuffle(order)
+        random_source(seed).shuffle(order)
     stop = n - n % batch_size if drop_last else n
     return ((_take(X, order[i : i + batch_size]), _take(y, order[i : i + batch_size])) for i in range(0, stop, batch_size))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from microgradc import functions
-from microgradc.checks import check_count
+from microgradc.checks import check_count, random_source
 from microgradc.engine import TABLE, Value
 from microgradc.functions import dot
 from microgradc.init import Initializer, initializer
@@ -185,7 +185,7 @@ class MLP(Sequential):
         activation: of all layers but the last; see `Neuron`.
         output_activation: of the last layer.
         init: see `Neuron`.
-        seed: for the initial weights, of a generator of their own; None for the module `random`, as in micrograd.
+        seed: for the initial weights, of a generator of their own, or a `random.Random`; None for the module `random`, as in micrograd.
 
     Raises:
         ValueError: nouts is empty or a size is no positive integer; when called: x does not have nin entries.
@@ -209,14 +209,14 @@ class MLP(Sequential):
         output_activation: str | Callable[[Value], Value] = "linear",
         *,
         init: str | Initializer = "uniform",
-        seed: int | None = None,
+        seed: Any = None,
     ) -> None:
         check_count(nin, "nin")
         if not isinstance(nouts, Sequence) or isinstance(nouts, str) or not nouts:
             raise ValueError(f"nouts must be a list of at least one layer size, such as [16, 16, 1], got {nouts!r}")
         check_activation(activation)
         sizes = [nin, *nouts]
-        rng = random if seed is None else random.Random(seed)
+        rng = random_source(seed)
         self.layers = []
         for i in range(len(nouts)):
             act = activation if i < len(nouts) - 1 else output_activation
@@ -255,17 +255,17 @@ class Dropout(Module):
 
     Args:
         p: the probability, in [0, 1].
-        seed: of a generator of its own; None for the module `random`.
+        seed: of a generator of its own, or a `random.Random`; None for the module `random`.
 
     Raises:
         ValueError: p is not in [0, 1].
     """
 
-    def __init__(self, p: float = 0.5, seed: int | None = None) -> None:
+    def __init__(self, p: float = 0.5, seed: Any = None) -> None:
         if not 0 <= p <= 1:
             raise ValueError(f"p must be a probability, from 0 to 1, got {p!r}")
         self.p = p
-        self._rng: Any = random if seed is None else random.Random(seed)
+        self._rng = random_source(seed)
 
     def __call__(self, x: Any) -> Any:
         """Return x, a Value or a list of Values and numbers, with some entries dropped."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
@@ -13,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from microgradc import losses, optim
-from microgradc.checks import check_count, check_examples, check_rows
+from microgradc.checks import check_count, check_examples, check_rows, random_source
 from microgradc.data import batches, hold_out
 from microgradc.engine import no_grad
 
@@ -80,7 +79,7 @@ def fit(
     epochs: int = 100,
     batch_size: int = 32,
     shuffle: bool = True,
-    seed: int | random.Random | None = None,
+    seed: Any = None,
     validation: float | tuple[Any, Any] | None = None,
     progress: bool = True,
     callback: Callable[[History], Any] | None = None,
@@ -124,7 +123,7 @@ def fit(
     """
     check_count(epochs, "epochs")
     check_count(batch_size, "batch_size")
-    rng = random if seed is None else seed if isinstance(seed, random.Random) else random.Random(seed)
+    rng = random_source(seed)
     X, y = check_examples(X, y, check_finite)
     held_out = None
     if isinstance(validation, (tuple, list)) and len(validation) == 2:
@@ -133,7 +132,11 @@ def fit(
             raise ValueError(f"the validation data's X has {held_out[0].shape[1]} columns, X has {X.shape[1]}")
     elif validation is not None:
         (X, y), held_out = hold_out(X, y, validation, rng)
-    task = Task(loss, y, outputs(model, X[:1]).size)
+    count = outputs(model, X[:1]).size
+    task = Task(loss, y, count)
+    task.check(y, count)
+    if held_out is not None:
+        task.check(held_out[1], count, "the validation data's ")
     steps = make_optimizer(optimizer, model, lr)
     rows, targets = X.tolist(), y.tolist()
     history = History()
@@ -207,9 +210,16 @@ class Task:
             self.threshold = 0.5
         elif self.loss in CLASSIFICATION or (count == 1 and has_classes(y, {-1, 1})):
             self.threshold = 0.0
+
+    def check(self, y: np.ndarray, count: int, whose: str = "") -> None:
+        """Raise what one of our losses would raise for these targets, all at once, with the example's number in the data."""
+        if self.loss in (losses.cross_entropy, losses.nll_loss) and count == 1:
+            raise ValueError(f"{self.loss.__name__} needs a model with an output for each class, this one has a single output")
         if self.loss in [getattr(losses, name) for name in losses.__all__]:
-            # Our losses check their targets: here all at once, so that the message gives the example's number in the data.
-            self.loss(np.full(len(y) if count == 1 else (len(y), count), 0.5), y)
+            try:
+                self.loss(np.full(len(y) if count == 1 else (len(y), count), 0.5), y)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{whose}y does not fit {self.loss.__name__} and {count} outputs: {error}") from None
 
     def measure(self, loss: Any, results: Any, y: Any) -> dict[str, float]:
         """Return the loss as a float and, of classes, the accuracy of the outputs of some examples."""
