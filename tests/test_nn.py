@@ -139,3 +139,12 @@ def test_linear():
         linear(x, [[1.0]])
     with pytest.raises(TypeError, match=r"w\[0\] must be a Value or a real number"):
         linear(x, [["a", 1.0]])
+
+
+def test_a_layer_takes_what_a_layer_of_one_neuron_returns():
+    model = nn.MLP(2, [1, 3, 1], "tanh", seed=0)
+    first, second, third = model.layers
+    assert model([0.5, -1.0]).data == third(second([first([0.5, -1.0])])).data
+    assert [v.data for v in model([[0.5, -1.0], [1.0, 2.0]])] == [model([0.5, -1.0]).data, model([1.0, 2.0]).data]
+    with pytest.raises(ValueError, match="x must have 3 entries"):
+        third(first([0.5, -1.0]))

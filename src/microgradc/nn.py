@@ -129,6 +129,8 @@ class Layer(Module):
             else:
                 out = neuron_outputs(x, plan.rows, plan.biases, plan.operations)
         except (TypeError, ValueError):
+            if isinstance(x, Value):   # what a layer of one neuron returns
+                return self([x])
             if is_batch(x):
                 return [self(row) for row in x]
             if plan.rows:
