@@ -234,3 +234,10 @@ def test_bad_arguments():
         nn.Sequential(nn.Layer(2, 1), 3)
     with pytest.raises(ValueError, match="7 is no operation of one operand"):
         microgradc.modules.neuron_outputs([1.0], [[Value(1.0)]], [Value(0.0)], [7 if microgradc.engine.TABLE[6].operands == 2 else 1])
+def test_a_layer_takes_what_a_layer_of_one_neuron_returns():
+    model = nn.MLP(2, [1, 3, 1], "tanh", seed=0)
+    first, second, third = model.layers
+    assert model([0.5, -1.0]).data == third(second([first([0.5, -1.0])])).data
+    assert [v.data for v in model([[0.5, -1.0], [1.0, 2.0]])] == [model([0.5, -1.0]).data, model([1.0, 2.0]).data]
+    with pytest.raises(ValueError, match="x must have 3 entries"):
+        third(first([0.5, -1.0]))

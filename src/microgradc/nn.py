@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from microgradc import functions
 from microgradc.checks import check_count, random_source
@@ -130,6 +130,8 @@ class Layer(Module):
             else:
                 out = neuron_outputs(x, plan.rows, plan.biases, plan.operations)
         except (TypeError, ValueError):
+            if isinstance(x, Value):   # what a layer of one neuron returns
+                return self([x])
             if is_batch(x):
                 return [self(row) for row in x]
             if plan.rows:
@@ -152,7 +154,7 @@ class Sequential(Module):
         TypeError: one cannot be called.
 
     >>> model = Sequential(Layer(2, 8, activation="tanh"), Dropout(0.2), Layer(8, 3, nonlin=False), functions.softmax)
-    >>> sum(p.data for p in model([1.0, 2.0]))
+    >>> round(sum(p.data for p in model([1.0, 2.0])), 12)
     1.0
     """
 
@@ -221,6 +223,39 @@ class MLP(Sequential):
         for i in range(len(nouts)):
             act = activation if i < len(nouts) - 1 else output_activation
             self.layers.append(Layer(sizes[i], sizes[i + 1], nonlin=act != "linear", activation=act, init=init, rng=rng))
+
+    @classmethod
+    def from_torch(cls, module: Any) -> Self:
+        """Return an MLP that computes what a PyTorch module does, with copies of its parameters. No random numbers are drawn.
+
+        Args:
+            module: a `torch.nn.Linear`, or a `torch.nn.Sequential`, possibly of further ones, of Linear layers of any floating-point
+                dtype, each followed by at most one activation: ReLU, LeakyReLU, ELU, GELU, SiLU, Softplus, Sigmoid, Tanh or Identity.
+                A missing bias is one of 0, which can be trained like the others. Softplus is exact here; PyTorch's returns its argument
+                above a threshold of 20, which differs by up to 2.1e-9.
+
+        Raises:
+            TypeError: the module, or one in it, is something else.
+            ValueError: the order, the sizes or a setting do not fit an MLP, parameters are shared, or a module has forward hooks.
+            ImportError: PyTorch is not installed.
+        """
+        from microgradc.interop import mlp_from_torch
+
+        return mlp_from_torch(cls, module)
+
+    def to_torch(self) -> Any:
+        """Return a `torch.nn.Sequential` of Linear layers and activations that computes the same, with float64 copies of the parameters.
+
+        No random numbers are drawn. Softplus gets a threshold from which it is exact. One neuron at the end gives shape (1,), not ().
+
+        Raises:
+            TypeError: an activation has no name, such as a function of your own; a layer or a neuron has a `__call__` of its own.
+            ValueError: neurons of one layer have different activations, or share a parameter.
+            ImportError: PyTorch is not installed.
+        """
+        from microgradc.interop import mlp_to_torch
+
+        return mlp_to_torch(self)
 
 
 class Activation(Module):
