@@ -168,6 +168,7 @@ def test_infinite_gradients(name):
         ours.step()
         theirs.step()
         assert_same(values, tensors)
+        assert_same_state(ours.state[0], theirs, tensors)
 
 
 def defaults_of(optimizer):
