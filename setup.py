@@ -11,7 +11,7 @@ from setuptools import Extension, setup
 FLAGS = [] if sys.platform == "win32" else ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 CHECKED = bool(os.environ.get("MICROGRADC_CHECKED"))   # array bounds are checked; for tests of the engine itself
 HEADERS = ["ops.h", "node.h", "wide.h", "slab.h", "memory.h"]
-INCLUDED = ["numbers.pxi", "graph.pxi", "making.pxi", "copying.pxi", "custom.pxi", "engine.pxd"]
+INCLUDED = [f"{name}.pxi" for name in ("numbers", "baggage", "graph", "making", "copying", "custom", "tracing")] + ["engine.pxd"]
 
 
 def extension(name):

@@ -52,6 +52,8 @@ ROWS = {
     "HYPOT": (torch.hypot, microgradc.hypot),
     "MINIMUM": (torch.minimum, microgradc.minimum),
     "MAXIMUM": (torch.maximum, microgradc.maximum),
+    "LESS": (torch.less, microgradc.less),
+    "LESS_EQUAL": (torch.less_equal, microgradc.less_equal),
     "BCE": (F.binary_cross_entropy, microgradc.bce),
     "WHERE": (lambda c, x, y: torch.where(c != 0, x, y), microgradc.where),
     "CLIP": (torch.clamp, microgradc.clip),
@@ -61,7 +63,7 @@ for name in "exp expm1 log log1p log2 sqrt sin cos tan asin acos atan sinh cosh 
 
 BY_NAME = {row.name: row for row in engine.TABLE}
 # PyTorch has no derivative for these in some operands.
-NO_TORCH_GRADIENT = {"FLOORDIV", "STEP"}
+NO_TORCH_GRADIENT = {"FLOORDIV", "LESS", "LESS_EQUAL", "STEP"}
 
 
 def grid(row):

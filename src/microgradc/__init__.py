@@ -6,7 +6,7 @@ first use, networks (`nn`), losses, optimizers, training, small data sets, pictu
 
 from importlib import import_module as _import_module
 
-from microgradc.engine import Value, function, no_grad, topological_sort
+from microgradc.engine import CompileError, Value, function, no_grad, topological_sort
 from microgradc.functions import (
     acos,
     acosh,
@@ -27,6 +27,8 @@ from microgradc.functions import (
     gelu,
     hypot,
     leaky_relu,
+    less,
+    less_equal,
     linear,
     log,
     log1p,
@@ -46,6 +48,7 @@ from microgradc.functions import (
     sqrt,
     step,
     sum,
+    take,
     tan,
     tanh,
     where,
@@ -59,6 +62,7 @@ __all__ = [
     "Activation",
     "Adam",
     "AdamW",
+    "CompileError",
     "CosineAnnealingLR",
     "Dropout",
     "History",
@@ -111,6 +115,8 @@ __all__ = [
     "install",
     "l1_loss",
     "leaky_relu",
+    "less",
+    "less_equal",
     "linear",
     "load",
     "log",
@@ -144,6 +150,7 @@ __all__ = [
     "sqrt",
     "step",
     "sum",
+    "take",
     "tan",
     "tanh",
     "topological_sort",

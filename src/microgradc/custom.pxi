@@ -6,8 +6,10 @@ cdef double STEP = 2.0 ** (-52 / 3)     # cbrt(machine epsilon)
 
 cdef object apply_function(f, tuple args, derivative, h):
     """A custom node over those of args that are Values, with derivative's or the central difference's local gradients."""
-    cdef list numbers = [require_number(x, f"argument {i} of {name_of(f)}") for i, x in enumerate(args)]
     cdef list wanted = [i for i, x in enumerate(args) if isinstance(x, Value)]
+    if wanted:
+        visible(0, "a node with local gradients")
+    cdef list numbers = [require_number(x, f"argument {i} of {name_of(f)}") for i, x in enumerate(args)]
     cdef Value v
     result = require_number(f(*numbers), f"the result of {name_of(f)}")
     if not wanted:
@@ -109,6 +111,7 @@ class no_grad:
         return self if f is None else self(f)
 
     def __enter__(self):
+        visible(0, "no_grad")
         mgc_pause(1)
         return self
 

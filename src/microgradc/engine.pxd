@@ -52,11 +52,11 @@ cdef extern from "ops.h":
         MGC_ADD, MGC_SUB, MGC_MUL, MGC_DIV, MGC_POW, MGC_FLOORDIV, MGC_MOD, MGC_NEG, MGC_ABS, MGC_EXP, MGC_EXPM1, MGC_LOG
         MGC_LOG1P, MGC_LOG2, MGC_SQRT, MGC_SIN, MGC_COS, MGC_TAN, MGC_ASIN, MGC_ACOS, MGC_ATAN, MGC_SINH, MGC_COSH
         MGC_TANH, MGC_ASINH, MGC_ACOSH, MGC_ATANH, MGC_ERF, MGC_SIGMOID, MGC_RELU, MGC_LEAKY_RELU, MGC_ELU, MGC_GELU
-        MGC_SILU, MGC_SOFTPLUS, MGC_STEP, MGC_ATAN2, MGC_HYPOT, MGC_MINIMUM, MGC_MAXIMUM, MGC_BCE, MGC_WHERE, MGC_CLIP
+        MGC_SILU, MGC_SOFTPLUS, MGC_STEP, MGC_ATAN2, MGC_HYPOT, MGC_MINIMUM, MGC_MAXIMUM, MGC_LESS, MGC_LESS_EQUAL, MGC_BCE, MGC_WHERE, MGC_CLIP
 
 cdef extern from "wide.h":
     enum:
-        MGC_SUM, MGC_MEAN, MGC_DOT, MGC_LOGSUMEXP, MGC_CUSTOM, MGC_OPAQUE, MGC_OPS_END
+        MGC_SUM, MGC_MEAN, MGC_DOT, MGC_LOGSUMEXP, MGC_TAKE, MGC_CUSTOM, MGC_OPAQUE, MGC_OPS_END
     const char *const *mgc_wide_names
     const char *const *mgc_wide_ops
     double mgc_wide_at(const mgc_wide *, Py_ssize_t)
@@ -82,3 +82,5 @@ cdef object sequence_of(object values, str name)
 cdef object wide(int op, object values, str name)
 cdef object dot_product(object w, object x, object bias)
 cdef list dot_products(object x, list rows, list biases, list operations)
+cdef bint tracing_here() noexcept
+cdef object custom_node(double data, list children, const double *local)

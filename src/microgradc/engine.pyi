@@ -158,6 +158,7 @@ class Value:
     def __ge__(self, other: NDArray[Any], /) -> NDArray[np.bool_]: ...
     @overload
     def __ge__(self, other: Value | _Number, /) -> bool: ...
+    def __bool__(self) -> bool: ...
     def __hash__(self) -> int: ...
     def __float__(self) -> float: ...
     def __int__(self) -> int: ...
@@ -304,6 +305,26 @@ def function(
     derivative: Callable[..., _Number | Iterable[_Number]] | None = None,
     h: _Number | None = None,
 ) -> Callable[[Callable[..., _Number]], _Differentiable]: ...
+
+class CompileError(RuntimeError):
+    """A function that is to be compiled does what could not be repeated for other numbers."""
+
+class Trace:
+    """While this context lasts, this thread records: Values refuse what could not be replayed, comparisons make nodes."""
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exception: object) -> None: ...
+
+class IntegerInput(Value):
+    """An integer argument of a function that is recorded."""
+
+    def __index__(self) -> int: ...
+
+def refuse(what: str) -> None:
+    """Raise the CompileError that says what was refused, in which line, and what to do instead."""
+
+def is_tracing() -> bool:
+    """Return whether this thread is recording a function."""
 
 class no_grad:
     """Make results without operands, for this thread: no graph is kept."""

@@ -6,7 +6,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_CheckExact
 from cpython.long cimport PyLong_AsDouble, PyLong_Check, PyLong_CheckExact
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
-from cpython.object cimport PyTypeObject, Py_GE, Py_GT, Py_LE, Py_LT
+from cpython.object cimport PyTypeObject, Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport uintptr_t
 from libc.string cimport memset
@@ -22,6 +22,9 @@ cdef extern from "memory.h":
     void mgc_pause(int by)
     void mgc_forget_other_threads()
     bint mgc_recording()
+    int mgc_resume()
+    bint mgc_tracing()
+    void mgc_trace(int by)
     void mgc_replace_number(mgc_node *, Py_ssize_t, mgc_node *)
     object mgc_new_leaf(double)
     object mgc_new_unary(int op, mgc_node *)
@@ -40,9 +43,10 @@ cdef extern from "memory.h":
     object mgc_new_over(int op, mgc_wide *, double data)
     Py_hash_t mgc_hash(object)
 
-__all__ = ["TABLE", "Row", "Value", "function", "no_grad", "topological_sort"]
+__all__ = ["TABLE", "CompileError", "Row", "Value", "function", "no_grad", "topological_sort"]
 
 include "numbers.pxi"
+include "baggage.pxi"
 include "graph.pxi"
 include "making.pxi"
 include "copying.pxi"
@@ -55,27 +59,6 @@ TABLE = tuple([
         mgc_rows[i].name, mgc_rows[i].op, mgc_rows[i].operands, mgc_rows[i].params,
         mgc_rows[i].value, mgc_rows[i].gx, mgc_rows[i].gy, mgc_rows[i].gz)])
     for i in range(1, MGC_TABLE_END)])
-
-
-cdef class Baggage:
-    """What few nodes carry: a label, a Python closure in place of the rule, an operation's name."""
-    cdef object label, backward, op
-
-    def __cinit__(self):
-        self.label = ""
-
-
-cdef Baggage baggage_of(Value v):
-    if v.baggage is None:
-        v.baggage = Baggage.__new__(Baggage)
-    return <Baggage>v.baggage
-
-
-cdef int set_label(Value v, label) except -1:
-    baggage_of(v).label = label
-    if type(label) is not str:
-        mgc_track(&v.node)   # it may refer to v
-    return 0
 
 
 # Without binding, methods are CPython's own method descriptors, which check the type of self; Cython's functions do not
@@ -124,6 +107,7 @@ cdef class Value:
         elif type(_op) is not str:
             local, _op = _op, ""
         if _children != () and mgc_recording():
+            visible(0, "a node with local gradients")
             build_by_hand(self, _children, local)
         self.node.data = number
         self.node.flags |= MGC_INITIALISED
@@ -135,20 +119,20 @@ cdef class Value:
     @property
     def data(self) -> float:
         """The number."""
-        return self.node.data
+        return visible(self.node.data, ".data")
 
     @data.setter
     def data(self, value):
-        self.node.data = require_number(value, "data")
+        self.node.data = visible(require_number(value, "data"), ".data")
 
     @property
     def grad(self) -> float:
         """d root / d self, for the root that `backward()` was called on. Leaves add up over calls until it is set to 0."""
-        return self.node.grad
+        return visible(self.node.grad, ".grad")
 
     @grad.setter
     def grad(self, value):
-        self.node.grad = require_number(value, "grad")
+        self.node.grad = visible(require_number(value, "grad"), ".grad")
 
     @property
     def label(self):
@@ -194,6 +178,7 @@ cdef class Value:
     def _backward(self, value):
         if not callable(value):
             raise TypeError(f"_backward must be a callable of no arguments, got {describe(value)}")
+        visible(0, "_backward")
         baggage_of(self).backward = value
         self.node.flags |= MGC_CLOSURE
         mgc_track(&self.node)   # a closure that refers to this node is a cycle
@@ -222,6 +207,7 @@ cdef class Value:
         >>> x.grad
         54.0
         """
+        visible(0, "backward()")
         run_backward(self)
 
     # Arithmetic. NumPy arrays get NotImplemented, and take over.
@@ -287,40 +273,34 @@ cdef class Value:
 
     # Comparison and conversion. Equality is identity, as for any object that defines none.
 
-    def __lt__(self, other):
-        return compare(self, other, Py_LT)
+    def __richcmp__(self, other, int relation):
+        return compare(self, other, relation)
 
-    def __le__(self, other):
-        return compare(self, other, Py_LE)
-
-    def __gt__(self, other):
-        return compare(self, other, Py_GT)
-
-    def __ge__(self, other):
-        return compare(self, other, Py_GE)
+    def __bool__(self):
+        return visible(1, "bool(v)") == 1   # as for any object that defines nothing
 
     def __hash__(self):
         return mgc_hash(self)
 
     def __float__(self):
-        return self.node.data
+        return visible(self.node.data, "float(v)")
 
     def __int__(self):
-        return int(self.node.data)
+        return int(visible(self.node.data, "int(v)"))
 
     def __round__(self, ndigits=None):
-        return round(self.node.data, ndigits)
+        return round(visible(self.node.data, "round(v)"), ndigits)
 
     def __format__(self, spec):
         return format(self.node.data, spec) if spec else str(self)
 
     def __repr__(self):
-        grad = self.grad or 0   # in micrograd a gradient that nobody has touched is the int
+        grad = <object>self.node.grad or 0   # in micrograd a gradient that nobody has touched is the int
         return f"Value(data={self.node.data!r}, grad={grad!r})"
 
     def item(self) -> float:
         """Return the number, as `torch.Tensor.item` does."""
-        return self.node.data
+        return visible(self.node.data, ".data")
 
     def conjugate(self) -> Value:
         """Return self: the numbers are real. NumPy asks for it in `np.var`."""
@@ -494,6 +474,8 @@ cdef class Value:
         """
         check_function(f, derivative, h)
         return apply_function(f, (self,), derivative, h)
+
+include "tracing.pxi"
 
 mgc_install_slots(<PyTypeObject *>Value)
 if hasattr(os, "register_at_fork"):

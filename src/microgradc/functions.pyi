@@ -6,13 +6,14 @@
 from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, TypeAlias, overload
+from typing import Any, SupportsIndex, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microgradc.engine import Value, _Number
 
+_T = TypeVar("_T")
 _Array: TypeAlias = NDArray[Any]
 _Scalar: TypeAlias = Value | _Number
 _Operand: TypeAlias = Value | _Number | _Array
@@ -352,6 +353,12 @@ def maximum(x: _Real, y: _Real) -> float: ...
 @overload
 def maximum(x: _Scalar, y: _Scalar) -> Value | float: ...
 
+def less(x: _Operand, y: _Operand) -> Any:
+    """Return 1 where x < y, else 0, also where one is nan."""
+
+def less_equal(x: _Operand, y: _Operand) -> Any:
+    """Return 1 where x <= y, else 0, also where one is nan."""
+
 @overload
 def bce(x: _Array, y: _Operand) -> _Array:
     """Return the binary cross-entropy of a probability x and a label y."""
@@ -469,3 +476,9 @@ def log_softmax(values: Iterable[Value]) -> list[Value]:
 def log_softmax(values: Iterable[_Real]) -> list[float]: ...
 @overload
 def log_softmax(values: Iterable[_Scalar]) -> list[Value | Any]: ...
+
+@overload
+def take(values: Iterable[Iterable[_T]], index: SupportsIndex | Value) -> list[_T]:
+    """Return `values[index]`, also where the index is an argument of a function that is compiled."""
+@overload
+def take(values: Iterable[_T], index: SupportsIndex | Value) -> _T: ...

@@ -6,6 +6,8 @@ element: a numeric array gives float64, an object array of Values gives an objec
 
 from microgradc.engine cimport *
 
+from microgradc.engine import IntegerInput
+
 
 cdef object elementwise(function, tuple arguments, str name):
     """Map a function over arrays, broadcast as NumPy does."""
@@ -203,6 +205,19 @@ def maximum(x, y):
     return map_binary(MGC_MAXIMUM, x, y, maximum)
 
 
+def less(x, y):
+    """Return 1 where x < y, else 0, also where one is nan. d/dx = d/dy = 0.
+
+    `x < y` is a bool, which asks for the numbers; less, with `where`, can be compiled.
+    """
+    return map_binary(MGC_LESS, x, y, less)
+
+
+def less_equal(x, y):
+    """Return 1 where x <= y, else 0, also where one is nan. d/dx = d/dy = 0. See `less`."""
+    return map_binary(MGC_LESS_EQUAL, x, y, less_equal)
+
+
 def bce(x, y):
     """Return the binary cross-entropy -(y log(x) + (1 - y) log(1 - x)) of a probability x, where y is the label or its probability.
 
@@ -358,9 +373,53 @@ def log_softmax(values):
         ValueError: there are no values.
     """
     values = sequence_of(values, "values")
-    cdef double m = largest(values, "values")
+    if not tracing_here():
+        values = shift_largest_to_0(values, "values")
+    total = wide(MGC_LOGSUMEXP, values, "values")
+    return [v - total for v in values]
+
+
+cdef list shift_largest_to_0(values, str name):
+    cdef double m = largest(values, name)
     # The largest is taken off before, and not within logsumexp alone, where it would cancel digits of the result. It is a
     # constant: what it takes from each value, it takes from the sum. If it is infinite, all become nan, as in PyTorch.
-    shifted = [v - m for v in values]
-    total = wide(MGC_LOGSUMEXP, shifted, "values")
-    return [v - total for v in shifted]
+    return [v - m for v in values]
+
+
+def take(values, index):
+    """Return `values[index]`, also where the index is an argument of a function that is compiled. The gradient goes to the one taken.
+
+    Args:
+        values: n Values and numbers; or n rows of them, such as an embedding.
+        index: an integer, 0 <= index < n; or an integer argument of a function that is being compiled (`microgradc.compile`).
+
+    Returns:
+        An entry, or a row as a list.
+
+    Raises:
+        TypeError: index is no integer.
+        IndexError: it is out of range; when a compiled function is called, the message gives the example.
+        ValueError: there are no values, or the rows differ in length.
+
+    >>> take([Value(1.0), Value(2.0)], 1)
+    Value(data=2.0, grad=0)
+    >>> take([[1.0, 2.0], [3.0, 4.0]], 0)
+    [1.0, 2.0]
+    """
+    values = list(sequence_of(values, "values"))
+    if not values:
+        raise ValueError("values must have at least one entry, got none")
+    rows = [list(row) for row in values] if hasattr(values[0], "__len__") else None
+    if rows is not None and len(set(map(len, rows))) > 1:
+        raise ValueError("the rows of values must have one length")
+    if isinstance(index, Value):
+        if not tracing_here() or not isinstance(index, IntegerInput):
+            raise TypeError(f"index must be an integer, or an integer argument of a function that is being compiled, got {index!r}")
+        if rows is None:
+            return wide(MGC_TAKE, [index, *values], "values")
+        return [wide(MGC_TAKE, [index, *column], "values") for column in zip(*rows)]
+    if isinstance(index, bool) or not hasattr(index, "__index__"):
+        raise TypeError(f"index must be an integer, got {type(index).__name__} {index!r}")
+    if not 0 <= index < len(values):
+        raise IndexError(f"index must be at least 0 and less than {len(values)}, the number of values, got {index}")
+    return values[index] if rows is None else rows[index]

@@ -1,5 +1,7 @@
 # How nodes are made, and how what they were made from is read back. Included by engine.pyx.
 
+from cpython.list cimport PyList_GET_ITEM
+
 cdef extern from "Python.h":
     Py_ssize_t PySequence_Fast_GET_SIZE(object)
     PyObject *PySequence_Fast_GET_ITEM(object, Py_ssize_t)
@@ -46,8 +48,16 @@ cdef object pair(int op, object x, object y, str x_name, str y_name):
 
 
 cdef object compare(Value self, object other, int relation):
+    """Whether self < other, and so on; while a function is recorded, the node that says so. Equality is identity, as by default."""
     cdef double x = self.node.data
     cdef double y
+    if relation == Py_EQ or relation == Py_NE:
+        if mgc_tracing() and other is not self and (isinstance(other, Value) or read_number(other, &y)):
+            refuse("==")
+        return NotImplemented
+    if mgc_tracing():
+        row = MGC_LESS if relation == Py_LT or relation == Py_GT else MGC_LESS_EQUAL
+        return binary(row, self, other) if relation == Py_LT or relation == Py_LE else binary(row, other, self)
     if isinstance(other, Value):
         y = (<Value>other).node.data
     elif not read_number(other, &y):
@@ -260,6 +270,18 @@ cdef int build_by_hand(Value v, children, local) except -1:
     if operands:
         adopt(v, MGC_OPAQUE if local is None else MGC_CUSTOM, operands, local)
     return 0
+
+
+cdef object custom_node(double data, list children, const double *local):
+    """A node over Values with these local gradients, one for each, already checked; a leaf if there are none."""
+    cdef Py_ssize_t i, count = len(children)
+    if not count:
+        return mgc_new_leaf(data)
+    cdef mgc_wide *w = mgc_new_wide(count, True)
+    for i in range(count):
+        mgc_set_node(w, i, &(<Value>PyList_GET_ITEM(children, i)).node)
+        w.local[i] = local[i]
+    return mgc_new_over(MGC_CUSTOM, w, data)
 
 
 cdef inline Py_ssize_t operand_count(mgc_node *node) noexcept:

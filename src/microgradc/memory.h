@@ -40,8 +40,32 @@ static inline void mgc_pause(int by)
     mgc_paused_here += by;
 }
 
+/* End the pauses of this thread, and return how many there were. */
+static inline int mgc_resume(void)
+{
+    int paused = (int)mgc_paused_here;
+    mgc_pause(-paused);
+    return paused;
+}
+
+/* Whether this thread records a function (tracing.pxi); the same scheme. */
+static Py_ssize_t mgc_traced_anywhere;
+static MGC_THREAD_LOCAL Py_ssize_t mgc_traced_here;
+
+static inline int mgc_tracing(void) { return mgc_traced_anywhere && mgc_traced_here; }
+
+static inline void mgc_trace(int by)
+{
+    mgc_traced_anywhere += by;
+    mgc_traced_here += by;
+}
+
 /* In a forked child there is this thread alone. */
-static inline void mgc_forget_other_threads(void) { mgc_paused_anywhere = mgc_paused_here; }
+static inline void mgc_forget_other_threads(void)
+{
+    mgc_paused_anywhere = mgc_paused_here;
+    mgc_traced_anywhere = mgc_traced_here;
+}
 
 static inline mgc_object **mgc_link(mgc_object *o) { return (mgc_object **)&o->node.grad; }
 

@@ -107,6 +107,8 @@ ROW( MINIMUM,    "minimum", 2, 0,  minimum(x, y),                       where(st
                           where(step(x - y), g, where(step(y - x), 0, g / 2)), 0 ) \
 ROW( MAXIMUM,    "maximum", 2, 0,  maximum(x, y),                       where(step(x - y), g, where(step(y - x), 0, g / 2)), \
                           where(step(y - x), g, where(step(x - y), 0, g / 2)), 0 ) \
+ROW( LESS,       "<",     2, 0,    x < y,                               0, 0, 0 ) \
+ROW( LESS_EQUAL, "<=",    2, 0,    x <= y,                              0, 0, 0 ) \
 ROW( BCE,        "bce",   2, 0,    (y - 1) * maximum(log1p(-x), -100) - y * maximum(log(x), -100), \
                           g * ((x - y) / maximum((1 - x) * x, BCE_EPSILON)), g * (log1p(-x) - log(x)), 0 ) \
 ROW( WHERE,      "where", 3, X_,   where(x, y, z),                      0, where(x, g, 0), where(x, 0, g) ) \

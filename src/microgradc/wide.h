@@ -2,6 +2,7 @@
  *
  * Variables in scope of a row: v is the value of operand i, w the block, f the result, g the gradient that arrives.
  * dot keeps its operands in pairs, w0 x0 w1 x1 ..., with the bias last if there is one, and has a loop of its own.
+ * take has an index first; it is made while a function is recorded, from an integer argument (functions.pyx), and nowhere else.
  */
 #ifndef MGC_WIDE_H
 #define MGC_WIDE_H
@@ -13,6 +14,7 @@
 ROW( SUM,       "sum",       g ) \
 ROW( MEAN,      "mean",      g / (double)w->count ) \
 ROW( LOGSUMEXP, "logsumexp", g * exp(v - f) ) \
+ROW( TAKE,      "take",      i && i == 1 + (Py_ssize_t)mgc_wide_at(w, 0) ? g : 0 ) \
 ROW( CUSTOM,    "custom",    g * w->local[i] )
 
 enum {
@@ -82,6 +84,7 @@ static inline double mgc_wide_value(int id, const mgc_wide *w)
     case MGC_MEAN: return mgc_sum(w) / (double)w->count;
     case MGC_DOT: return mgc_dot(w);
     case MGC_LOGSUMEXP: return mgc_logsumexp(w);
+    case MGC_TAKE: return mgc_wide_at(w, 1 + (Py_ssize_t)mgc_wide_at(w, 0));
     case MGC_WHERE: case MGC_CLIP: return mgc_value(id, mgc_wide_at(w, 0), mgc_wide_at(w, 1), mgc_wide_at(w, 2));
     default: return 0;   /* OPAQUE and CUSTOM are given theirs */
     }

@@ -1,0 +1,71 @@
+# What a Value refuses while a function is recorded, to be replayed on other numbers. Included by engine.pyx.
+
+import linecache
+import sys
+
+
+class CompileError(RuntimeError):
+    """A function that is to be compiled does what could not be repeated for other numbers."""
+
+
+# For each of the things that are refused: the way out.
+cdef dict WAYS_OUT = {
+    ".data": "use the Value itself, or read the number outside of the function",
+    ".grad": "read gradients after the compiled function was called and backward() too",
+    "float(v)": "use the Value itself: its methods and the functions in microgradc are differentiable (math.exp(v) is v.exp())",
+    "int(v)": "use floor division, v // 1, or let an integer be an argument and pick by microgradc.take",
+    "round(v)": "use (v + 0.5) // 1",
+    "bool(v)": "if, while, and, or, not, max(), min() and sorted() take one way for all examples; use microgradc.where, maximum or minimum",
+    "==": "Values are compared by identity, so it would be False for all examples; use less and less_equal with microgradc.where",
+    "backward()": "call it on what the compiled function returns",
+    "_backward": "replace the closure by operations of microgradc",
+    "a node with local gradients": "a function from outside cannot be replayed (Value.func, function, Value(data, children, local_grads)); use operations of microgradc",
+    "no_grad": "enter it around the call of the compiled function",
+    "values[i]": "an integer argument is another one for each example; use microgradc.take(values, i)",
+    "dropout": "its coin would fall the same way for all examples; call model.eval() first",
+}
+
+
+def refuse(str what):
+    """Raise the CompileError that says what was refused, in which line, and what to do instead."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "microgradc":
+        frame = frame.f_back
+    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno, frame.f_globals).strip()
+    place = f"{frame.f_code.co_filename}, line {frame.f_lineno}" + (f": {line}" if line else "")
+    raise CompileError(f"{what} cannot be replayed for other numbers: {WAYS_OUT[what]}.\n  {place}")
+
+
+def is_tracing() -> bool:
+    """Return whether this thread is recording a function."""
+    return mgc_tracing()
+
+
+cdef bint tracing_here() noexcept:
+    return mgc_tracing()
+
+
+cdef inline double visible(double number, str what) except? -1.0:
+    """The number, unless a function is being recorded, into which it would be written once and for all."""
+    if mgc_tracing():
+        refuse(what)
+    return number
+
+
+class Trace:
+    """While this context lasts, this thread records: Values refuse what could not be replayed, comparisons make nodes."""
+
+    def __enter__(self):
+        self.paused = mgc_resume()
+        mgc_trace(1)
+
+    def __exit__(self, *exception):
+        mgc_trace(-1)
+        mgc_pause(self.paused)
+
+
+class IntegerInput(Value):
+    """An integer argument of a function that is recorded."""
+
+    def __index__(self):
+        refuse("values[i]")
