@@ -1,0 +1,252 @@
+# From a graph of Values to the steps of a program. Included by program.pyx.
+#
+# An expression is a number: its place in the lists of `Expressions`. `read_graph` makes one for each node, constant and leaf; `Sums` puts
+# chains of additions and products into one expression each; `Plan` gives expressions their places and puts them in order.
+
+from collections import defaultdict, namedtuple
+
+cdef enum:
+    CONSTANT = -3
+    PARAMETER = -2
+    INPUT = -1
+    DENSE = MGC_DENSE                  # a row of a dense layer: operands, then as many weights, then the bias
+    PRODUCTS = MGC_PRODUCTS            # pairs
+    CROSS_ENTROPY = MGC_CROSS_ENTROPY  # the index, then values
+    TAKE = MGC_TAKE                    # the same
+
+NAMES = {CONSTANT: "constant", PARAMETER: "parameter", INPUT: "input", MGC_DENSE: "dense", MGC_PRODUCTS: "products",
+         MGC_CROSS_ENTROPY: "cross_entropy", MGC_TAKE: "take", MGC_TAKE_WEIGHT: "take", MGC_LOGSUMEXP: "logsumexp"}
+for _i, _row in enumerate(TABLE, 1):
+    NAMES[_i] = _row.name.lower()
+
+# For each row of the table, which operands receive a gradient at all.
+cdef list RECEIVES = [0] + [(row.gx != "0") + 2 * (row.gy != "0") + 4 * (row.gz != "0") for row in TABLE]
+
+
+cdef class Expressions:
+    """Expressions, each once: an operation and the expressions that it is made from."""
+    cdef list ops, operands, payloads, lane
+    cdef dict known
+    cdef dict nodes         # the expression of a node, by its address
+
+    def __cinit__(self):
+        self.ops, self.operands, self.payloads, self.lane = [], [], [], []
+        self.known, self.nodes = {}, {}
+
+    cdef int add(self, int op, tuple operands, payload=None, bint lane=False) except -1:
+        key = (op, operands, payload)
+        found = self.known.get(key)
+        if found is not None:
+            return found
+        cdef int e = len(self.ops)
+        for operand in operands:
+            lane = lane or self.lane[<int>operand]
+        self.ops.append(op)
+        self.operands.append(operands)
+        self.payloads.append(payload)
+        self.lane.append(lane)
+        self.known[key] = e
+        return e
+
+    cdef int constant(self, double x) except -1:
+        return self.add(CONSTANT, (), x.hex())
+
+    cdef double value_of(self, int e):
+        return float.fromhex(self.payloads[e])
+
+
+cdef class Source:
+    """What the expressions were read from."""
+    cdef Expressions expressions
+    cdef list outputs, parameters
+
+
+cdef Source read_graph(list outputs, list inputs):
+    """Make an expression for each node that the outputs depend on."""
+    cdef Expressions to = Expressions()
+    cdef Source source = Source()
+    cdef list stack
+    cdef Py_ssize_t i, count
+    cdef mgc_node *node
+    cdef Value v
+    source.expressions, source.parameters = to, []
+    for i, leaf in enumerate(inputs):
+        to.nodes[<uintptr_t>&(<Value>leaf).node] = to.add(INPUT, (), i, True)
+    for output in outputs:
+        stack = [<uintptr_t>&(<Value>output).node]
+        while stack:
+            address = stack[-1]
+            if address in to.nodes:
+                stack.pop()
+                continue
+            node = <mgc_node *><uintptr_t>address
+            if node.op == MGC_LEAF:
+                v = <Value>mgc_value_of(node)
+                refuse_closure(v, node)
+                to.nodes[address] = to.add(PARAMETER, (), len(source.parameters))
+                source.parameters.append(v)
+                continue
+            count = operand_count(node)
+            waiting = [<uintptr_t>mgc_operand_at(node, i).node for i in range(count - 1, -1, -1) if mgc_operand_is_node(node, i)]
+            waiting = [below for below in waiting if below not in to.nodes]
+            if waiting:
+                stack += waiting
+                continue
+            stack.pop()
+            refuse_closure(<Value>mgc_value_of(node), node)
+            to.nodes[address] = read_node(to, node, count)
+    source.outputs = [to.nodes[<uintptr_t>&(<Value>output).node] for output in outputs]
+    return source
+
+
+cdef Py_ssize_t operand_count(mgc_node *node):
+    return node.x.wide.count if node.flags & MGC_WIDE else mgc_rows[node.op].operands
+
+
+cdef int refuse_closure(Value v, mgc_node *node) except -1:
+    if node.flags & MGC_CLOSURE or node.op == MGC_CUSTOM or node.op == MGC_OPAQUE:
+        raise CompileError(
+            f"the node {v._op or 'without a name'!r} has a rule of its own (a closure, local gradients, Value.func or function), which cannot be "
+            "replayed for other numbers; use operations of microgradc")
+    return 0
+
+
+cdef int read_node(Expressions to, mgc_node *node, Py_ssize_t count) except -1:
+    """Make the expression of a node whose operands have theirs."""
+    cdef Py_ssize_t i
+    cdef int op = node.op
+    cdef list operands = []
+    for i in range(count):
+        if mgc_operand_is_node(node, i):
+            operands.append(to.nodes[<uintptr_t>mgc_operand_at(node, i).node])
+        else:
+            operands.append(to.constant(mgc_operand_value(node, i)))
+    if op == MGC_SUM or op == MGC_MEAN:
+        factor = to.constant(1.0 if op == MGC_SUM else 1.0 / count)
+        return to.add(PRODUCTS, tuple([e for operand in operands for e in (operand, factor)]))
+    if op == MGC_DOT:
+        return to.add(PRODUCTS, tuple(operands + [to.constant(1.0)] * (count & 1)))
+    if op == MGC_POW and to.ops[operands[1]] == CONSTANT:
+        exponent = to.value_of(operands[1])
+        if exponent == 1:
+            return operands[0]
+        if exponent == 2:     # pow costs ten times as much
+            return to.add(MGC_MUL, (operands[0], operands[0]))
+        if exponent == -1:
+            return to.add(MGC_DIV, (to.constant(1.0), operands[0]))
+    if op == MGC_SUB and to.ops[operands[0]] == MGC_LOGSUMEXP and to.ops[operands[1]] == TAKE:
+        if to.operands[operands[0]] == to.operands[operands[1]][1:]:
+            return to.add(CROSS_ENTROPY, to.operands[operands[1]])
+    return to.add(op, tuple(operands))
+
+
+cdef class Sums:
+    """Expressions in which what is a sum has become one expression: of scalars, of rows with weights, of products of rows."""
+    cdef Expressions old, new
+    cdef list uses, outputs
+    cdef dict terms          # of the sums that stay: (sign, a, b) for each term a * b, b None for a alone
+    cdef set absorbed
+    cdef dict moved          # from old expressions to new ones
+
+    def __cinit__(self, Source source):
+        self.old, self.new = source.expressions, Expressions()
+        self.terms, self.absorbed, self.moved = {}, set(), {}
+        self.count_uses(source.outputs)
+        cdef int e
+        for e in range(len(self.old.ops) - 1, -1, -1):
+            if self.uses[e] and e not in self.absorbed:
+                self.find_terms(e)
+        for e in range(len(self.old.ops)):
+            if self.uses[e] and e not in self.absorbed:
+                self.moved[e] = self.move(e)
+        self.outputs = [self.moved[e] for e in source.outputs]
+
+    cdef int count_uses(self, list outputs) except -1:
+        """Count how often an expression is used; 0 is dead code."""
+        self.uses = [0] * len(self.old.ops)
+        for e in outputs:
+            self.uses[e] += 2      # an output is not to be absorbed
+        for e in range(len(self.uses) - 1, -1, -1):
+            if self.uses[e]:
+                for operand in self.old.operands[e]:
+                    self.uses[operand] += 1
+
+    cdef int find_terms(self, int root) except -1:
+        """Put the terms of a sum, and of the sums within it that nobody else needs, into self.terms."""
+        cdef int op = self.old.ops[root]
+        if op != MGC_ADD and op != MGC_SUB and op != PRODUCTS:
+            return 0
+        cdef list terms = [], absorbed = [], stack = [(root, 1)]
+        cdef bint explicit = False
+        while stack:
+            e, sign = stack.pop()
+            op = self.old.ops[e]
+            operands = self.old.operands[e]
+            if e != root:
+                if self.uses[e] != 1 or op not in (MGC_ADD, MGC_SUB, MGC_MUL, MGC_NEG, PRODUCTS):
+                    terms.append((sign, e, None))
+                    continue
+                absorbed.append(e)
+            if op == MGC_ADD:
+                stack += [(operands[1], sign), (operands[0], sign)]
+            elif op == MGC_SUB:
+                stack += [(operands[1], -sign), (operands[0], sign)]
+            elif op == MGC_NEG:
+                stack.append((operands[0], -sign))
+            elif op == MGC_MUL:
+                terms.append((sign, operands[0], operands[1]))
+            else:
+                explicit = True
+                for i in range(len(operands) - 2, -1, -2):
+                    if self.is_one(operands[i + 1]):
+                        stack.append((operands[i], sign))
+                    else:
+                        terms.append((sign, operands[i], operands[i + 1]))
+        if explicit or len(terms) > 2:
+            self.terms[root] = terms
+            self.absorbed.update(absorbed)
+        return 0
+
+    cdef bint is_one(self, int e):
+        return self.old.ops[e] == CONSTANT and self.old.value_of(e) == 1
+
+    cdef int move(self, int e) except -1:
+        if e in self.terms:
+            return self.sum_of([(sign, self.moved[a], None if b is None else self.moved[b]) for sign, a, b in self.terms[e]])
+        return self.new.add(self.old.ops[e], tuple([self.moved[x] for x in self.old.operands[e]]), self.old.payloads[e], self.old.lane[e])
+
+    cdef int sum_of(self, list terms) except -1:
+        """Make the expression of a sum of terms."""
+        cdef Expressions new = self.new
+        cdef int one = new.constant(1.0)
+        cdef list scalars = [], rows = [], weights = [], pairs = []
+        for sign, a, b in terms:
+            b = one if b is None else b
+            if not new.lane[a]:
+                a, b = b, a
+            # Now b is a scalar if one of the two is.
+            if sign < 0:
+                b = self.negated(b)
+            if not new.lane[a]:
+                scalars += [a, b]
+            elif not new.lane[b]:
+                rows.append(a)
+                weights.append(b)
+            else:
+                pairs += [a, b]
+        bias = new.constant(0.0)
+        if scalars:
+            bias = scalars[1] if len(scalars) == 2 and scalars[0] == one else scalars[0] if len(scalars) == 2 and scalars[1] == one \
+                else new.add(PRODUCTS, tuple(scalars))
+        if pairs:
+            product = new.add(PRODUCTS, tuple(pairs))
+            if not rows and not scalars:
+                return product
+            rows.append(product)
+            weights.append(one)
+        return new.add(DENSE, (*rows, *weights, bias)) if rows else bias
+
+    cdef int negated(self, int e) except -1:
+        if self.new.ops[e] == CONSTANT:
+            return self.new.constant(-self.new.value_of(e))
+        return self.new.add(MGC_NEG, (e,))

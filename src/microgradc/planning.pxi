@@ -1,0 +1,232 @@
+# From expressions to steps: what needs a gradient, in which order, in which places. Included by program.pyx.
+
+Step = namedtuple("Step", "op x y z f count k places weights receives", defaults=(0, 0, 0, 0, 1, 0, (), (), 0))
+
+
+cdef class Slots:
+    """Gives out places of rows; takes them back if they may be reused."""
+    cdef int count
+    cdef bint reuse
+    cdef list free          # (first, how many), sorted
+
+    def __cinit__(self, bint reuse):
+        self.count, self.reuse, self.free = 0, reuse, []
+
+    cdef int give(self, int size) except -1:
+        """Return the first of `size` places, one after another."""
+        for i, (first, length) in enumerate(self.free):
+            if length >= size:
+                self.free[i:i + 1] = [(first + size, length - size)] if length > size else []
+                return first
+        self.count += size
+        return self.count - size
+
+    cdef int take_back(self, int slot) except -1:
+        """A place is free again; free neighbours become one."""
+        if not self.reuse:
+            return 0
+        merged = []
+        for first, length in sorted(self.free + [(slot, 1)]):
+            if merged and merged[-1][0] + merged[-1][1] == first:
+                merged[-1] = (merged[-1][0], merged[-1][1] + length)
+            else:
+                merged.append((first, length))
+        self.free = merged
+        return 0
+
+
+cdef class Plan:
+    """The steps of a program, and the places of what they read and write.
+
+    gradients: which gradients are wanted: none, those of the parameters, or those of the inputs too. Without any, slots are reused.
+    """
+    cdef Expressions e
+    cdef readonly list scalar_steps, lane_steps, constants, weights, broadcast, outputs
+    cdef readonly int parameter_count, input_count, scalar_count, slot_count
+    cdef dict scalar_places, slot_places, last_uses
+    cdef list needs, levels
+    cdef Slots slots
+
+    def __cinit__(self, Sums sums, int parameter_count, int input_count, bint for_parameters, bint for_inputs):
+        self.e = sums.new
+        self.scalar_steps, self.lane_steps, self.weights, self.broadcast = [], [], [], []
+        self.parameter_count, self.input_count = parameter_count, input_count
+        self.slots = Slots(not for_parameters)
+        self.slots.count = input_count
+        live = self.find_live(sums.outputs)
+        self.find_needs(for_parameters, for_inputs)
+        self.place_scalars(live)
+        self.place_lanes([e for e in live if self.e.lane[e] and self.e.ops[e] != INPUT], sums.outputs)
+        self.slot_count = self.slots.count
+        self.outputs = [self.slot_places[e] if self.e.lane[e] else -1 - <int>self.scalar_places[e] for e in sums.outputs]
+
+    cdef list find_live(self, list outputs):
+        """Return the expressions that the outputs depend on, operands first."""
+        cdef list is_live = [False] * len(self.e.ops)
+        for e in outputs:
+            is_live[e] = True
+        for e in range(len(is_live) - 1, -1, -1):
+            if is_live[e]:
+                for operand in self.e.operands[e]:
+                    is_live[operand] = True
+        return [e for e in range(len(is_live)) if is_live[e]]
+
+    cdef int find_needs(self, bint for_parameters, bint for_inputs) except -1:
+        """Find which expressions need a gradient."""
+        self.needs = []
+        for e, op in enumerate(self.e.ops):
+            if op == PARAMETER or op == INPUT:
+                self.needs.append(for_parameters if op == PARAMETER else for_inputs)
+            else:
+                self.needs.append(self.receives(e) != 0)
+        return 0
+
+    cdef int receives(self, int e) except -1:
+        """Return the bits of the operands that receive a gradient which somebody needs."""
+        cdef int op = self.e.ops[e], bits = 0, i
+        cdef tuple operands = self.e.operands[e]
+        if op == DENSE:
+            k = len(operands) // 2
+            return any([self.needs[x] for x in operands[:k]]) + 2 * any([self.needs[x] for x in operands[k:]])
+        if op < 0 or op >= MGC_TABLE_END:
+            return any([self.needs[x] for x in operands])
+        for i in range(len(operands)):
+            if self.needs[operands[i]]:
+                bits |= 1 << i
+        return bits & <int>RECEIVES[op]
+
+    # Scalars
+
+    cdef int place_scalars(self, list live) except -1:
+        cdef int place = self.parameter_count
+        self.scalar_places, self.constants = {}, []
+        for e in live:
+            if self.e.ops[e] == PARAMETER:
+                self.scalar_places[e] = self.e.payloads[e]
+            elif self.e.ops[e] == CONSTANT:
+                self.scalar_places[e] = place
+                self.constants.append(self.e.value_of(e))
+                place += 1
+        for e in live:
+            if not self.e.lane[e] and self.e.ops[e] >= 0:
+                self.scalar_places[e] = place
+                self.scalar_steps.append(self.scalar_step(e, place))
+                place += 1
+        self.scalar_count = place
+        return 0
+
+    cdef object scalar_step(self, int e, int place):
+        cdef int op = self.e.ops[e]
+        places = tuple([self.scalar_places[x] for x in self.e.operands[e]])
+        if op >= MGC_TABLE_END:
+            return Step(op, f=place, k=len(places) // 2 if op == PRODUCTS else len(places), places=places, receives=self.receives(e))
+        x, y, z = (*places, 0, 0, 0)[:3]
+        return Step(op, x, y, z, place, receives=self.receives(e))
+
+    # Lanes
+
+    cdef int place_lanes(self, list live, list outputs) except -1:
+        """Go through the expressions level by level, those of one kind together, so that they become one step."""
+        self.slot_places = {e: self.e.payloads[e] for e in range(len(self.e.ops)) if self.e.ops[e] == INPUT}
+        self.levels = [0] * len(self.e.ops)
+        by_level = defaultdict(list)
+        for e in live:
+            for operand in self.e.operands[e]:
+                if self.e.lane[operand]:
+                    self.levels[e] = max(self.levels[e], self.levels[operand] + 1)
+                elif self.is_read_as_row(e):
+                    self.place_broadcast(operand)
+            by_level[self.levels[e]].append(e)
+        self.last_uses = dict.fromkeys(outputs, len(by_level))
+        for e in live:
+            for operand in self.e.operands[e]:
+                if operand not in outputs:
+                    self.last_uses[operand] = max(self.last_uses.get(operand, 0), self.levels[e])
+        for level in sorted(by_level):
+            self.place_level(by_level[level])
+            for e, last in self.last_uses.items() if self.slots.reuse else ():
+                if last == level and self.e.lane[e] and self.e.ops[e] != INPUT:
+                    self.slots.take_back(self.slot_places[e])
+        return 0
+
+    cdef bint is_read_as_row(self, int e):
+        """Whether a step reads its scalar operands as rows: all but the weights of dense layers and of TAKE."""
+        return self.e.ops[e] != DENSE and not self.takes_weights(e)
+
+    cdef bint takes_weights(self, int e):
+        return self.e.ops[e] == TAKE and not any([self.e.lane[x] for x in self.e.operands[e][1:]])
+
+    cdef int place_broadcast(self, int e) except -1:
+        if e not in self.slot_places:
+            self.slot_places[e] = self.slots.give(1)
+            self.broadcast.append((self.scalar_places[e], self.slot_places[e]))
+        return 0
+
+    cdef int place_level(self, list expressions) except -1:
+        layers, rows = {}, {}
+        for e in expressions:
+            op = self.e.ops[e]
+            operands = self.e.operands[e]
+            if op == DENSE:
+                layers.setdefault(operands[:len(operands) // 2], []).append(e)
+            elif op < MGC_TABLE_END:
+                rows.setdefault(op, []).append((tuple([self.slot_places[x] for x in operands]), e))
+            else:
+                self.place_wide(e)
+        for operands, members in layers.items():
+            self.place_layer(operands, members)
+        for op, members in rows.items():
+            members.sort()
+            first = 0
+            for i in range(1, len(members) + 1):
+                if i == len(members) or not follows(members[i - 1][0], members[i][0]):
+                    self.place_row(op, members[first:i])
+                    first = i
+        return 0
+
+    cdef int place_row(self, int op, list members) except -1:
+        """One step for an operation on operands in places one after another."""
+        slot = self.slots.give(len(members))
+        bits = 0
+        for i, (_, e) in enumerate(members):
+            self.slot_places[e] = slot + i
+            bits |= self.receives(e)
+        x, y, z = (*members[0][0], 0, 0, 0)[:3]
+        self.lane_steps.append(Step(op, x, y, z, slot, len(members), receives=bits))
+        return 0
+
+    cdef int place_layer(self, tuple operands, list members) except -1:
+        """One step for dot products of the same rows."""
+        slot, k = self.slots.give(len(members)), len(operands)
+        first = len(self.weights)
+        for e in members:
+            self.weights += [self.scalar_places[w] for w in self.e.operands[e][k:2 * k]]
+        bits = 0
+        for i, e in enumerate(members):
+            self.slot_places[e] = slot + i
+            self.weights.append(self.scalar_places[self.e.operands[e][2 * k]])
+            bits |= self.receives(e)
+        places = tuple([self.slot_places[x] for x in operands])
+        self.lane_steps.append(Step(DENSE, f=slot, count=len(members), k=k, places=places, weights=first, receives=bits))
+        return 0
+
+    cdef int place_wide(self, int e) except -1:
+        """A step for an operation of any number of operands."""
+        cdef int op = self.e.ops[e]
+        operands = self.e.operands[e]
+        slot = self.slots.give(1)
+        self.slot_places[e] = slot
+        index = self.slot_places[operands[0]] if op in (TAKE, CROSS_ENTROPY) else 0
+        values = operands[1:] if op in (TAKE, CROSS_ENTROPY) else operands
+        if self.takes_weights(e):
+            step = Step(MGC_TAKE_WEIGHT, index, f=slot, k=len(values), weights=len(self.weights), receives=self.receives(e))
+            self.weights += [self.scalar_places[x] for x in values]
+        else:
+            k = len(values) // 2 if op == PRODUCTS else len(values)
+            step = Step(op, index, f=slot, k=k, places=tuple([self.slot_places[x] for x in values]), receives=self.receives(e))
+        self.lane_steps.append(step)
+        return 0
+
+
+cdef bint follows(tuple before, tuple places):
+    return all([b == a + 1 for a, b in zip(before, places)])
