@@ -175,7 +175,7 @@ def draw_graph(
     else:
         check_axes(ax)
     _draw(ax, boxes, layout, width, height)
-    return ax.figure.canvas.figure
+    return ax.figure.canvas.figure  # not ax.figure, which may be a part of it
 
 
 class _Box:
@@ -203,12 +203,13 @@ def _draw(ax: "Axes", boxes: list[_Box], layout: Layout, width: float, height: f
     from matplotlib.patches import PathPatch, Polygon, Rectangle
     from matplotlib.path import Path
 
+    ax.set_axis_off()
+    ax.figure.canvas.figure.draw_without_rendering()  # if the figure has a layout engine, the axes have their size only now
     window = ax.get_window_extent()
     room_x, room_y = (size / ax.figure.dpi * 72 for size in (window.width, window.height))
     scale = min(room_x / width, room_y / height, 2.0)
     left, top = (width - room_x / scale) / 2 - PADDING, (height - room_y / scale) / 2 - PADDING
     ax.set(xlim=(left, left + room_x / scale), ylim=(top + room_y / scale, top))
-    ax.set_axis_off()
 
     for route in layout.routes:
         (end_x, end_y) = route[-1]
