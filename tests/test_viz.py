@@ -138,11 +138,11 @@ def test_without_the_program_dot_an_error_says_how_to_get_it(tmp_path, monkeypat
 
 
 def drawn(figure):
-    """The figure's artists by gid, and the Texts, with their extents in pixels."""
+    """The axes, their patches by name, their texts, and a renderer to measure them with."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     [ax] = figure.axes
-    boxes = {gid: [p for p in ax.patches if p.get_gid() == gid] for gid in ("box", "operation", "edge", "arrowhead")}
+    boxes = {name: [p for p in ax.patches if p.get_label() == f"_{name}"] for name in ("box", "operation", "edge", "arrowhead")}
     return ax, boxes, [t for t in ax.texts if isinstance(t, Text)], canvas.get_renderer()
 
 

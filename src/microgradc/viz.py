@@ -218,8 +218,8 @@ def _draw(ax: "Axes", boxes: list[_Box], layout: Layout, width: float, height: f
             middle = (x0 + x1) / 2
             points += [(x1, y1)] if i % 2 == 0 else [(middle, y0), (middle, y1), (x1, y1)]
             codes += [Path.LINETO] if i % 2 == 0 else [Path.CURVE4] * 3
-        ax.add_patch(PathPatch(Path(points, codes), fill=False, color=GREY, linewidth=0.8 * scale, gid="edge"))
-        ax.add_patch(Polygon([(end_x, end_y), (end_x - 5, end_y - 2), (end_x - 5, end_y + 2)], color=GREY, linewidth=0, gid="arrowhead"))
+        ax.add_patch(PathPatch(Path(points, codes), fill=False, color=GREY, linewidth=0.8 * scale, label="_edge"))
+        ax.add_patch(Polygon([(end_x, end_y), (end_x - 5, end_y - 2), (end_x - 5, end_y + 2)], color=GREY, linewidth=0, label="_arrowhead"))
 
     def write(x: float, y: float, text: str, **style: Any) -> None:
         ax.text(x, y, text, fontsize=FONT_SIZE * scale, va="center_baseline", parse_math=False, usetex=False, **style)
@@ -228,9 +228,9 @@ def _draw(ax: "Axes", boxes: list[_Box], layout: Layout, width: float, height: f
         x, y = x - box.width / 2, y - box.height / 2
         is_stub = len(box.lines) == 1
         style: dict[str, Any] = {"edgecolor": GREY if is_stub else DARK, "linestyle": ":" if is_stub else "-", "linewidth": 0.8 * scale}
-        ax.add_patch(Rectangle((x, y), box.width, box.height, facecolor="white", gid="box", **style))
+        ax.add_patch(Rectangle((x, y), box.width, box.height, facecolor="white", label="_box", **style))
         if box.op:
-            ax.add_patch(Rectangle((x, y), box.op_width, box.height, facecolor=PALE_RED, gid="operation", **style))
+            ax.add_patch(Rectangle((x, y), box.op_width, box.height, facecolor=PALE_RED, label="_operation", **style))
             write(x + box.op_width / 2, y + box.height / 2, box.op, ha="center", color=RED, weight="bold")
         for i, text in enumerate(box.label + box.lines):
             middle = y + PADDING / 2 + (i + 0.5) * LINE_HEIGHT * FONT_SIZE
