@@ -10,23 +10,25 @@ from setuptools import Extension, setup
 # multiply-add: results do not depend on the platform. No -march: one wheel runs everywhere.
 FLAGS = [] if sys.platform == "win32" else ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 CHECKED = bool(os.environ.get("MICROGRADC_CHECKED"))   # array bounds are checked; for tests of the engine itself
-HEADERS = ["ops.h", "node.h", "wide.h", "slab.h", "memory.h"]
-INCLUDED = ["numbers.pxi", "graph.pxi", "making.pxi", "copying.pxi", "custom.pxi", "engine.pxd"]
+# Lanes: the compiler may compute both sides of a choice, which raises no flag that anybody reads, and so vectorise it.
+FLAGS_FOR_LANES = [] if sys.platform == "win32" else ["-fno-trapping-math"]
+HEADERS = ["ops.h", "node.h", "wide.h", "slab.h", "memory.h", "lanes.h", "lanes_level.h"]
+INCLUDED = ["numbers.pxi", "graph.pxi", "making.pxi", "copying.pxi", "custom.pxi", "engine.pxd", "lanes.pxi"]
 
 
-def extension(name):
+def extension(name, *flags):
     return Extension(
         f"microgradc.{name}",
         [f"src/microgradc/{name}.pyx"],
         include_dirs=["src/microgradc"],
         depends=[f"src/microgradc/{file}" for file in HEADERS + INCLUDED],
-        extra_compile_args=FLAGS,
+        extra_compile_args=[*FLAGS, *flags],
     )
 
 
 setup(
     ext_modules=cythonize(
-        [extension(name) for name in ("engine", "functions", "modules", "updates")],
+        [*map(extension, ("engine", "functions", "modules", "updates")), extension("program", *FLAGS_FOR_LANES)],
         include_path=["src"],
         compiler_directives={
             "language_level": 3,

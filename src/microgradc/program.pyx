@@ -1,0 +1,3 @@
+"""Programs: a graph recorded once, replayed over many examples at once."""
+
+include "lanes.pxi"
