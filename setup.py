@@ -10,23 +10,27 @@ from setuptools import Extension, setup
 # multiply-add: results do not depend on the platform. No -march: one wheel runs everywhere.
 FLAGS = [] if sys.platform == "win32" else ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 CHECKED = bool(os.environ.get("MICROGRADC_CHECKED"))   # array bounds are checked; for tests of the engine itself
-HEADERS = ["ops.h", "node.h", "wide.h", "slab.h", "memory.h"]
-INCLUDED = [f"{name}.pxi" for name in ("numbers", "baggage", "graph", "making", "copying", "custom", "tracing")] + ["engine.pxd"]
+# Lanes: the compiler may compute both sides of a choice, which raises no flag that anybody reads, and so vectorise it.
+FLAGS_FOR_LANES = [] if sys.platform == "win32" else ["-fno-trapping-math"]
+ENGINE = ["ops.h", "node.h", "wide.h", "slab.h", "memory.h", "engine.pxd"]
+ENGINE += [f"{name}.pxi" for name in ("numbers", "baggage", "graph", "making", "copying", "custom", "tracing")]
+PROGRAM = ["replay.h", "lanes.h", "lanes_level.h", "lanes_wide.h", "vmath.h"]
+PROGRAM += [f"{name}.pxi" for name in ("lowering", "planning", "running", "threads", "lanes")]
 
 
-def extension(name):
+def extension(name, *flags):
     return Extension(
         f"microgradc.{name}",
         [f"src/microgradc/{name}.pyx"],
         include_dirs=["src/microgradc"],
-        depends=[f"src/microgradc/{file}" for file in HEADERS + INCLUDED],
-        extra_compile_args=FLAGS,
+        depends=[f"src/microgradc/{file}" for file in ENGINE + PROGRAM * (name == "program")],
+        extra_compile_args=[*FLAGS, *flags],
     )
 
 
 setup(
     ext_modules=cythonize(
-        [extension(name) for name in ("engine", "functions", "modules", "updates")],
+        [*map(extension, ("engine", "functions", "modules", "updates")), extension("program", *FLAGS_FOR_LANES)],
         include_path=["src"],
         compiler_directives={
             "language_level": 3,

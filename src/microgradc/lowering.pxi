@@ -176,32 +176,26 @@ cdef class Sums:
         cdef int op = self.old.ops[root]
         if op != MGC_ADD and op != MGC_SUB and op != PRODUCTS:
             return 0
-        cdef list terms = [], absorbed = [], stack = [(root, 1)]
+        cdef list terms = [], absorbed = [], stack = [(1, root, None)]
         cdef bint explicit = False
         while stack:
-            e, sign = stack.pop()
-            op = self.old.ops[e]
-            operands = self.old.operands[e]
+            sign, e, factor = stack.pop()
+            op, operands = self.old.ops[e], self.old.operands[e]
+            if factor is not None or (e != root and (self.uses[e] != 1 or op not in (MGC_ADD, MGC_SUB, MGC_MUL, MGC_NEG, PRODUCTS))):
+                terms.append((sign, e, factor))
+                continue
             if e != root:
-                if self.uses[e] != 1 or op not in (MGC_ADD, MGC_SUB, MGC_MUL, MGC_NEG, PRODUCTS):
-                    terms.append((sign, e, None))
-                    continue
                 absorbed.append(e)
-            if op == MGC_ADD:
-                stack += [(operands[1], sign), (operands[0], sign)]
-            elif op == MGC_SUB:
-                stack += [(operands[1], -sign), (operands[0], sign)]
-            elif op == MGC_NEG:
-                stack.append((operands[0], -sign))
-            elif op == MGC_MUL:
-                terms.append((sign, operands[0], operands[1]))
-            else:
+            if op == MGC_MUL:
+                stack.append((sign, operands[0], operands[1]))
+            elif op == MGC_PRODUCTS:
                 explicit = True
                 for i in range(len(operands) - 2, -1, -2):
-                    if self.is_one(operands[i + 1]):
-                        stack.append((operands[i], sign))
-                    else:
-                        terms.append((sign, operands[i], operands[i + 1]))
+                    stack.append((sign, operands[i], None if self.is_one(operands[i + 1]) else operands[i + 1]))
+            else:
+                if len(operands) == 2:
+                    stack.append((-sign if op == MGC_SUB else sign, operands[1], None))
+                stack.append((-sign if op == MGC_NEG else sign, operands[0], None))
         if explicit or len(terms) > 2:
             self.terms[root] = terms
             self.absorbed.update(absorbed)

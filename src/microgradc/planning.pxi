@@ -120,7 +120,7 @@ cdef class Plan:
         places = tuple([self.scalar_places[x] for x in self.e.operands[e]])
         if op >= MGC_TABLE_END:
             return Step(op, f=place, k=len(places) // 2 if op == PRODUCTS else len(places), places=places, receives=self.receives(e))
-        x, y, z = (*places, 0, 0, 0)[:3]
+        x, y, z = first_three(places)
         return Step(op, x, y, z, place, receives=self.receives(e))
 
     # Lanes
@@ -191,7 +191,7 @@ cdef class Plan:
         for i, (_, e) in enumerate(members):
             self.slot_places[e] = slot + i
             bits |= self.receives(e)
-        x, y, z = (*members[0][0], 0, 0, 0)[:3]
+        x, y, z = first_three(members[0][0])
         self.lane_steps.append(Step(op, x, y, z, slot, len(members), receives=bits))
         return 0
 
@@ -230,3 +230,8 @@ cdef class Plan:
 
 cdef bint follows(tuple before, tuple places):
     return all([b == a + 1 for a, b in zip(before, places)])
+
+
+cdef tuple first_three(tuple places):
+    """Three places, 0 where there are fewer."""
+    return (places + (0, 0, 0))[:3]

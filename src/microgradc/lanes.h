@@ -1,0 +1,191 @@
+/* The rows of ops.h, dense layers and sums over lanes: the examples of a batch, side by side. They are compiled once for each level of
+ * SIMD instructions, from the text of lanes_level.h, and the level is chosen when the module is loaded: one wheel is fast everywhere.
+ *
+ * A row is n doubles, one for each lane, n a multiple of MGC_LANE_MULTIPLE; it begins at a 64-byte boundary. Rows of a block lie n apart:
+ * row i of base is base + i * n. No lane reads another one, but for the sums over lanes, which stop at the last valid lane: the ones
+ * from there on are padding and may hold anything. The order of additions depends on the sizes and the level alone, and a lane's
+ * place does not change its values.
+ */
+#ifndef MGC_LANES_H
+#define MGC_LANES_H
+
+#include <Python.h>
+#include <string.h>
+
+#include "ops.h"
+
+#define MGC_LANE_MULTIPLE 8
+
+typedef void mgc_forward(const double *x, const double *y, const double *z, double *f, Py_ssize_t n);
+typedef void mgc_backward(const double *x, const double *y, const double *z, const double *f, const double *g,
+                          double *gx, double *gy, double *gz, Py_ssize_t n);
+
+typedef struct {
+    const char *name;
+    int width;              /* doubles in a vector */
+
+    /* For each row of ops.h, and NULL for MGC_LEAF: f = value. f may be an operand's array. Operands that the row does not take are
+       not read. */
+    mgc_forward *forward[MGC_TABLE_END];
+
+    /* gx += what x receives, and so on, one operand after another: operands may be the same array, and so may what they receive.
+       NULL for an operand that receives nothing. */
+    mgc_backward *backward[MGC_TABLE_END];
+
+    /* A dense layer: m dot products with the same k operands, the rows rows[i] of base.
+       out[j] = bias[j] + sum_i w[j * k + i] * base[rows[i]]; a NULL bias is 0. */
+    void (*dense)(const double *w, const double *bias, const double *base, const int *rows, double *out,
+                  Py_ssize_t m, Py_ssize_t k, Py_ssize_t n);
+
+    /* gbase[rows[i]] += sum_j w[j * k + i] * g[j]; with assign, = instead of +=, and then rows must differ. */
+    void (*dense_operands)(const double *w, const double *g, double *gbase, const int *rows, int assign,
+                           Py_ssize_t m, Py_ssize_t k, Py_ssize_t n);
+
+    /* gw[j * k + i] += the sum over valid lanes of g[j] * base[rows[i]]; gbias[j] += that of g[j], unless gbias is NULL. */
+    void (*dense_weights)(const double *g, const double *base, const int *rows, double *gw, double *gbias,
+                          Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid);
+
+    /* The sum over valid lanes. */
+    double (*sum)(const double *x, Py_ssize_t valid);
+
+    /* Operations of any number of rows, places[i] that of operand i: the sum of products of pairs; log(sum of exp(v));
+       log(sum of exp(v)) - v[index], index the row of an integer in each lane. The others add to what operands receive. */
+    void (*products)(const double *base, const int *places, double *f, Py_ssize_t k, Py_ssize_t n);
+    void (*products_back)(const double *base, const int *places, const double *g, double *gbase, Py_ssize_t k, Py_ssize_t n);
+    void (*logsumexp)(const double *base, const int *places, double *f, Py_ssize_t k, Py_ssize_t n);
+    void (*logsumexp_back)(const double *base, const int *places, const double *f, const double *g, double *gbase, Py_ssize_t k, Py_ssize_t n);
+    void (*cross_entropy)(const double *index, const double *base, const int *places, double *f, Py_ssize_t k, Py_ssize_t n);
+    void (*cross_entropy_back)(const double *index, const double *base, const int *places, const double *f, const double *g, double *gbase,
+                               Py_ssize_t k, Py_ssize_t n);
+} mgc_lanes;
+
+/* What compilers call the same thing. */
+#if defined(__GNUC__)   /* clang too */
+#define MGC_INLINE static inline __attribute__((always_inline))
+#define MGC_ALIGNED(p) __builtin_assume_aligned(p, 64)
+#else
+#define MGC_INLINE static __forceinline
+#define MGC_ALIGNED(p) (p)
+#endif
+#if defined(__clang__)
+#define MGC_EACH_LANE _Pragma("clang loop vectorize(assume_safety)")
+#define MGC_UNROLLED _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define MGC_EACH_LANE _Pragma("GCC ivdep")
+#define MGC_UNROLLED _Pragma("GCC unroll 16")
+#else
+#define MGC_EACH_LANE __pragma(loop(ivdep))
+#define MGC_UNROLLED
+#endif
+
+#define MGC_JOIN_(a, b) mgc_##a##_##b
+#define MGC_JOIN(a, b) MGC_JOIN_(a, b)
+#define MGC_V(name) MGC_JOIN(MGC_LEVEL, name)
+#define MGC_STRING_(a) #a
+#define MGC_STRING(a) MGC_STRING_(a)
+
+/* For a level: its vectors of MGC_WIDTH doubles, and a tile of MGC_TILE_ROWS x MGC_TILE_VECTORS of them that leaves registers
+   free for the operands. */
+#define MGC_LEVEL baseline
+#if defined(__aarch64__) && defined(__GNUC__)
+#include <arm_neon.h>
+#define MGC_WIDTH 2
+#define MGC_TILE_ROWS 4
+#define MGC_TILE_VECTORS 4
+#define MGC_DOTS 16
+#define MGC_MADD(a, b, c) __builtin_fma(a, b, c)
+#define MGC_VECTOR_MADD(a, b, c) vfmaq_f64(c, a, b)
+#elif defined(__GNUC__)
+#define MGC_WIDTH 2
+#define MGC_TILE_ROWS 4
+#define MGC_TILE_VECTORS 2
+#define MGC_DOTS 8
+#define MGC_MADD(a, b, c) ((a) * (b) + (c))
+#define MGC_VECTOR_MADD MGC_MADD
+#else                   /* without vectors but those that the compiler finds */
+#define MGC_WIDTH 1
+#define MGC_TILE_ROWS 4
+#define MGC_TILE_VECTORS 4
+#define MGC_DOTS 16
+#define MGC_MADD(a, b, c) ((a) * (b) + (c))
+#define MGC_VECTOR_MADD MGC_MADD
+#endif
+#include "lanes_level.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define MGC_X86_LEVELS
+#include <immintrin.h>
+#define MGC_MADD(a, b, c) __builtin_fma(a, b, c)
+
+#define MGC_LEVEL avx2
+#define MGC_WIDTH 4
+#define MGC_TILE_ROWS 4
+#define MGC_TILE_VECTORS 3
+#define MGC_DOTS 8
+#define MGC_VECTOR_MADD _mm256_fmadd_pd
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+#include "lanes_level.h"
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#define MGC_MADD(a, b, c) __builtin_fma(a, b, c)
+#define MGC_LEVEL avx512
+#define MGC_WIDTH 8
+#define MGC_TILE_ROWS 4
+#define MGC_TILE_VECTORS 4
+#define MGC_DOTS 16
+#define MGC_VECTOR_MADD _mm512_fmadd_pd
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma,prefer-vector-width=512")
+#endif
+#include "lanes_level.h"
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif
+
+/* The levels, slowest first, and NULL. */
+static const mgc_lanes *const mgc_lanes_levels[] = {
+    &mgc_baseline_lanes,
+#ifdef MGC_X86_LEVELS
+    &mgc_avx2_lanes, &mgc_avx512_lanes,
+#endif
+    NULL,
+};
+
+/* Whether the processor and the operating system have a level. */
+static inline int mgc_lanes_supported(const mgc_lanes *lanes)
+{
+#ifdef MGC_X86_LEVELS
+    __builtin_cpu_init();
+    if (lanes == &mgc_avx2_lanes) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (lanes == &mgc_avx512_lanes)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
+            && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma");
+#endif
+    return lanes == &mgc_baseline_lanes;
+}
+
+/* The level of that name, the fastest for NULL; NULL if there is none or the processor lacks it. */
+static inline const mgc_lanes *mgc_lanes_of(const char *name)
+{
+    const mgc_lanes *found = NULL;
+    for (const mgc_lanes *const *level = mgc_lanes_levels; *level; level++)
+        if (mgc_lanes_supported(*level) && (!name || !strcmp(name, (*level)->name))) found = *level;
+    return found;
+}
+
+#endif

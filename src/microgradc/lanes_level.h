@@ -1,0 +1,328 @@
+/* One level of lanes.h; included once for each, after its macros, which it undefines in the end. */
+
+/* Vectors */
+
+#if MGC_WIDTH == 1
+typedef double MGC_V(vector);
+#define SPLAT(a) (a)
+#define MASKED(v, keep) (v)
+#else
+typedef double MGC_V(vector) __attribute__((vector_size(8 * MGC_WIDTH), may_alias));
+typedef long long MGC_V(mask) __attribute__((vector_size(8 * MGC_WIDTH), may_alias));
+#if MGC_WIDTH == 2
+#define SPLAT(a) (vector){a, a}
+#elif MGC_WIDTH == 4
+#define SPLAT(a) (vector){a, a, a, a}
+#else
+#define SPLAT(a) (vector){a, a, a, a, a, a, a, a}
+#endif
+#define MASKED(v, keep) ((vector)((MGC_V(mask))(v) & (keep)))   /* v or 0, whatever v is: inf * 0 would be nan */
+#endif
+#define vector MGC_V(vector)
+
+/* The rows of ops.h */
+
+#define LOAD_1 const double x = x_[l];
+#define LOAD_2 LOAD_1 const double y = y_[l];
+#define LOAD_3 LOAD_2 const double z = z_[l];
+#define IGNORE_1 (void)x, (void)y_, (void)z_;
+#define IGNORE_2 (void)x, (void)y, (void)z_;
+#define IGNORE_3 (void)x, (void)y, (void)z;
+#define ADD_GRADIENTS_1(operands, gx, gy, gz) ADD_GRADIENT(operands, gx_, gx)
+#define ADD_GRADIENTS_2(operands, gx, gy, gz) ADD_GRADIENTS_1(operands, gx, gy, gz) ADD_GRADIENT(operands, gy_, gy)
+#define ADD_GRADIENTS_3(operands, gx, gy, gz) ADD_GRADIENTS_2(operands, gx, gy, gz) ADD_GRADIENT(operands, gz_, gz)
+#define ADD_GRADIENT(operands, to_, gradient) \
+    if (to_) { \
+        double *to = MGC_ALIGNED(to_); \
+        MGC_EACH_LANE \
+        for (Py_ssize_t l = 0; l < n; l++) { \
+            LOAD_##operands IGNORE_##operands \
+            const double f = f_[l], g = g_[l]; \
+            (void)f, (void)g; \
+            to[l] += gradient; \
+        } \
+    }
+#define ROW(id, op, operands, params, value, gx, gy, gz) \
+static void MGC_V(forward_##id)(const double *x_, const double *y_, const double *z_, double *f_, Py_ssize_t n) \
+{ \
+    n -= n % MGC_LANE_MULTIPLE;   /* tells the compiler that there are no lanes left over */ \
+    x_ = MGC_ALIGNED(x_), y_ = MGC_ALIGNED(y_), z_ = MGC_ALIGNED(z_), f_ = MGC_ALIGNED(f_); \
+    MGC_EACH_LANE \
+    for (Py_ssize_t l = 0; l < n; l++) { \
+        LOAD_##operands IGNORE_##operands \
+        f_[l] = value; \
+    } \
+} \
+static void MGC_V(backward_##id)(const double *x_, const double *y_, const double *z_, const double *f_, const double *g_, \
+                                 double *gx_, double *gy_, double *gz_, Py_ssize_t n) \
+{ \
+    n -= n % MGC_LANE_MULTIPLE; \
+    x_ = MGC_ALIGNED(x_), y_ = MGC_ALIGNED(y_), z_ = MGC_ALIGNED(z_), f_ = MGC_ALIGNED(f_), g_ = MGC_ALIGNED(g_); \
+    (void)gx_, (void)gy_, (void)gz_; \
+    ADD_GRADIENTS_##operands(operands, gx, gy, gz) \
+}
+MGC_TABLE(ROW)
+#undef ROW
+
+/* Dense layers */
+
+/* acc[a][b] += sum_i w[a * w_row + i * w_column] * x_i[b], where x_i is row rows[i], or row i without rows. The first a < height, b < width count. */
+MGC_INLINE void MGC_V(tile)(int height, int width, const double *w, Py_ssize_t w_row, Py_ssize_t w_column, const double *x, const int *rows,
+                            Py_ssize_t count, Py_ssize_t n, vector acc[MGC_TILE_ROWS][MGC_TILE_VECTORS])
+{
+    for (Py_ssize_t i = 0; i < count; i++, w += w_column) {
+        const vector *x_i = MGC_ALIGNED((const vector *)(x + (rows ? rows[i] : i) * n));
+        vector v[MGC_TILE_VECTORS];
+        MGC_UNROLLED
+        for (int b = 0; b < width; b++) v[b] = x_i[b];
+        MGC_UNROLLED
+        for (int a = 0; a < height; a++) {
+            const double w_ai = w[a * w_row];
+            const vector w_a = SPLAT(w_ai);
+            MGC_UNROLLED
+            for (int b = 0; b < width; b++) acc[a][b] = MGC_VECTOR_MADD(w_a, v[b], acc[a][b]);
+        }
+    }
+}
+
+MGC_INLINE void MGC_V(dense_tile)(int height, int width, const double *w, const double *bias, const double *base, const int *rows, double *out,
+                                  Py_ssize_t k, Py_ssize_t n)
+{
+    vector acc[MGC_TILE_ROWS][MGC_TILE_VECTORS];
+    MGC_UNROLLED
+    for (int a = 0; a < height; a++) {
+        const double start = bias ? bias[a] : 0;
+        MGC_UNROLLED
+        for (int b = 0; b < width; b++) acc[a][b] = SPLAT(start);
+    }
+    MGC_V(tile)(height, width, w, k, 1, base, rows, k, n, acc);
+    MGC_UNROLLED
+    for (int a = 0; a < height; a++)
+        MGC_UNROLLED
+        for (int b = 0; b < width; b++) ((vector *)(out + a * n))[b] = acc[a][b];
+}
+
+MGC_INLINE void MGC_V(operands_tile)(int height, int width, const double *w, const double *g, double *gbase, const int *rows, int assign,
+                                     Py_ssize_t m, Py_ssize_t k, Py_ssize_t n)
+{
+    vector acc[MGC_TILE_ROWS][MGC_TILE_VECTORS];
+    MGC_UNROLLED
+    for (int a = 0; a < height; a++)
+        MGC_UNROLLED
+        for (int b = 0; b < width; b++) acc[a][b] = SPLAT(0.0);
+    MGC_V(tile)(height, width, w, 1, k, g, NULL, m, n, acc);
+    MGC_UNROLLED
+    for (int a = 0; a < height; a++) {   /* one after another: a row may be there twice */
+        vector *to = (vector *)(gbase + rows[a] * n);
+        MGC_UNROLLED
+        for (int b = 0; b < width; b++) {
+            if (!assign) acc[a][b] += to[b];
+            to[b] = acc[a][b];
+        }
+    }
+}
+
+/* Cut rows x n lanes into tiles; TILE(height, width) does the one that begins at row a, lane l. */
+#define TILES_OF_WIDTH(count, width) \
+    for (; l + width * MGC_WIDTH <= n; l += width * MGC_WIDTH) { \
+        Py_ssize_t a = 0; \
+        for (; a + MGC_TILE_ROWS <= count; a += MGC_TILE_ROWS) TILE(MGC_TILE_ROWS, width) \
+        for (; a + 2 <= count; a += 2) TILE(2, width) \
+        if (a < count) TILE(1, width) \
+    }
+#define TILES(count) \
+    Py_ssize_t l = 0; \
+    TILES_OF_WIDTH(count, MGC_TILE_VECTORS) \
+    TILES_OF_WIDTH(count, 2) \
+    TILES_OF_WIDTH(count, 1)
+
+static void MGC_V(dense)(const double *w, const double *bias, const double *base, const int *rows, double *out,
+                         Py_ssize_t m, Py_ssize_t k, Py_ssize_t n)
+{
+#define TILE(height, width) \
+    MGC_V(dense_tile)(height, width, w + a * k, bias ? bias + a : NULL, base + l, rows, out + a * n + l, k, n);
+    TILES(m)
+#undef TILE
+}
+
+static void MGC_V(dense_operands)(const double *w, const double *g, double *gbase, const int *rows, int assign,
+                                  Py_ssize_t m, Py_ssize_t k, Py_ssize_t n)
+{
+#define TILE(height, width) MGC_V(operands_tile)(height, width, w + a, g + l, gbase + l, rows + a, assign, m, k, n);
+    TILES(k)
+#undef TILE
+}
+
+/* Sums over lanes */
+
+/* SUM_PAIRS_s(a, b): neighbouring blocks of s elements, of a and of b, added: the s sums of a's first two blocks, of b's first two, ... */
+#if MGC_WIDTH > 1
+#if defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (MGC_V(mask)){__VA_ARGS__})
+#endif
+#endif
+#if MGC_WIDTH == 2
+#define SUM_PAIRS_1(a, b) (SHUFFLE(a, b, 0, 2) + SHUFFLE(a, b, 1, 3))
+#elif MGC_WIDTH == 4
+#define SUM_PAIRS_1(a, b) (SHUFFLE(a, b, 0, 4, 2, 6) + SHUFFLE(a, b, 1, 5, 3, 7))
+#define SUM_PAIRS_2(a, b) (SHUFFLE(a, b, 0, 1, 4, 5) + SHUFFLE(a, b, 2, 3, 6, 7))
+#elif MGC_WIDTH == 8
+#define SUM_PAIRS_1(a, b) (SHUFFLE(a, b, 0, 8, 2, 10, 4, 12, 6, 14) + SHUFFLE(a, b, 1, 9, 3, 11, 5, 13, 7, 15))
+#define SUM_PAIRS_2(a, b) (SHUFFLE(a, b, 0, 1, 8, 9, 4, 5, 12, 13) + SHUFFLE(a, b, 2, 3, 10, 11, 6, 7, 14, 15))
+#define SUM_PAIRS_4(a, b) (SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15))
+#endif
+
+/* The sums of MGC_WIDTH vectors, as a vector. */
+MGC_INLINE vector MGC_V(sums)(const vector *v)
+{
+#if MGC_WIDTH == 1
+    return v[0];
+#elif MGC_WIDTH == 2
+    return SUM_PAIRS_1(v[0], v[1]);
+#elif MGC_WIDTH == 4
+    return SUM_PAIRS_2(SUM_PAIRS_1(v[0], v[1]), SUM_PAIRS_1(v[2], v[3]));
+#else
+    return SUM_PAIRS_4(SUM_PAIRS_2(SUM_PAIRS_1(v[0], v[1]), SUM_PAIRS_1(v[2], v[3])),
+                       SUM_PAIRS_2(SUM_PAIRS_1(v[4], v[5]), SUM_PAIRS_1(v[6], v[7])));
+#endif
+}
+
+#if MGC_WIDTH > 1
+/* All bits in the first count lanes. */
+MGC_INLINE MGC_V(mask) MGC_V(first)(Py_ssize_t count)
+{
+    MGC_V(mask) mask;
+    for (int e = 0; e < MGC_WIDTH; e++) mask[e] = e < count ? -1 : 0;
+    return mask;
+}
+#endif
+
+static double MGC_V(sum)(const double *x, Py_ssize_t valid)
+{
+    enum { CHAINS = 4 };
+    const vector *v = MGC_ALIGNED((const vector *)x);
+    const Py_ssize_t whole = valid / MGC_WIDTH;
+    vector acc[CHAINS] = {SPLAT(0.0), SPLAT(0.0), SPLAT(0.0), SPLAT(0.0)};
+    Py_ssize_t b = 0;
+    for (; b + CHAINS <= whole; b += CHAINS)
+        for (int c = 0; c < CHAINS; c++) acc[c] += v[b + c];
+    for (; b < whole; b++) acc[0] += v[b];
+#if MGC_WIDTH > 1
+    if (valid % MGC_WIDTH) acc[1] += MASKED(v[whole], MGC_V(first)(valid % MGC_WIDTH));
+#endif
+    union { vector v; double e[MGC_WIDTH]; } total = {(acc[0] + acc[1]) + (acc[2] + acc[3])};
+    for (int half = MGC_WIDTH / 2; half; half /= 2)
+        for (int e = 0; e < half; e++) total.e[e] += total.e[e + half];
+    return total.e[0];
+}
+
+/* gw[a * k + c] += the sum over valid lanes of g[a] * base[rows[c]], for a < height and c < width. The tile may reach over the edge: there it
+   takes the last row again, and throws the sum away. */
+MGC_INLINE void MGC_V(weights_tile)(int height, int width, const double *g, const double *base, const int *rows, double *gw,
+                                    Py_ssize_t m, Py_ssize_t k, Py_ssize_t k_left, Py_ssize_t n, Py_ssize_t valid)
+{
+    const Py_ssize_t whole = valid / MGC_WIDTH;
+    vector acc[MGC_DOTS];
+    const vector *ga[MGC_DOTS], *xc[MGC_DOTS];
+    MGC_UNROLLED
+    for (int s = 0; s < height * width; s++) acc[s] = SPLAT(0.0);
+    MGC_UNROLLED
+    for (int a = 0; a < height; a++) ga[a] = MGC_ALIGNED((const vector *)(g + (a < m ? a : m - 1) * n));
+    MGC_UNROLLED
+    for (int c = 0; c < width; c++) xc[c] = MGC_ALIGNED((const vector *)(base + rows[c < k_left ? c : k_left - 1] * n));
+#define ADD_PRODUCTS(b, LANES) { \
+        vector v[MGC_DOTS]; \
+        MGC_UNROLLED \
+        for (int c = 0; c < width; c++) v[c] = LANES(xc[c][b]); \
+        MGC_UNROLLED \
+        for (int a = 0; a < height; a++) { \
+            const vector g_a = LANES(ga[a][b]); \
+            MGC_UNROLLED \
+            for (int c = 0; c < width; c++) acc[a * width + c] = MGC_VECTOR_MADD(g_a, v[c], acc[a * width + c]); \
+        } \
+    }
+#define WHOLE(v) v
+#define PART(v) MASKED(v, mask)
+    for (Py_ssize_t b = 0; b < whole; b++) ADD_PRODUCTS(b, WHOLE)
+#if MGC_WIDTH > 1
+    if (valid % MGC_WIDTH) {
+        const MGC_V(mask) mask = MGC_V(first)(valid % MGC_WIDTH);
+        ADD_PRODUCTS(whole, PART)
+    }
+#endif
+#undef ADD_PRODUCTS
+#undef WHOLE
+#undef PART
+    union { vector v[MGC_DOTS / MGC_WIDTH]; double e[MGC_DOTS]; } sums;
+    MGC_UNROLLED
+    for (int s = 0; s < height * width / MGC_WIDTH; s++) sums.v[s] = MGC_V(sums)(acc + s * MGC_WIDTH);
+    for (int a = 0; a < height && a < m; a++)
+        for (int c = 0; c < width && c < k_left; c++) gw[a * k + c] += sums.e[a * width + c];
+}
+
+static void MGC_V(dense_weights)(const double *g, const double *base, const int *rows, double *gw, double *gbias,
+                                 Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid)
+{
+    if (gbias) for (Py_ssize_t j = 0; j < m; j++) gbias[j] += MGC_V(sum)(g + j * n, valid);
+#define WEIGHTS(height, width) \
+    for (Py_ssize_t i = 0; i < k; i += width) \
+        for (Py_ssize_t j = 0; j < m; j += height) \
+            MGC_V(weights_tile)(height, width, g + j * n, base, rows + i, gw + j * k + i, m - j, k, k - i, n, valid);
+    if (m == 1) WEIGHTS(1, 8)
+    else if (k == 1) WEIGHTS(8, 1)
+    else if (k == 2) WEIGHTS(MGC_DOTS / 2, 2)
+    else WEIGHTS(MGC_DOTS / 4, 4)
+#undef WEIGHTS
+}
+
+/* The level */
+
+#include "lanes_wide.h"
+
+static const mgc_lanes MGC_V(lanes) = {
+    MGC_STRING(MGC_LEVEL),
+    MGC_WIDTH,
+    {
+        NULL,
+#define ROW(id, op, operands, params, value, gx, gy, gz) MGC_V(forward_##id),
+        MGC_TABLE(ROW)
+#undef ROW
+    },
+    {
+        NULL,
+#define ROW(id, op, operands, params, value, gx, gy, gz) MGC_V(backward_##id),
+        MGC_TABLE(ROW)
+#undef ROW
+    },
+    MGC_V(dense), MGC_V(dense_operands), MGC_V(dense_weights), MGC_V(sum),
+    MGC_V(products), MGC_V(products_back), MGC_V(logsumexp), MGC_V(logsumexp_back), MGC_V(cross_entropy), MGC_V(cross_entropy_back),
+};
+
+#undef LOAD_1
+#undef LOAD_2
+#undef LOAD_3
+#undef IGNORE_1
+#undef IGNORE_2
+#undef IGNORE_3
+#undef ADD_GRADIENT
+#undef ADD_GRADIENTS_1
+#undef ADD_GRADIENTS_2
+#undef ADD_GRADIENTS_3
+#undef SPLAT
+#undef MASKED
+#undef vector
+#undef TILES
+#undef TILES_OF_WIDTH
+#undef SHUFFLE
+#undef SUM_PAIRS_1
+#undef SUM_PAIRS_2
+#undef SUM_PAIRS_4
+#undef MGC_LEVEL
+#undef MGC_WIDTH
+#undef MGC_TILE_ROWS
+#undef MGC_TILE_VECTORS
+#undef MGC_DOTS
+#undef MGC_MADD
+#undef MGC_VECTOR_MADD

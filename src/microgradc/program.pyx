@@ -1,0 +1,220 @@
+# cython: boundscheck=True, wraparound=True
+"""Program: a graph of Values, recorded once and replayed over many examples at once."""
+
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.math cimport floor
+
+from microgradc.engine cimport *
+
+from microgradc.engine import TABLE, CompileError
+
+include "lanes.pxi"
+
+cdef extern from "replay.h":
+    enum:
+        MGC_DENSE, MGC_PRODUCTS, MGC_CROSS_ENTROPY, MGC_TAKE_WEIGHT
+
+    ctypedef struct mgc_step:
+        int op, x, y, z, f, count, k, places, weights, receives
+
+    ctypedef struct mgc_program:
+        mgc_step *scalar_steps
+        mgc_step *lane_steps
+        int scalar_step_count, lane_step_count
+        int *places
+        int scalar_count, parameter_count, weight_count
+        int *weight_sources
+        int input_count, slot_count, broadcast_count
+        int *broadcast_scalars
+        int *broadcast_slots
+        int output_count
+        int *output_places
+
+    ctypedef struct mgc_call:
+        const mgc_program *program
+        const mgc_lanes *lanes
+        Py_ssize_t n, block, blocks
+        int partitions, array_count
+        const double **arrays
+        const int *array_columns
+        double *outputs
+        const double *seeds
+        double **input_grads
+        double *scalars
+        double *weights
+        double *partials
+
+    Py_ssize_t mgc_partial_size(const mgc_program *)
+    void mgc_begin(const mgc_call *) nogil
+    void mgc_work(const mgc_call *, int worker, int workers, double *memory) nogil
+    void mgc_finish(const mgc_call *, double *sums, double *gscalars) nogil
+
+__all__ = ["Program", "get_num_threads", "set_num_threads"]
+
+include "lowering.pxi"
+include "planning.pxi"
+include "threads.pxi"
+include "running.pxi"
+
+
+cdef class Program:
+    """A graph of Values, made ready to be replayed over many examples at once.
+
+    The inputs become the columns of a batch. All other leaves are parameters: they are read at each call, and get the gradients. What depends
+    on no input is computed once a call. While it runs, the GIL is released; the numbers are the same for every number of threads.
+
+    Args:
+        outputs: a Value, or a list of them.
+        inputs: leaves, in the order of the columns.
+        lanes: how many examples to go through at once, a multiple of 8; by default, as many as fit into the cache.
+
+    Attributes:
+        parameters: the other leaves that the outputs depend on, a tuple.
+
+    Raises:
+        TypeError: an output or an input is no Value.
+        ValueError: an input is no leaf or comes twice; there is no output; lanes is no positive multiple of 8.
+        CompileError: a node has a rule of its own: a closure, local gradients.
+
+    >>> x, w = Value(1.0), Value(3.0)
+    >>> program = Program((w * x).tanh(), [x])
+    >>> import numpy as np
+    >>> program(np.array([[0.0], [1.0]])).round(6).tolist()
+    [[0.0], [0.995055]]
+    """
+
+    cdef readonly tuple parameters
+    cdef readonly int input_count, output_count
+    cdef object lanes
+    cdef Sums sums
+    cdef list runners        # for no gradients, those of the parameters, and those of the inputs too
+    cdef mgc_node **nodes    # the parameters'
+
+    def __init__(self, outputs, inputs, *, lanes=None):
+        if self.nodes != NULL:
+            raise TypeError("a Program is made once; make a new one")
+        outputs = [outputs] if isinstance(outputs, Value) else list(outputs)
+        inputs = list(inputs)
+        for name, values in (("outputs", outputs), ("inputs", inputs)):
+            for i, v in enumerate(values):
+                if not isinstance(v, Value):
+                    raise TypeError(f"{name}[{i}] must be a Value, got {type(v).__name__} {v!r:.40}")
+        if not outputs:
+            raise ValueError("outputs must have at least one Value, got none")
+        for i, v in enumerate(inputs):
+            if v._op:
+                raise ValueError(f"inputs[{i}] must be a leaf, got the result of {v._op!r}")
+        if len({id(v) for v in inputs}) < len(inputs):
+            raise ValueError("inputs must be different Values, one comes twice")
+        if lanes is not None and (not isinstance(lanes, int) or lanes < 1 or lanes % MGC_LANE_MULTIPLE):
+            raise ValueError(f"lanes must be a positive multiple of {MGC_LANE_MULTIPLE}, got {lanes!r}")
+        cdef Source source = read_graph(outputs, inputs)
+        self.parameters = tuple(source.parameters)
+        self.input_count, self.output_count = len(inputs), len(outputs)
+        self.lanes = lanes
+        self.sums = Sums(source)
+        self.runners = [None] * 3
+        self.nodes = <mgc_node **>PyMem_Malloc((len(self.parameters) + 1) * sizeof(mgc_node *))
+        if self.nodes == NULL:
+            raise MemoryError(f"no memory for a program of {len(self.parameters):,} parameters")
+        for i, p in enumerate(self.parameters):
+            self.nodes[i] = &(<Value>p).node
+
+    def __dealloc__(self):
+        PyMem_Free(self.nodes)
+
+    def __reduce__(self):
+        raise TypeError("a Program belongs to the parameters that it was made from; pickle the model, and compile it again")
+
+    cdef Runner runner(self, int gradients):
+        """What runs the program: 0 forward only, 1 with gradients of the parameters, 2 of the inputs too."""
+        if self.nodes == NULL:
+            raise TypeError("this Program was not initialised: Program(outputs, inputs)")
+        if self.runners[gradients] is None:
+            plan = Plan(self.sums, len(self.parameters), self.input_count, gradients >= 1, gradients == 2)
+            self.runners[gradients] = Runner(plan, self.lanes, gradients > 0)
+        return self.runners[gradients]
+
+    def __call__(self, *arrays):
+        """Return the outputs of n examples: float64 of shape (n, number of outputs).
+
+        Args:
+            arrays: the inputs: C-contiguous float64 arrays of shape (n, columns) or (n,), whose columns side by side are the inputs.
+        """
+        return self.run(arrays, None, True, False)[1]
+
+    def run(self, tuple arrays, seeds, bint with_outputs, bint with_input_grads):
+        """Run the program over n examples.
+
+        Args:
+            arrays: see `__call__`.
+            seeds: for each output, what the gradients are multiplied with; None for no gradients.
+            with_outputs: whether to return the outputs of each example.
+            with_input_grads: whether to return the gradients of the inputs.
+
+        Returns:
+            The sum of each output over the examples, a list; the outputs, an array of shape (n, number of outputs), or None; the gradients of the
+            parameters, a float64 array, or None; those of the inputs, a list of arrays of the shapes of `arrays`, or None. Gradients are those of
+            the sum over examples and outputs of seed times output.
+        """
+        cdef int gradients = 0 if seeds is None else 2 if with_input_grads else 1
+        cdef Call call = self.runner(gradients).run(self, arrays, seeds, with_outputs, gradients == 2)
+        results = call.sums_list(), call.outputs, call.parameter_gradients(), call.input_grads
+        call.release()
+        return results
+
+    def totals(self, tuple arrays, double factor, input_values):
+        """Return for each output the sum over the examples times a factor, a Value: a node over the parameters.
+
+        Args:
+            arrays: see `__call__`.
+            factor: 1 for the sum, 1 / n for the mean.
+            input_values: None; or, for each number in the arrays, in order, a Value that gets its gradient, or None.
+        """
+        cdef Call call
+        cdef int k
+        cdef list results = [], children = list(self.parameters)
+        for k in range(self.output_count):
+            seeds = [0.0] * self.output_count
+            seeds[k] = factor
+            call = self.runner(1 if input_values is None else 2).run(self, arrays, seeds, False, input_values is not None)
+            if input_values is None:
+                results.append(custom_node(call.sums[k] * factor, children, call.gscalars.doubles))
+            else:
+                results.append(self.node_over_inputs(call, call.sums[k] * factor, input_values))
+            call.release()
+        return results
+
+    cdef object node_over_inputs(self, Call call, double total, list input_values):
+        cdef list children = list(self.parameters), local = [call.gscalars.doubles[i] for i in range(len(self.parameters))]
+        grads = [x for array in call.input_grads for x in array.ravel().tolist()]
+        for value, grad in zip(input_values, grads, strict=True):
+            if value is not None:
+                children.append(value)
+                local.append(grad)
+        cdef Memory numbers = Memory(len(local))
+        cdef Py_ssize_t i
+        for i in range(len(local)):
+            numbers.doubles[i] = local[i]
+        return custom_node(total, children, numbers.doubles)
+
+    def add_gradients(self, tuple arrays, seeds):
+        """Add the gradients of the sum of seed times output to the parameters; return the sums and the outputs of each example."""
+        cdef Call call = self.runner(1).run(self, arrays, seeds, True, False)
+        cdef Py_ssize_t i
+        for i in range(len(self.parameters)):
+            self.nodes[i].grad += call.gscalars.doubles[i]
+        results = call.sums_list(), call.outputs
+        call.release()
+        return results
+
+    def stats(self) -> dict:
+        """Return how large the program is: numbers of inputs, parameters, steps, …; bytes for a block of examples."""
+        return self.runner(1).stats()
+
+    def __str__(self):
+        return self.runner(1).text(self)
+
+    def __repr__(self):
+        return f"<Program: {self.input_count} inputs, {len(self.parameters)} parameters, {self.output_count} outputs>"

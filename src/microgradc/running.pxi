@@ -1,0 +1,350 @@
+# A plan in C, and a call of it: memory, blocks of examples, threads. Included by program.pyx.
+
+cdef enum:
+    CACHE_BYTES = 160 * 1024        # what a block's rows may take; most second-level caches have 256 KiB or more
+    MOST_LANES = 256
+    MOST_PARTITIONS = 16
+    PARTIAL_BYTES = 1 << 22         # what the sums of all partitions may take
+    PARALLEL_WORK = 1 << 20         # multiplications or so, a quarter of a millisecond: less is not worth a thread
+
+
+cdef class Memory:
+    """64-byte aligned doubles."""
+    cdef void *allocated
+    cdef double *doubles
+    cdef size_t size
+
+    def __cinit__(self, size_t size):
+        self.allocated = PyMem_Malloc(size * sizeof(double) + 64)
+        if self.allocated == NULL:
+            raise MemoryError(f"no memory for {size * sizeof(double):,} bytes")
+        self.doubles = <double *>((<uintptr_t>self.allocated + 63) & ~<uintptr_t>63)
+        self.size = size
+        memset(self.doubles, 0, size * sizeof(double))
+
+    def __dealloc__(self):
+        PyMem_Free(self.allocated)
+
+
+cdef class Runner:
+    """A plan as C structures, which stay as they are; and memory of calls that are over, for the next."""
+    cdef mgc_program program
+    cdef Plan plan
+    cdef Memory integers             # the program's lists
+    cdef Memory scalars              # what a call's scalars are before it: the constants
+    cdef list spare
+    cdef int lanes
+    cdef bint with_gradients
+    cdef double work                 # multiplications of an example, about
+    cdef list index_limits           # (input, number of values) for each input that is an index
+
+    def __cinit__(self, Plan plan, lanes, bint with_gradients):
+        self.plan, self.with_gradients, self.spare = plan, with_gradients, []
+        cdef mgc_program *p = &self.program
+        places, steps = [], [plan.scalar_steps, plan.lane_steps]
+        tables = [plan.weights, [s for s, _ in plan.broadcast], [s for _, s in plan.broadcast], plan.outputs]
+        step_count = len(plan.scalar_steps) + len(plan.lane_steps)
+        place_count = sum([len(step.places) for group in steps for step in group])
+        cdef size_t bytes_wanted = step_count * sizeof(mgc_step) + (place_count + sum(map(len, tables))) * sizeof(int)
+        self.integers = Memory(bytes_wanted // sizeof(double) + 1)
+        p.scalar_steps = <mgc_step *>self.integers.doubles
+        p.lane_steps = p.scalar_steps + len(plan.scalar_steps)
+        p.places = <int *>(p.lane_steps + len(plan.lane_steps))
+        p.scalar_step_count, p.lane_step_count = len(plan.scalar_steps), len(plan.lane_steps)
+        cdef int next_place = 0, i
+        cdef mgc_step *to = p.scalar_steps
+        self.work = 0
+        limits = {}
+        for step in plan.scalar_steps + plan.lane_steps:
+            weights = step.weights if step.weights != () else 0
+            to[0] = mgc_step(step.op, step.x, step.y, step.z, step.f, step.count, step.k, next_place, weights, step.receives)
+            for place in step.places:
+                p.places[next_place] = place
+                next_place += 1
+            to += 1
+        for step in plan.lane_steps:
+            self.work += step.count * (step.k or 4) * (3 if with_gradients else 1)
+            if step.op in (MGC_TAKE, MGC_TAKE_WEIGHT, MGC_CROSS_ENTROPY):
+                limits[step.x] = min(limits.get(step.x, step.k), step.k)
+        self.index_limits = list(limits.items())
+        cdef int *table = p.places + next_place
+        p.weight_sources = fill(&table, tables[0])
+        p.broadcast_scalars = fill(&table, tables[1])
+        p.broadcast_slots = fill(&table, tables[2])
+        p.output_places = fill(&table, tables[3])
+        p.weight_count, p.broadcast_count, p.output_count = len(tables[0]), len(tables[1]), len(tables[3])
+        p.scalar_count, p.parameter_count = plan.scalar_count, plan.parameter_count
+        p.input_count, p.slot_count = plan.input_count, plan.slot_count
+        self.scalars = Memory(p.scalar_count)
+        for i, x in enumerate(plan.constants):
+            self.scalars.doubles[p.parameter_count + i] = x
+        row_bytes = max(1, p.slot_count) * sizeof(double) * (2 if with_gradients else 1)
+        fitting = CACHE_BYTES // row_bytes // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
+        self.lanes = lanes if lanes is not None else min(max(fitting, 2 * MGC_LANE_MULTIPLE), MOST_LANES)
+
+    cdef Call run(self, Program program, tuple arrays, seeds, bint with_outputs, bint with_input_grads):
+        """Return a call that is done, and has its results; give it back by `release`."""
+        cdef Call call = self.spare.pop() if self.spare else Call(self)
+        call.set_arrays(arrays, with_outputs, with_input_grads)
+        call.set_seeds(seeds)
+        call.execute(program)
+        return call
+
+    def stats(self):
+        """See Program.stats."""
+        cdef mgc_program *p = &self.program
+        steps = self.plan.scalar_steps + self.plan.lane_steps
+        return {
+            "inputs": p.input_count, "parameters": p.parameter_count, "outputs": p.output_count,
+            "scalar steps": p.scalar_step_count, "lane steps": p.lane_step_count, "operations": sum([s.count * max(1, s.k) for s in steps]),
+            "slots": p.slot_count, "weights": p.weight_count, "lanes": self.lanes,
+            "bytes": p.slot_count * self.lanes * sizeof(double) * (2 if self.with_gradients else 1), "simd": LANES.name.decode(),
+        }
+
+    def text(self, program):
+        """See Program.__str__."""
+        lines = [repr(program)[1:-1]]
+        if self.plan.scalar_steps:
+            lines.append("once a call, of scalars:")
+            lines += [f"  {text_of(step, 's')}" for step in self.plan.scalar_steps]
+        lines.append(f"for each {self.lanes} examples, of rows:")
+        lines += [f"  {place_text('r', slot, 1)} = s{scalar} in all lanes" for scalar, slot in self.plan.broadcast]
+        lines += [f"  {text_of(step, 'r')}" for step in self.plan.lane_steps]
+        lines.append("outputs: " + ", ".join([f"r{place}" if place >= 0 else f"s{-1 - place}" for place in self.plan.outputs]))
+        return "\n".join(lines)
+
+
+cdef int *fill(int **table, list numbers):
+    cdef int *first = table[0]
+    for x in numbers:
+        table[0][0] = x
+        table[0] += 1
+    return first
+
+
+cdef str place_text(str kind, int first, int count):
+    return f"{kind}{first}" if count == 1 else f"{kind}{first}…{kind}{first + count - 1}"
+
+
+cdef str text_of(step, str kind):
+    result = place_text(kind, step.f, step.count)
+    name = NAMES[step.op]
+    if step.op == MGC_DENSE:
+        return f"{result} = dense {step.count} x {step.k} of {places_text(kind, step.places)}"
+    if step.op == MGC_PRODUCTS:
+        return f"{result} = products of {places_text(kind, step.places[::2])} and {places_text(kind, step.places[1::2])}"
+    if step.op in (MGC_TAKE, MGC_TAKE_WEIGHT, MGC_CROSS_ENTROPY):
+        values = places_text(kind, step.places) if step.places else f"{step.k} weights"
+        return f"{result} = {name} {kind}{step.x} of {values}"
+    if step.op == MGC_LOGSUMEXP:
+        return f"{result} = {name} of {places_text(kind, step.places)}"
+    operands = (step.x, step.y, step.z)[:TABLE[step.op - 1].operands]
+    return f"{result} = {name} " + ", ".join([place_text(kind, place, step.count) for place in operands])
+
+
+cdef str places_text(str kind, tuple places):
+    """The places, those one after another as a range; a few ranges at most."""
+    ranges = []
+    for place in places:
+        if ranges and ranges[-1][1] == place:
+            ranges[-1][1] += 1
+        else:
+            ranges.append([place, place + 1])
+    texts = [place_text(kind, first, end - first) for first, end in ranges]
+    return ", ".join(texts[:4] + [f"… {len(texts) - 4} more"] * (len(texts) > 4))
+
+
+cdef class Call:
+    """One call of a program: its memory, which the next call may have, and what it reads and writes."""
+    cdef Runner runner
+    cdef mgc_call call
+    cdef Memory scalars, gscalars, weights, small, partials
+    cdef list lane_memory            # of each worker
+    cdef Py_buffer *views            # of the arrays that it reads and writes, while it runs
+    cdef int view_count
+    cdef const double **pointers
+    cdef double **grad_pointers
+    cdef int *columns
+    cdef double *seeds
+    cdef double *sums
+    cdef object outputs              # an array, or None
+    cdef list input_grads            # arrays, or None
+
+    def __cinit__(self, Runner runner):
+        cdef mgc_program *p = &runner.program
+        cdef int most = p.input_count + 1    # arrays: each has a column at least
+        self.runner = runner
+        self.scalars, self.gscalars = Memory(p.scalar_count + 1), Memory(p.scalar_count + 1)
+        self.weights, self.small = Memory(p.weight_count + 1), Memory(2 * p.output_count)
+        self.seeds, self.sums = self.small.doubles, self.small.doubles + p.output_count
+        self.partials, self.lane_memory = Memory(0), []
+        self.views = <Py_buffer *>PyMem_Malloc((2 * most + 1) * sizeof(Py_buffer))
+        self.pointers = <const double **>PyMem_Malloc(most * sizeof(double *))
+        self.grad_pointers = <double **>PyMem_Malloc(most * sizeof(double *))
+        self.columns = <int *>PyMem_Malloc(most * sizeof(int))
+        if self.views == NULL or self.pointers == NULL or self.grad_pointers == NULL or self.columns == NULL:
+            raise MemoryError("no memory for a call of a program")
+        memcpy(self.scalars.doubles, runner.scalars.doubles, p.scalar_count * sizeof(double))
+        self.call.program, self.call.lanes = p, LANES
+        self.call.arrays, self.call.array_columns = self.pointers, self.columns
+        self.call.scalars, self.call.weights = self.scalars.doubles, self.weights.doubles
+
+    def __dealloc__(self):
+        self.release_views()
+        PyMem_Free(self.views)
+        PyMem_Free(self.pointers)
+        PyMem_Free(self.grad_pointers)
+        PyMem_Free(self.columns)
+
+    cdef int release_views(self) except -1:
+        while self.view_count:
+            self.view_count -= 1
+            PyBuffer_Release(&self.views[self.view_count])
+        self.outputs = self.input_grads = None
+        return 0
+
+    cdef int release(self) except -1:
+        """The call is over: the next may have its memory."""
+        self.release_views()
+        if len(self.runner.spare) < MOST_PARTITIONS:
+            self.runner.spare.append(self)
+        return 0
+
+    cdef Py_buffer *view(self, array, bint writable) except NULL:
+        """A view of a C-contiguous float64 array."""
+        cdef Py_buffer *view = &self.views[self.view_count]
+        PyObject_GetBuffer(array, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else PyBUF_SIMPLE))
+        self.view_count += 1
+        if view.ndim not in (1, 2) or view.format == NULL or view.format[0] != c"d" or view.format[1] != 0:
+            raise TypeError(f"arrays must be float64 of shape (n, columns) or (n,), got {array!r:.60}")
+        return view
+
+    cdef int set_arrays(self, tuple arrays, bint with_outputs, bint with_input_grads) except -1:
+        cdef mgc_program *p = &self.runner.program
+        cdef Py_ssize_t n = -1
+        cdef int columns, i, total = 0
+        cdef Py_buffer *view
+        if len(arrays) > p.input_count + (p.input_count == 0):
+            raise ValueError(f"the program has {p.input_count} inputs, got {len(arrays)} arrays")
+        for i, array in enumerate(arrays):
+            view = self.view(array, False)
+            columns = 1 if view.ndim == 1 else view.shape[1]
+            if n < 0:
+                n = view.shape[0]
+            if view.shape[0] != n:
+                raise ValueError(f"arrays must have a row for each example, got {n} rows in the first and {view.shape[0]} in number {i}")
+            self.pointers[i] = <const double *>view.buf
+            self.columns[i] = columns
+            total += columns
+        if total != p.input_count:
+            raise ValueError(f"the arrays must have {p.input_count} columns together, one for each input, got {total}")
+        if n < 1:
+            raise ValueError("there must be at least one example, got none")
+        self.call.n, self.call.array_count = n, len(arrays)
+        self.check_indices(arrays)
+        self.call.outputs, self.call.input_grads = NULL, NULL
+        if with_outputs:
+            self.outputs = numpy().empty((n, p.output_count))
+            self.call.outputs = <double *>self.view(self.outputs, True).buf
+        if with_input_grads:
+            self.input_grads = [numpy().empty_like(array) for array in arrays]
+            for i, array in enumerate(self.input_grads):
+                self.grad_pointers[i] = <double *>self.view(array, True).buf
+            self.call.input_grads = self.grad_pointers
+        return 0
+
+    cdef int check_indices(self, tuple arrays) except -1:
+        """Raise IndexError unless each index picks a value."""
+        cdef Py_ssize_t l
+        cdef const double *index
+        cdef double x
+        cdef int limit, a, columns
+        for place, limit in self.runner.index_limits:
+            a = 0
+            while place >= self.columns[a]:
+                place -= self.columns[a]
+                a += 1
+            index, columns = self.pointers[a] + <int>place, self.columns[a]
+            for l in range(self.call.n):
+                x = index[l * columns]
+                if not 0 <= x < limit or x != floor(x):
+                    raise IndexError(f"the index of example {l} must be an integer, at least 0 and less than {limit}, got {x:g}")
+        return 0
+
+    cdef int set_seeds(self, seeds) except -1:
+        cdef int i
+        self.call.seeds = NULL
+        if seeds is not None:
+            if len(seeds) != self.runner.program.output_count:
+                raise ValueError(f"seeds must have {self.runner.program.output_count} numbers, one for each output, got {len(seeds)}")
+            for i in range(self.runner.program.output_count):
+                self.seeds[i] = seeds[i]
+            self.call.seeds = self.seeds
+        return 0
+
+    cdef int set_blocks(self) except -1:
+        """Cut the examples into blocks, and these into partitions: both depend on the number of examples alone."""
+        cdef mgc_program *p = &self.runner.program
+        cdef Py_ssize_t n = self.call.n, blocks = (n - 1) // self.runner.lanes + 1, block = (n - 1) // blocks + 1
+        cdef Py_ssize_t size = mgc_partial_size(p)
+        block = (block + MGC_LANE_MULTIPLE - 1) // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
+        self.call.block, self.call.blocks = block, (n - 1) // block + 1
+        self.call.partitions = max(1, min(MOST_PARTITIONS, self.call.blocks // 2, PARTIAL_BYTES // <Py_ssize_t>(size * sizeof(double) + 1)))
+        if self.partials.size < <size_t>(size * self.call.partitions):
+            self.partials = Memory(size * self.call.partitions)
+        self.call.partials = self.partials.doubles
+        return 0
+
+    cdef double *lane_doubles(self, int worker) except NULL:
+        cdef size_t size = self.runner.program.slot_count * self.call.block * (2 if self.runner.with_gradients else 1) + 8
+        if worker == len(self.lane_memory):
+            self.lane_memory.append(None)
+        cdef Memory memory = self.lane_memory[worker]
+        if memory is None or memory.size < size:
+            memory = self.lane_memory[worker] = Memory(size)
+        return memory.doubles
+
+    cdef int execute(self, Program program) except -1:
+        cdef int i, workers
+        for i in range(self.runner.program.parameter_count):
+            self.scalars.doubles[i] = program.nodes[i].data
+        self.set_blocks()
+        workers = 1
+        if self.runner.work * self.call.n >= PARALLEL_WORK:
+            workers = min(get_num_threads(), self.call.partitions)
+        for i in range(workers):
+            self.lane_doubles(i)
+        with nogil:
+            mgc_begin(&self.call)
+        if workers == 1:
+            self.work(0, 1)
+        else:
+            run_in_threads(self.work, workers)
+        with nogil:
+            mgc_finish(&self.call, self.sums, self.gscalars.doubles)
+        return 0
+
+    def work(self, int worker, int workers):
+        """Run the partitions of one worker."""
+        cdef double *memory = (<Memory>self.lane_memory[worker]).doubles
+        with nogil:
+            mgc_work(&self.call, worker, workers, memory)
+
+    cdef object parameter_gradients(self):
+        cdef Py_ssize_t i, count = self.runner.program.parameter_count
+        cdef double[::1] to
+        if self.call.seeds == NULL:
+            return None
+        grads = numpy().empty(count)
+        if count:
+            to = grads
+            memcpy(&to[0], self.gscalars.doubles, count * sizeof(double))
+        return grads
+
+    cdef list sums_list(self):
+        return [self.sums[k] for k in range(self.runner.program.output_count)]
+
+
+cdef object numpy():
+    import numpy
+    return numpy

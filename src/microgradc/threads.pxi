@@ -1,0 +1,66 @@
+# The threads that run partitions. Included by program.pyx.
+
+from concurrent.futures import ThreadPoolExecutor, wait
+
+cdef object pool = None      # of the threads besides the caller's
+cdef int threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_num_threads(n):
+    """Set how many threads a compiled function may use for a large batch. The results have the same bits for every number.
+
+    Args:
+        n: a positive integer; at first, the number of cores that this process may use.
+
+    Raises:
+        ValueError: n is no positive integer.
+    """
+    global threads, pool
+    if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
+        raise ValueError(f"n must be a positive integer, got {n!r}")
+    threads = min(int(n), MOST_PARTITIONS)
+    pool = None              # its threads end when its work is done
+
+
+def get_num_threads() -> int:
+    """Return how many threads a compiled function may use for a large batch."""
+    return threads
+
+
+cdef int run_in_threads(function, int workers) except -1:
+    """Call function(i, workers) for each i < workers, the first in this thread; return when all are done, whatever happens."""
+    global pool
+    cdef list futures = []
+    try:
+        try:
+            if pool is None:
+                pool = ThreadPoolExecutor(MOST_PARTITIONS - 1, thread_name_prefix="microgradc")
+            for i in range(1, workers):
+                futures.append(pool.submit(function, i, workers))
+        except RuntimeError:     # the interpreter shuts down, or there are no more threads: then this one does it all
+            pass
+        for i in (0, *range(len(futures) + 1, workers)):
+            function(i, workers)
+    finally:
+        interrupted = None
+        while futures:
+            try:
+                wait(futures)    # they write into memory of ours
+                break
+            except BaseException as error:
+                interrupted = error
+        if interrupted is not None:
+            raise interrupted
+    for future in futures:
+        future.result()
+    return 0
+
+
+def _forget_threads():
+    """In a forked child there are no threads but one."""
+    global pool
+    pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
