@@ -76,7 +76,7 @@ from microgradc.losses import mse_loss
 X, y = make_blobs(n_samples=60, centers=[[-2.0, -2.0], [2.0, 2.0]], random_state=0)
 y = 2.0 * y - 1
 model = MLP(2, [4, 4, 1])
-history = model.fit(X, y, loss=lambda p, t: mse_loss(p, t, reduction="sum"), optimizer="sgd", lr=0.001, epochs=50, seed=0, progress=False)
+history = model.fit(X, y, loss=lambda p, t: mse_loss(p, t, reduction="sum"), optimizer="sgd", lr=0.001, epochs=150, seed=0, progress=False)
 right = sum((model(x).data > 0) == (t > 0) for x, t in zip(X, y))
 """)
     assert names["right"] == 60
@@ -290,7 +290,7 @@ from microgradc import MLP, Adam, batches, hinge_loss
 
 model = MLP(2, [8, 1], activation="tanh")
 optimizer = Adam(model.parameters(), lr=0.05)
-for epoch in range(30):
+for epoch in range(60):
     for Xb, yb in batches(X, y, batch_size=16):
         loss = hinge_loss(model(Xb), yb)
         optimizer.zero_grad()

@@ -71,6 +71,7 @@ __all__ = [
     "LinearLR",
     "Module",
     "Neuron",
+    "Program",
     "RMSprop",
     "Sequential",
     "StepLR",
@@ -92,6 +93,7 @@ __all__ = [
     "clip",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "compile",
     "cos",
     "cosh",
     "cross_entropy",
@@ -107,6 +109,7 @@ __all__ = [
     "format_graph",
     "function",
     "gelu",
+    "get_num_threads",
     "grads",
     "hinge_loss",
     "huber_loss",
@@ -141,6 +144,7 @@ __all__ = [
     "plot_history",
     "relu",
     "save",
+    "set_num_threads",
     "sigmoid",
     "silu",
     "sin",
@@ -168,7 +172,9 @@ _LAZY = {
     "losses": "binary_cross_entropy binary_cross_entropy_with_logits cross_entropy hinge_loss huber_loss l1_loss mse_loss nll_loss".split(),
     "nn": "MLP Activation Dropout Layer Module Neuron Sequential".split(),
     "optim": "SGD Adam AdamW CosineAnnealingLR LambdaLR LinearLR RMSprop StepLR clip_grad_norm_ clip_grad_value_".split(),
+    "program": "Program get_num_threads set_num_threads".split(),
     "training": "History accuracy fit outputs".split(),
+    "transforms": "compile".split(),
     "viz": "draw_dot draw_graph format_graph plot_decision_boundary plot_history".split(),
 }
 _MODULES = {name: module for module, names in _LAZY.items() for name in names}
@@ -193,7 +199,9 @@ if TYPE_CHECKING:
     )
     from microgradc.nn import MLP, Activation, Dropout, Layer, Module, Neuron, Sequential
     from microgradc.optim import SGD, Adam, AdamW, CosineAnnealingLR, LambdaLR, LinearLR, RMSprop, StepLR, clip_grad_norm_, clip_grad_value_
+    from microgradc.program import Program, get_num_threads, set_num_threads
     from microgradc.training import History, accuracy, fit, outputs
+    from microgradc.transforms import compile
     from microgradc.viz import draw_dot, draw_graph, format_graph, plot_decision_boundary, plot_history
 
 

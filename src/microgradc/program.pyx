@@ -2,7 +2,8 @@
 """Program: a graph of Values, recorded once and replayed over many examples at once."""
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.math cimport floor
 
 from microgradc.engine cimport *
@@ -55,6 +56,7 @@ __all__ = ["Program", "get_num_threads", "set_num_threads"]
 include "lowering.pxi"
 include "planning.pxi"
 include "threads.pxi"
+include "examples.pxi"
 include "running.pxi"
 
 
@@ -164,40 +166,56 @@ cdef class Program:
         call.release()
         return results
 
-    def totals(self, tuple arrays, double factor, input_values):
+    def totals(self, tuple arrays, double factor, list input_values=None):
         """Return for each output the sum over the examples times a factor, a Value: a node over the parameters.
 
         Args:
             arrays: see `__call__`.
             factor: 1 for the sum, 1 / n for the mean.
-            input_values: None; or, for each number in the arrays, in order, a Value that gets its gradient, or None.
+            input_values: for each number in the arrays, in order, a Value that gets its gradient, or None.
         """
-        cdef Call call
-        cdef int k
-        cdef list results = [], children = list(self.parameters)
+        cdef int k, gradients = (1 if input_values is None else 2) if recording_here() else 0
+        cdef list results = []
         for k in range(self.output_count):
-            seeds = [0.0] * self.output_count
-            seeds[k] = factor
-            call = self.runner(1 if input_values is None else 2).run(self, arrays, seeds, False, input_values is not None)
-            if input_values is None:
-                results.append(custom_node(call.sums[k] * factor, children, call.gscalars.doubles))
-            else:
-                results.append(self.node_over_inputs(call, call.sums[k] * factor, input_values))
+            seeds = None if not gradients else [factor if i == k else 0.0 for i in range(self.output_count)]
+            call = self.runner(gradients).run(self, arrays, seeds, False, gradients == 2)
+            results.append(self.node(call, k, factor, input_values))
             call.release()
         return results
 
-    cdef object node_over_inputs(self, Call call, double total, list input_values):
-        cdef list children = list(self.parameters), local = [call.gscalars.doubles[i] for i in range(len(self.parameters))]
-        grads = [x for array in call.input_grads for x in array.ravel().tolist()]
-        for value, grad in zip(input_values, grads, strict=True):
-            if value is not None:
-                children.append(value)
-                local.append(grad)
-        cdef Memory numbers = Memory(len(local))
-        cdef Py_ssize_t i
-        for i in range(len(local)):
-            numbers.doubles[i] = local[i]
-        return custom_node(total, children, numbers.doubles)
+    def example(self, Example example not None):
+        """Return the outputs of one example, Values: nodes over the parameters and the example's Values."""
+        cdef int k, gradients = (1 if example.values is None else 2) if recording_here() else 0
+        cdef Runner runner = self.runner(gradients)
+        cdef Call call
+        cdef list results = []
+        for k in range(self.output_count):
+            call = runner.spare.pop() if runner.spare else Call(runner)
+            call.set_example(example, gradients == 2)
+            call.set_seed(k, gradients > 0)
+            call.execute(self)
+            results.append(self.node(call, k, 1.0, example.values))
+            call.release()
+        return results
+
+    cdef object node(self, Call call, int k, double factor, list input_values):
+        """The sum of an output, times a factor, as a node."""
+        cdef Py_ssize_t i, count = len(self.parameters)
+        cdef double total = call.sums[k] * factor
+        cdef list children
+        cdef Memory local
+        if call.call.seeds == NULL:
+            return Value(total)
+        children = list(self.parameters)
+        if input_values is None:
+            return custom_node(total, children, call.gscalars.doubles)
+        local = Memory(count + len(input_values))
+        memcpy(local.doubles, call.gscalars.doubles, count * sizeof(double))
+        for i, grad in enumerate(call.input_gradients()):
+            if input_values[i] is not None:
+                local.doubles[len(children)] = grad
+                children.append(input_values[i])
+        return custom_node(total, children, local.doubles)
 
     def add_gradients(self, tuple arrays, seeds):
         """Add the gradients of the sum of seed times output to the parameters; return the sums and the outputs of each example."""

@@ -168,6 +168,7 @@ cdef class Call:
     cdef double *seeds
     cdef double *sums
     cdef object outputs              # an array, or None
+    cdef Memory example_grads        # of the inputs of one example
     cdef list input_grads            # arrays, or None
 
     def __cinit__(self, Runner runner):
@@ -241,7 +242,7 @@ cdef class Call:
         if n < 1:
             raise ValueError("there must be at least one example, got none")
         self.call.n, self.call.array_count = n, len(arrays)
-        self.check_indices(arrays)
+        self.check_indices()
         self.call.outputs, self.call.input_grads = NULL, NULL
         if with_outputs:
             self.outputs = numpy().empty((n, p.output_count))
@@ -253,7 +254,35 @@ cdef class Call:
             self.call.input_grads = self.grad_pointers
         return 0
 
-    cdef int check_indices(self, tuple arrays) except -1:
+    cdef int set_example(self, Example example, bint with_input_grads) except -1:
+        """Take the numbers of one example for the inputs."""
+        if example.count != self.runner.program.input_count:
+            raise ValueError(f"the program has {self.runner.program.input_count} inputs, got {example.count}")
+        self.pointers[0], self.columns[0] = example.numbers, self.runner.program.input_count
+        self.call.n, self.call.array_count = 1, 1
+        self.call.outputs, self.call.input_grads = NULL, NULL
+        self.check_indices()
+        if with_input_grads:
+            if self.example_grads is None:
+                self.example_grads = Memory(example.count + 1)
+            self.grad_pointers[0] = self.example_grads.doubles
+            self.call.input_grads = self.grad_pointers
+        return 0
+
+    cdef list input_gradients(self):
+        """The gradients of all inputs, in order."""
+        if self.input_grads is not None:
+            return [x for array in self.input_grads for x in array.ravel().tolist()]
+        return [self.example_grads.doubles[i] for i in range(self.runner.program.input_count)]
+
+    cdef int set_seed(self, int k, bint with_gradients) except -1:
+        """Ask for the gradient of output k alone."""
+        memset(self.seeds, 0, self.runner.program.output_count * sizeof(double))
+        self.seeds[k] = 1
+        self.call.seeds = self.seeds if with_gradients else NULL
+        return 0
+
+    cdef int check_indices(self) except -1:
         """Raise IndexError unless each index picks a value."""
         cdef Py_ssize_t l
         cdef const double *index

@@ -22,6 +22,7 @@ cdef dict WAYS_OUT = {
     "a node with local gradients": "a function from outside cannot be replayed (Value.func, function, Value(data, children, local_grads)); use operations of microgradc",
     "no_grad": "enter it around the call of the compiled function",
     "values[i]": "an integer argument is another one for each example; use microgradc.take(values, i)",
+    "f.mean": "call the function itself for one example, and mean, sum or map of the outer one",
     "dropout": "its coin would fall the same way for all examples; call model.eval() first",
 }
 
@@ -43,6 +44,10 @@ def is_tracing() -> bool:
 
 cdef bint tracing_here() noexcept:
     return mgc_tracing()
+
+
+cdef bint recording_here() noexcept:
+    return mgc_recording()
 
 
 cdef inline double visible(double number, str what) except? -1.0:
