@@ -2,7 +2,7 @@
 
     python examples/digits.py [--epochs N] [--seed N] [--folder FOLDER]
 
-The images are scikit-learn's, 8 × 8 pixels (needs `pip install scikit-learn`). The network trains in a few seconds, then is
+The images are scikit-learn's, 8 by 8 pixels (needs `pip install scikit-learn`). The network trains in a few seconds, then is
 saved, and loaded again.
 """
 
