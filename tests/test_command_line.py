@@ -4,7 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from matplotlib.image import imread
 
@@ -77,7 +76,7 @@ def test_demo(tmp_path):
     for path in folder.iterdir():
         pixels = imread(path)
         assert min(pixels.shape[:2]) > 300
-        assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 10   # it is not empty
+        assert (pixels != pixels[0, 0]).any(axis=2).mean() > 0.01   # it is not empty
 
 
 def test_demo_without_micrograd_and_without_a_window(tmp_path):
