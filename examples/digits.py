@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import microgradc
-from microgradc import MLP, accuracy, plot_history
+from microgradc import MLP, Adam, CosineAnnealingLR, accuracy, plot_history
 
 
 def main():
@@ -30,9 +30,19 @@ def main():
     model = MLP(64, [32, 10], init="kaiming_uniform", seed=options.seed)
     print(f"{len(y)} images to learn from, {len(y_test)} to test with; {len(model.parameters())} parameters")
 
-    # With several outputs and integer targets this is the default loss; it takes logits, so the last layer has no activation.
+    optimizer = Adam(model.parameters(), lr=0.01)
+    schedule = CosineAnnealingLR(optimizer, T_max=options.epochs)   # large steps at first, small ones at last
     begin = perf_counter()
-    history = model.fit(X, y, loss="cross_entropy", epochs=options.epochs, seed=options.seed, validation=(X_test, y_test))
+    history = model.fit(
+        X,
+        y,
+        loss="cross_entropy",   # of the ten outputs as they are: no softmax in the model
+        optimizer=optimizer,
+        epochs=options.epochs,
+        seed=options.seed,
+        validation=(X_test, y_test),   # watched, not learnt from
+        callback=lambda history: schedule.step(),
+    )
     seconds = perf_counter() - begin
     print(f"training      {seconds:.1f} s, {seconds / options.epochs:.2f} s an epoch")
     print(f"test accuracy {accuracy(model, X_test, y_test):.2%}")
