@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which people with any colour vision can tell apart (jfly.uni-koeln.de/color), the lighter ones last.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000"]
 MARKERS = ["o", "^", "s", "D", "v", "P", "X", "*"]
-LOG_SCALE_FROM = 100.0   # the ratio of the largest loss to the smallest
+MARGIN = 0.1            # around the points, as a fraction of their range
+LOG_SCALE_FROM = 100.0  # the ratio of the largest loss to the smallest
 
 
 def plot_decision_boundary(
@@ -28,7 +29,6 @@ def plot_decision_boundary(
     *,
     resolution: int = 80,
     threshold: float = 0.0,
-    padding: float = 0.1,
 ) -> "Figure":
     """Plot the classes that a model finds in the plane, under the points of a data set.
 
@@ -43,7 +43,6 @@ def plot_decision_boundary(
         ax: the axes to draw in; None for a new figure.
         resolution: the number of grid points along each axis.
         threshold: for one output, where the classes meet: 0 for a score or logit, 0.5 for a probability.
-        padding: how far the plot reaches beyond the points, as a fraction of their range.
 
     Returns:
         The figure: the new one, which pyplot does not know, so that a notebook shows it once; or that of `ax`.
@@ -61,7 +60,7 @@ def plot_decision_boundary(
         raise ValueError(f"resolution must be an integer of at least 2, got {resolution!r}")
     X, y = _points_and_classes(X, y)
     low, high = X.min(0), X.max(0)
-    margin = np.where(high > low, (high - low) * padding, 1.0)
+    margin = np.where(high > low, (high - low) * MARGIN, 1.0)
     across, up = (np.linspace(low[i] - margin[i], high[i] + margin[i], resolution) for i in range(2))
     scores = _scores(model, across, up)
     if len(scores) == 1:

@@ -175,7 +175,7 @@ def draw_graph(
     else:
         check_axes(ax)
     _draw(ax, boxes, layout, width, height)
-    return ax.figure.canvas.figure
+    return ax.figure.canvas.figure  # not ax.figure, which may be a part of it
 
 
 class _Box:
@@ -203,12 +203,13 @@ def _draw(ax: "Axes", boxes: list[_Box], layout: Layout, width: float, height: f
     from matplotlib.patches import PathPatch, Polygon, Rectangle
     from matplotlib.path import Path
 
+    ax.set_axis_off()
+    ax.figure.canvas.figure.draw_without_rendering()  # if the figure has a layout engine, the axes have their size only now
     window = ax.get_window_extent()
     room_x, room_y = (size / ax.figure.dpi * 72 for size in (window.width, window.height))
     scale = min(room_x / width, room_y / height, 2.0)
     left, top = (width - room_x / scale) / 2 - PADDING, (height - room_y / scale) / 2 - PADDING
     ax.set(xlim=(left, left + room_x / scale), ylim=(top + room_y / scale, top))
-    ax.set_axis_off()
 
     for route in layout.routes:
         (end_x, end_y) = route[-1]
@@ -217,8 +218,8 @@ def _draw(ax: "Axes", boxes: list[_Box], layout: Layout, width: float, height: f
             middle = (x0 + x1) / 2
             points += [(x1, y1)] if i % 2 == 0 else [(middle, y0), (middle, y1), (x1, y1)]
             codes += [Path.LINETO] if i % 2 == 0 else [Path.CURVE4] * 3
-        ax.add_patch(PathPatch(Path(points, codes), fill=False, color=GREY, linewidth=0.8 * scale, gid="edge"))
-        ax.add_patch(Polygon([(end_x, end_y), (end_x - 5, end_y - 2), (end_x - 5, end_y + 2)], color=GREY, linewidth=0, gid="arrowhead"))
+        ax.add_patch(PathPatch(Path(points, codes), fill=False, color=GREY, linewidth=0.8 * scale, label="_edge"))
+        ax.add_patch(Polygon([(end_x, end_y), (end_x - 5, end_y - 2), (end_x - 5, end_y + 2)], color=GREY, linewidth=0, label="_arrowhead"))
 
     def write(x: float, y: float, text: str, **style: Any) -> None:
         ax.text(x, y, text, fontsize=FONT_SIZE * scale, va="center_baseline", parse_math=False, usetex=False, **style)
@@ -227,9 +228,9 @@ def _draw(ax: "Axes", boxes: list[_Box], layout: Layout, width: float, height: f
         x, y = x - box.width / 2, y - box.height / 2
         is_stub = len(box.lines) == 1
         style: dict[str, Any] = {"edgecolor": GREY if is_stub else DARK, "linestyle": ":" if is_stub else "-", "linewidth": 0.8 * scale}
-        ax.add_patch(Rectangle((x, y), box.width, box.height, facecolor="white", gid="box", **style))
+        ax.add_patch(Rectangle((x, y), box.width, box.height, facecolor="white", label="_box", **style))
         if box.op:
-            ax.add_patch(Rectangle((x, y), box.op_width, box.height, facecolor=PALE_RED, gid="operation", **style))
+            ax.add_patch(Rectangle((x, y), box.op_width, box.height, facecolor=PALE_RED, label="_operation", **style))
             write(x + box.op_width / 2, y + box.height / 2, box.op, ha="center", color=RED, weight="bold")
         for i, text in enumerate(box.label + box.lines):
             middle = y + PADDING / 2 + (i + 0.5) * LINE_HEIGHT * FONT_SIZE
