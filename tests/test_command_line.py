@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from matplotlib.image import imread
 
 SCRIPT = """
 import sys, random
@@ -61,23 +63,64 @@ def test_bad_command_lines(arguments):
     assert "usage: python -m microgradc" in result.stderr
 
 
-def test_demo():
-    result = python("-m", "microgradc", "demo")
+def test_demo(tmp_path):
+    folder = tmp_path / "new" / "pictures"
+    result = python("-m", "microgradc", "demo", "--folder", str(folder))
     assert result.returncode == 0, result.stderr
     assert "accuracy          100%" in result.stdout
     assert "nodes" in result.stdout
     assert "times faster; it takes" in result.stdout
     assert "100/100" in result.stderr  # the progress bar
+    assert f"decision-boundary.png, history.png, neuron.png in {folder}" in result.stdout
+    assert sorted(path.name for path in folder.iterdir()) == ["decision-boundary.png", "history.png", "neuron.png"]
+    for path in folder.iterdir():
+        pixels = imread(path)
+        assert min(pixels.shape[:2]) > 300
+        assert (pixels != pixels[0, 0]).any(axis=2).mean() > 0.01   # it is not empty
 
 
-def test_demo_without_micrograd():
+def test_demo_without_micrograd_and_without_a_window(tmp_path):
+    """Pictures go to files: pyplot, which alone opens windows, is not even imported."""
     program = (
-        "import sys; sys.modules['micrograd'] = None\n"
-        "from microgradc.__main__ import main; main(['demo', '--steps', '3'])"
+        "import sys; sys.modules['micrograd'] = sys.modules['matplotlib.pyplot'] = None\n"
+        "from microgradc.__main__ import main; main(['demo', '--steps', '3', '--folder', sys.argv[1]])"
     )
-    result = python("-c", program)
+    result = python("-c", program, str(tmp_path))
     assert result.returncode == 0, result.stderr
     assert "pip install micrograd" in result.stdout
+    assert (tmp_path / "history.png").exists()
+
+
+def test_demo_draws_into_a_folder_of_its_own(run_python, tmp_path):
+    run_python("import os, sys; os.chdir(sys.argv[1]); from microgradc.__main__ import main; main(['demo', '--steps', '1'])", str(tmp_path))
+    assert (tmp_path / "microgradc-demo" / "neuron.png").exists()
+
+
+def in_place_of_a_folder(tmp_path):
+    (tmp_path / "pictures").write_text("a file")
+    return tmp_path / "pictures", "File exists"
+
+
+def below_a_file(tmp_path):
+    (tmp_path / "file").write_text("a file")
+    return tmp_path / "file" / "pictures", "Not a directory"
+
+
+def not_writable(tmp_path):
+    if not Path("/proc").is_dir():
+        pytest.skip("/proc, in which not even the administrator can make a file, is not on this system")
+    return Path("/proc"), "/proc"
+
+
+@pytest.mark.parametrize("case", [in_place_of_a_folder, below_a_file, not_writable])
+def test_demo_with_no_folder_to_draw_into_says_so_before_it_trains(tmp_path, case):
+    folder, reason = case(tmp_path)
+    result = python("-m", "microgradc", "demo", "--folder", str(folder))
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"python -m microgradc demo: no pictures can be written to {folder} (")
+    assert reason in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_bench():

@@ -13,9 +13,10 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m microgradc", description="A compiled micrograd.")
     parser.add_argument("--version", action="version", version=f"microgradc {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="train a small network on two moons, and tell how fast it went")
+    demo = commands.add_parser("demo", help="train a small network on two moons, tell how fast it went, draw pictures")
     demo.add_argument("--steps", type=_positive, default=100, metavar="N", help="how many steps (default: 100)")
     demo.add_argument("--seed", type=int, default=1337, metavar="N", help="for the data and the initial weights (default: 1337)")
+    demo.add_argument("--folder", type=Path, default="microgradc-demo", help="for the pictures, made if need be (default: %(default)s)")
     run = commands.add_parser("run", help="run a micrograd script unchanged: `micrograd` is microgradc inside it")
     run.add_argument("script", type=Path, metavar="SCRIPT", help="the path of a Python file")
     run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="the script's own arguments")
@@ -55,7 +56,14 @@ def _bench(options):
 def _demo(options):
     from microgradc import demo
 
-    demo.run(options.steps, options.seed)
+    try:
+        demo.make_folder(options.folder)
+    except OSError as error:
+        reason = f"{error.strerror}: {error.filename}"
+        message = f"no pictures can be written to {options.folder} ({reason}); --folder names another"
+        print(f"python -m microgradc demo: {message}", file=sys.stderr)
+        return 2
+    demo.run(options.steps, options.seed, options.folder)
     return 0
 
 

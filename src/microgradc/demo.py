@@ -1,16 +1,19 @@
-"""python -m microgradc demo: micrograd's demo notebook, with progress and a summary; and the same in micrograd, for comparison."""
+"""python -m microgradc demo: micrograd's demo notebook, with progress, a summary, pictures, and a comparison with micrograd."""
 
 import random
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryFile
 from time import perf_counter
 
 from tqdm import trange
 
-from microgradc import topological_sort
+from microgradc import Value, topological_sort
 from microgradc.bench import demo_loss
 from microgradc.data import make_moons
+from microgradc.training import History
 
 COMPARED_STEPS = 5
 
@@ -53,14 +56,23 @@ class MoonsTraining:
         return accuracy
 
 
-def run(steps, seed):
-    """Train, and print a summary."""
+def make_folder(folder):
+    """Make a folder for the pictures if there is none; raise OSError if no file can be written in it."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=folder):
+        pass
+
+
+def run(steps, seed, folder):
+    """Train, print a summary, and draw pictures into a folder that exists."""
+    history = History()
     training = MoonsTraining("microgradc", seed, steps)
     parameters = len(training.model.parameters())
     print(f"two moons, {len(training.X)} points; {parameters} parameters in an MLP with layers 2, 16, 16, 1")
     with trange(steps, desc="training", unit="step") as progress:
         for _ in progress:
             accuracy = training.step()
+            history.append({"loss": training.losses[-1], "accuracy": accuracy})
             progress.set_postfix(loss=f"{training.losses[-1]:.4f}", accuracy=f"{accuracy:.0%}", refresh=False)
     loss, accuracy = training.loss()
     nodes = sum(1 for v in topological_sort(loss) if v._op)
@@ -70,6 +82,8 @@ def run(steps, seed):
     print(f"time              {step * 1e3:.2f} ms a step (median; minimum {min(training.times) * 1e3:.2f} ms)")
     print(f"nodes             {nodes:,} made in a step, {nodes / step / 1e6:.1f} million a second, forward, backward and release")
     print(f"next to micrograd {_comparison(training, seed)}")
+    # At last: micrograd's time goes to the garbage collector, which would go through all that matplotlib imports.
+    print(f"pictures          {', '.join(draw(training, history, folder))} in {folder}")
 
 
 def _comparison(ours, seed):
@@ -84,3 +98,30 @@ def _comparison(ours, seed):
             raise AssertionError(f"micrograd's loss is {theirs.losses[-1]!r} where microgradc's is {expected!r}")
     step = median(theirs.times)
     return f"{step / median(ours.times):.0f} times faster; it takes {step * 1e3:.0f} ms a step (median of {len(theirs.times)}), same losses"
+
+
+def draw(training, history, folder):
+    """Draw what the model has learnt, how, and one of its neurons; return the names of the pictures."""
+    from microgradc.viz import draw_graph, plot_decision_boundary, plot_history
+
+    figures = {
+        "decision-boundary.png": plot_decision_boundary(training.model, training.X, training.y),
+        "history.png": plot_history(history),
+        "neuron.png": draw_graph(_neuron(training)),
+    }
+    for name, figure in figures.items():
+        figure.savefig(Path(folder, name), dpi=200)
+    return list(figures)
+
+
+def _neuron(training):
+    """Return the output of the first neuron for the point that excites it most, with labels and gradients."""
+    neuron = training.model.layers[0].neurons[0]
+    point = max(training.X, key=lambda x: neuron(x).data)
+    out = neuron([Value(number, label=f"x[{i}]") for i, number in enumerate(point)])
+    neuron.zero_grad()
+    out.backward()
+    for i, w in enumerate(neuron.w):
+        w.label = f"w[{i}]"
+    neuron.b.label, out.label = "b", "output"
+    return out
