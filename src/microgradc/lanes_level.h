@@ -10,12 +10,13 @@ typedef double MGC_V(vector);
 typedef double MGC_V(vector) __attribute__((vector_size(8 * MGC_WIDTH), may_alias));
 typedef long long MGC_V(mask) __attribute__((vector_size(8 * MGC_WIDTH), may_alias));
 #if MGC_WIDTH == 2
-#define SPLAT(a) (vector){a, a}
+#define ELEMENTS(a) a, a
 #elif MGC_WIDTH == 4
-#define SPLAT(a) (vector){a, a, a, a}
+#define ELEMENTS(a) a, a, a, a
 #else
-#define SPLAT(a) (vector){a, a, a, a, a, a, a, a}
+#define ELEMENTS(a) a, a, a, a, a, a, a, a
 #endif
+#define SPLAT(a) (vector){ELEMENTS(a)}
 #define MASKED(v, keep) ((vector)((MGC_V(mask))(v) & (keep)))   /* v or 0, whatever v is: inf * 0 would be nan */
 #endif
 #define vector MGC_V(vector)
@@ -122,26 +123,30 @@ MGC_INLINE void MGC_V(operands_tile)(int height, int width, const double *w, con
     }
 }
 
-/* Cut rows x n lanes into tiles; TILE(height, width) does the one that begins at row a, lane l. */
-#define TILES_OF_WIDTH(count, width) \
-    for (; l + width * MGC_WIDTH <= n; l += width * MGC_WIDTH) { \
+/* Cut rows of lanes into tiles; TILE(height, width) is the one that begins at row a, lane l. Each needs the same lanes of the given number
+   of operands: if the cache does not hold all their lanes, the tiles of some lanes come one after another. */
+#define TILES(rows_, operands) \
+    const Py_ssize_t block = operands * n <= MGC_CACHED ? n : MGC_TILE_VECTORS * MGC_WIDTH; \
+    for (Py_ssize_t begin = 0; begin < n; begin += block) { \
+        const Py_ssize_t end = begin + block < n ? begin + block : n; \
         Py_ssize_t a = 0; \
-        for (; a + MGC_TILE_ROWS <= count; a += MGC_TILE_ROWS) TILE(MGC_TILE_ROWS, width) \
-        for (; a + 2 <= count; a += 2) TILE(2, width) \
-        if (a < count) TILE(1, width) \
+        for (; a + MGC_TILE_ROWS <= rows_; a += MGC_TILE_ROWS) STRIP(MGC_TILE_ROWS) \
+        for (; a + 2 <= rows_; a += 2) STRIP(2) \
+        if (a < rows_) STRIP(1) \
     }
-#define TILES(count) \
-    Py_ssize_t l = 0; \
-    TILES_OF_WIDTH(count, MGC_TILE_VECTORS) \
-    TILES_OF_WIDTH(count, 2) \
-    TILES_OF_WIDTH(count, 1)
+#define STRIP(height) { \
+        Py_ssize_t l = begin; \
+        for (; l + MGC_TILE_VECTORS * MGC_WIDTH <= end; l += MGC_TILE_VECTORS * MGC_WIDTH) TILE(height, MGC_TILE_VECTORS) \
+        for (; l + 2 * MGC_WIDTH <= end; l += 2 * MGC_WIDTH) TILE(height, 2) \
+        for (; l < end; l += MGC_WIDTH) TILE(height, 1) \
+    }
 
 static void MGC_V(dense)(const double *w, const double *bias, const double *base, const int *rows, double *out,
                          Py_ssize_t m, Py_ssize_t k, Py_ssize_t n)
 {
 #define TILE(height, width) \
     MGC_V(dense_tile)(height, width, w + a * k, bias ? bias + a : NULL, base + l, rows, out + a * n + l, k, n);
-    TILES(m)
+    TILES(m, k)
 #undef TILE
 }
 
@@ -149,7 +154,7 @@ static void MGC_V(dense_operands)(const double *w, const double *g, double *gbas
                                   Py_ssize_t m, Py_ssize_t k, Py_ssize_t n)
 {
 #define TILE(height, width) MGC_V(operands_tile)(height, width, w + a, g + l, gbase + l, rows + a, assign, m, k, n);
-    TILES(k)
+    TILES(k, m)
 #undef TILE
 }
 
@@ -193,8 +198,9 @@ MGC_INLINE vector MGC_V(sums)(const vector *v)
 /* All bits in the first count lanes. */
 MGC_INLINE MGC_V(mask) MGC_V(first)(Py_ssize_t count)
 {
+    static const long long bits[2 * MGC_WIDTH] = {ELEMENTS(-1)};
     MGC_V(mask) mask;
-    for (int e = 0; e < MGC_WIDTH; e++) mask[e] = e < count ? -1 : 0;
+    memcpy(&mask, bits + MGC_WIDTH - count, sizeof mask);
     return mask;
 }
 #endif
@@ -218,6 +224,13 @@ static double MGC_V(sum)(const double *x, Py_ssize_t valid)
     return total.e[0];
 }
 
+/* Add the upper left part of a tile of sums. Apart from the whole tiles, which have constant bounds. */
+MGC_NOINLINE void MGC_V(add_part)(const double *sums, int width, double *gw, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t k)
+{
+    for (Py_ssize_t a = 0; a < rows; a++)
+        for (Py_ssize_t c = 0; c < columns; c++) gw[a * k + c] += sums[a * width + c];
+}
+
 /* gw[a * k + c] += the sum over valid lanes of g[a] * base[rows[c]], for a < height and c < width. The tile may reach over the edge: there it
    takes the last row again, and throws the sum away. */
 MGC_INLINE void MGC_V(weights_tile)(int height, int width, const double *g, const double *base, const int *rows, double *gw,
@@ -235,12 +248,16 @@ MGC_INLINE void MGC_V(weights_tile)(int height, int width, const double *g, cons
 #define ADD_PRODUCTS(b, LANES) { \
         vector v[MGC_DOTS]; \
         MGC_UNROLLED \
-        for (int c = 0; c < width; c++) v[c] = LANES(xc[c][b]); \
-        MGC_UNROLLED \
         for (int a = 0; a < height; a++) { \
-            const vector g_a = LANES(ga[a][b]); \
+            v[a] = LANES(ga[a][b]); \
+            MGC_IN_REGISTER(v[a]); \
+        } \
+        MGC_UNROLLED \
+        for (int c = 0; c < width; c++) { \
+            vector x_c = LANES(xc[c][b]); \
+            MGC_IN_REGISTER(x_c); \
             MGC_UNROLLED \
-            for (int c = 0; c < width; c++) acc[a * width + c] = MGC_VECTOR_MADD(g_a, v[c], acc[a * width + c]); \
+            for (int a = 0; a < height; a++) acc[a * width + c] = MGC_VECTOR_MADD(v[a], x_c, acc[a * width + c]); \
         } \
     }
 #define WHOLE(v) v
@@ -255,21 +272,41 @@ MGC_INLINE void MGC_V(weights_tile)(int height, int width, const double *g, cons
 #undef ADD_PRODUCTS
 #undef WHOLE
 #undef PART
-    union { vector v[MGC_DOTS / MGC_WIDTH]; double e[MGC_DOTS]; } sums;
+    union {
+        vector v[MGC_DOTS / MGC_WIDTH];
+#if MGC_WIDTH > 1
+        mgc_quad quads[MGC_DOTS / 4];
+#endif
+        double e[MGC_DOTS];
+    } sums;
     MGC_UNROLLED
     for (int s = 0; s < height * width / MGC_WIDTH; s++) sums.v[s] = MGC_V(sums)(acc + s * MGC_WIDTH);
-    for (int a = 0; a < height && a < m; a++)
-        for (int c = 0; c < width && c < k_left; c++) gw[a * k + c] += sums.e[a * width + c];
+    if (height > m || width > k_left) {
+        MGC_V(add_part)(sums.e, width, gw, m < height ? m : height, k_left < width ? k_left : width, k);
+        return;
+    }
+    MGC_UNROLLED
+    for (int a = 0; a < height; a++) {
+#if MGC_WIDTH > 1
+        if (width == 4) {
+            *(mgc_quad *)(gw + a * k) += sums.quads[a];
+            continue;
+        }
+#endif
+        for (int c = 0; c < width; c++) gw[a * k + c] += sums.e[a * width + c];
+    }
 }
 
 static void MGC_V(dense_weights)(const double *g, const double *base, const int *rows, double *gw, double *gbias,
                                  Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid)
 {
     if (gbias) for (Py_ssize_t j = 0; j < m; j++) gbias[j] += MGC_V(sum)(g + j * n, valid);
+    enum { BLOCK = 16 };   /* rows of operands that stay in the cache while those of g pass by */
 #define WEIGHTS(height, width) \
-    for (Py_ssize_t i = 0; i < k; i += width) \
+    for (Py_ssize_t begin = 0; begin < k; begin += BLOCK) \
         for (Py_ssize_t j = 0; j < m; j += height) \
-            MGC_V(weights_tile)(height, width, g + j * n, base, rows + i, gw + j * k + i, m - j, k, k - i, n, valid);
+            for (Py_ssize_t i = begin; i < k && i < begin + BLOCK; i += width) \
+                MGC_V(weights_tile)(height, width, g + j * n, base, rows + i, gw + j * k + i, m - j, k, k - i, n, valid);
     if (m == 1) WEIGHTS(1, 8)
     else if (k == 1) WEIGHTS(8, 1)
     else if (k == 2) WEIGHTS(MGC_DOTS / 2, 2)
@@ -308,10 +345,11 @@ static const mgc_lanes MGC_V(lanes) = {
 #undef ADD_GRADIENTS_2
 #undef ADD_GRADIENTS_3
 #undef SPLAT
+#undef ELEMENTS
 #undef MASKED
 #undef vector
 #undef TILES
-#undef TILES_OF_WIDTH
+#undef STRIP
 #undef SHUFFLE
 #undef SUM_PAIRS_1
 #undef SUM_PAIRS_2
