@@ -41,7 +41,7 @@ def agree(got, expected, column):
     got, expected = np.asarray(got), np.asarray(expected)
     same = (got == expected) & (np.signbit(got) == np.signbit(expected)) | np.isnan(got) & np.isnan(expected)
     if FUNCTIONS.search(column):
-        same |= np.isclose(got, expected, rtol=1e-14, atol=1e-300)
+        same |= np.isclose(got, expected, rtol=4e-15, atol=1e-300)
     return same
 
 

@@ -67,6 +67,7 @@ typedef struct {
 #define MGC_ALIGNED(p) (p)
 #endif
 #if defined(__clang__)
+#pragma clang diagnostic ignored "-Wpass-failed"   /* it tells of each row that calls the C library */
 #define MGC_EACH_LANE _Pragma("clang loop vectorize(assume_safety)")
 #define MGC_UNROLLED _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)

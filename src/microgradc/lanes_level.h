@@ -21,7 +21,16 @@ typedef long long MGC_V(mask) __attribute__((vector_size(8 * MGC_WIDTH), may_ali
 #endif
 #define vector MGC_V(vector)
 
-/* The rows of ops.h */
+/* The rows of ops.h, with the functions of vmath.h; what it does not have is the C library's, lane by lane. */
+
+#include "vmath.h"
+#define exp MGC_V(exp)
+#define expm1 MGC_V(expm1)
+#define log MGC_V(log)
+#define log1p MGC_V(log1p)
+#define tanh MGC_V(tanh)
+#define sigmoid MGC_V(sigmoid)
+#define erf MGC_V(erf)
 
 #define LOAD_1 const double x = x_[l];
 #define LOAD_2 LOAD_1 const double y = y_[l];
@@ -64,6 +73,13 @@ static void MGC_V(backward_##id)(const double *x_, const double *y_, const doubl
 }
 MGC_TABLE(ROW)
 #undef ROW
+#undef exp
+#undef expm1
+#undef log
+#undef log1p
+#undef tanh
+#undef sigmoid
+#undef erf
 
 /* Dense layers */
 
