@@ -15,6 +15,7 @@
 #include "ops.h"
 
 #define MGC_LANE_MULTIPLE 8
+#define MGC_CACHED 2048        /* doubles that surely stay in the first-level cache while a layer is computed */
 
 typedef void mgc_forward(const double *x, const double *y, const double *z, double *f, Py_ssize_t n);
 typedef void mgc_backward(const double *x, const double *y, const double *z, const double *f, const double *g,
@@ -62,12 +63,21 @@ typedef struct {
 /* What compilers call the same thing. */
 #if defined(__GNUC__)   /* clang too */
 #define MGC_INLINE static inline __attribute__((always_inline))
+#define MGC_NOINLINE static __attribute__((noinline))
 #define MGC_ALIGNED(p) __builtin_assume_aligned(p, 64)
+#if defined(__x86_64__)
+#define MGC_IN_REGISTER(v) __asm__("" : "+v"(v))   /* gcc would load it again for each use */
+#else
+#define MGC_IN_REGISTER(v) (void)0
+#endif
 #else
 #define MGC_INLINE static __forceinline
+#define MGC_NOINLINE static __declspec(noinline)
+#define MGC_IN_REGISTER(v) (void)0
 #define MGC_ALIGNED(p) (p)
 #endif
 #if defined(__clang__)
+#pragma clang diagnostic ignored "-Wpass-failed"   /* it tells of each row that calls the C library */
 #define MGC_EACH_LANE _Pragma("clang loop vectorize(assume_safety)")
 #define MGC_UNROLLED _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)
@@ -76,6 +86,10 @@ typedef struct {
 #else
 #define MGC_EACH_LANE __pragma(loop(ivdep))
 #define MGC_UNROLLED
+#endif
+
+#if defined(__GNUC__)
+typedef double mgc_quad __attribute__((vector_size(32), aligned(8), may_alias));
 #endif
 
 #define MGC_JOIN_(a, b) mgc_##a##_##b
@@ -97,8 +111,8 @@ typedef struct {
 #define MGC_VECTOR_MADD(a, b, c) vfmaq_f64(c, a, b)
 #elif defined(__GNUC__)
 #define MGC_WIDTH 2
-#define MGC_TILE_ROWS 4
-#define MGC_TILE_VECTORS 2
+#define MGC_TILE_ROWS 2
+#define MGC_TILE_VECTORS 4
 #define MGC_DOTS 8
 #define MGC_MADD(a, b, c) ((a) * (b) + (c))
 #define MGC_VECTOR_MADD MGC_MADD

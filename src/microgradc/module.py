@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from microgradc.engine import Value
 from microgradc.modules import find_parameters
+from microgradc.updates import zero_grad
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,8 +44,7 @@ class Module:
 
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to 0, before the next `backward()`."""
-        for p in self.parameters():
-            p.grad = 0
+        zero_grad(list(self.parameters()))
 
     def parameters(self) -> list[Value]:
         """Return the list of all parameters, each once, in the order of the attributes."""

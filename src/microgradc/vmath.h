@@ -1,0 +1,207 @@
+/* Elementary functions without branches, calls or tables, which compilers vectorise in loops over lanes (lanes_level.h includes this
+ * text once for each level of SIMD instructions). MGC_V(exp) is the level's exp, and so on.
+ *
+ * Needed before: MGC_V(name), the level's name of a function; MGC_MADD(a, b, c), a * b + c, fused where the level can;
+ * MGC_INLINE; MGC_UNROLLED, before a short loop. To be compiled with -fno-math-errno -fno-trapping-math -ffp-contract=off,
+ * and never with -ffast-math: nan, infinities, signed zeros and subnormals are right.
+ *
+ * Conditions are comparisons of doubles, as SSE2 cannot compare 64-bit integers, and integers come from the low bits of x + MGC_ROUND.
+ * A chain has at most three ?:, as gcc 12 gives up at a choice of five values.
+ */
+#ifndef MGC_VMATH_CONSTANTS
+#define MGC_VMATH_CONSTANTS
+
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+
+#define MGC_ROUND 0x1.8p52               /* x + MGC_ROUND holds the integer nearest to x in its low bits, for |x| < 2^51 */
+#define MGC_LN2_HI 0x1.62e42fefap-1      /* 37 bits: n * MGC_LN2_HI is exact for |n| < 2^16 */
+#define MGC_LN2_LO 0x1.cf79abc9e3b3ap-40
+#define MGC_1_LN2 1.4426950408889634
+#define MGC_SQRT_HALF_BITS 0x3fe6a09e667f3bcd
+
+/* The coefficients, the constant first, are minimax ones (Remez' algorithm) on the interval that the argument is reduced to; the
+   error is that of the function. */
+
+/* (exp(r) - 1 - r - r^2 / 2) / r^3, |r| <= log(2) / 2; relative error of expm1 2^-61.7 */
+static const double mgc_exp_p[] = {
+    0.16666666666666677, 0.04166666666666669, 0.008333333333321698, 0.0013888888888870133, 0.0001984126988597825,
+    2.4801587356170105e-05, 2.7557244343530785e-06, 2.755724549538658e-07, 2.5108993791415422e-08, 2.09237942118761e-09,
+};
+
+/* (log((1 + s) / (1 - s)) / s - 2) / s^2 at z = s^2, the Lg1 to Lg7 of fdlibm's e_log.c (Sun Microsystems, 1993); error 2^-58.45 */
+static const double mgc_log_p[] = {
+    6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01, 2.222219843214978396e-01,
+    1.818357216161805012e-01, 1.531383769920937332e-01, 1.479819860511658591e-01,
+};
+
+/* -log(erfc(x)) / x - 1, 0 <= x <= 6; relative error of erf 2^-55.4 */
+static const double mgc_erf_p[] = {
+    0.12837916709551256, 0.6366197723675909, 0.10277260330131567, -0.019128446993099107, -0.00020919485387737487,
+    0.0016962076695674676, -0.0005901324287910702, 2.5904495224445383e-05, 6.442048339881502e-05, -2.9575689217712992e-05,
+    3.169702869884354e-06, 3.1329280236763404e-06, -2.0371593688714306e-06, 5.706129415282259e-07, -1.1697768276735372e-08,
+    -6.573802135738731e-08, 3.4586381477866424e-08, -1.0773763803360436e-08, 2.360601372992709e-09, -3.7608488689473304e-10,
+    4.301945055690651e-11, -3.364476636944259e-12, 1.6149330348253233e-13, -3.592335373963067e-15,
+};
+
+#define MGC_TERMS(p) (int)(sizeof(p) / sizeof *(p))
+#define MGC_POLY(p, x) MGC_V(poly)(p, MGC_TERMS(p), x)
+
+static inline uint64_t mgc_bits(double x)
+{
+    union { double x; uint64_t bits; } as = {x};
+    return as.bits;
+}
+
+static inline double mgc_from_bits(uint64_t bits)
+{
+    union { uint64_t bits; double x; } as = {bits};
+    return as.x;
+}
+
+/* 2^n, -1022 <= n <= 1023, from the bits of n + MGC_ROUND: all but the lowest fall out. */
+static inline double mgc_power_of_2(uint64_t n) { return mgc_from_bits((n + 1023) << 52); }
+
+#endif
+
+/* p[0] + p[1] x + p[2] x^2 + ...: Horner's rule on the even and on the odd powers, two shorter chains. */
+MGC_INLINE double MGC_V(poly)(const double *p, int terms, double x)
+{
+    const double xx = x * x;
+    double a = p[terms - 1], b = p[terms - 2];
+    MGC_UNROLLED
+    for (int i = terms - 3; i >= 0; i -= 2) {
+        a = MGC_MADD(a, xx, p[i]);
+        if (i > 0) b = MGC_MADD(b, xx, p[i - 1]);
+    }
+    return terms % 2 ? MGC_MADD(b, x, a) : MGC_MADD(a, x, b);
+}
+
+/* Exponentials */
+
+/* x = n log(2) + r + low, |r| <= log(2) / 2, by Cody and Waite's method; returns r, and n as the bits of n + MGC_ROUND. */
+MGC_INLINE double MGC_V(reduce_exp)(double x, double *low, uint64_t *n)
+{
+    const double rounded = MGC_MADD(x, MGC_1_LN2, MGC_ROUND), whole = rounded - MGC_ROUND;
+    const double hi = MGC_MADD(whole, -MGC_LN2_HI, x), lo = whole * MGC_LN2_LO, r = hi - lo;
+    *n = mgc_bits(rounded);
+    *low = hi - r - lo;
+    return r;
+}
+
+/* exp(r + low) - 1 - r */
+MGC_INLINE double MGC_V(exp_tail)(double r, double low)
+{
+    const double rr = r * r;
+    return MGC_MADD(rr * r, MGC_POLY(mgc_exp_p, r), MGC_MADD(rr, 0.5, low));
+}
+
+/* 2^shift * exp(x + x_low) for |x| < 1000, and its rounding error: scaled in two steps, as 2^n may be too large or too small for a
+   double when the result is not. */
+MGC_INLINE double MGC_V(scaled_exp)(double x, double x_low, uint64_t shift, double *error)
+{
+    uint64_t n;
+    double low;
+    const double r = MGC_V(reduce_exp)(x, &low, &n), y_1 = r + MGC_V(exp_tail)(r, low + x_low), y = 1 + y_1;
+    n += shift;
+    const uint64_t half = ((n + 4096) & 8191) >> 1;   /* floor(n / 2) + 2048 */
+    const double scale_1 = mgc_power_of_2(half - 2048), scale_2 = mgc_power_of_2(n - half + 2048);
+    *error = (y_1 - (y - 1)) * scale_1 * scale_2;
+    return y * scale_1 * scale_2;
+}
+
+MGC_INLINE double MGC_V(exp)(double x)
+{
+    double error;
+    x = x > 710 ? 710 : x < -746 ? -746 : x;   /* inf and 0 from there on */
+    return MGC_V(scaled_exp)(x, 0, 0, &error);
+}
+
+/* (exp(x) - 1) / 2 for |x| < 710, unless it is almost subnormal, and its rounding error. */
+MGC_INLINE double MGC_V(half_expm1)(double x, double *error)
+{
+    uint64_t n;
+    double low;
+    const double r = MGC_V(reduce_exp)(x, &low, &n), scale = mgc_power_of_2(n - 1);   /* n - 1: exp(710) is too large */
+    const double a = scale - 0.5, b = scale * r, sum = a + b, b_part = sum - a, sum_error = (a - (sum - b_part)) + (b - b_part);
+    const double rest = MGC_MADD(scale, MGC_V(exp_tail)(r, low), sum_error), y = sum + rest;
+    *error = sum - y + rest;
+    return y;
+}
+
+MGC_INLINE double MGC_V(expm1)(double x)
+{
+    double error;
+    const double y = MGC_V(half_expm1)(x > 709.8 ? 709.8 : x < -50 ? -50 : x, &error);
+    return fabs(x) < 0x1p-54 ? x : x > 709.8 ? HUGE_VAL : 2 * y;   /* tiny ones would lose a bit in y */
+}
+
+/* exp(x) / (1 + exp(x)) for x < 0, else 1 / (1 + exp(-x)); then Newton's step, with the rounding errors. */
+MGC_INLINE double MGC_V(sigmoid)(double x)
+{
+    double error;
+    const double size = fabs(x), e = MGC_V(scaled_exp)(size > 746 ? -746 : -size, 0, 0, &error);
+    const double above = x < 0 ? e : 1, above_error = x < 0 ? error : 0, below = 1 + e, below_error = e - (below - 1) + error;
+    const double f = above / below, inverse = x < 0 ? 1 - f : f;   /* 1 / below */
+    return MGC_MADD(MGC_MADD(-f, below_error, above_error), inverse, f);
+}
+
+/* With y = expm1(-2 |x|) / 2, tanh(|x|) = -y / (1 + y); then Newton's step, with the rounding errors. */
+MGC_INLINE double MGC_V(tanh)(double x)
+{
+    double error;
+    const double size = fabs(x), y = MGC_V(half_expm1)(-2 * (size > 20 ? 20 : size), &error);
+    const double below = 1 + y, below_error = y - (below - 1), f = -y / below;
+    const double exact = MGC_MADD(-MGC_MADD(f, below_error + error, error), 1 + f, f);   /* 1 + f = 1 / below */
+    return size < 0x1p-28 ? x : copysign(exact, x);
+}
+
+/* -expm1(log(erfc(x))): one polynomial gives log(erfc), whose error counts less as erf comes near to 1. */
+MGC_INLINE double MGC_V(erf)(double x)
+{
+    double error;
+    const double size = fabs(x), clipped = size > 6 ? 6 : size;
+    const double minus_log = MGC_MADD(clipped, MGC_POLY(mgc_erf_p, clipped), clipped), y = MGC_V(half_expm1)(-minus_log, &error);
+    return size < 0x1p-30 ? MGC_MADD(x, mgc_erf_p[0], x) : copysign(2 * y, x);
+}
+
+/* Logarithms */
+
+/* x = 2^k m, sqrt(1/2) <= m < sqrt(2), for a positive, normal x; returns m. */
+MGC_INLINE double MGC_V(reduce_log)(double x, double *k)
+{
+    const uint64_t bits = mgc_bits(x) + (0x3ff0000000000000 - MGC_SQRT_HALF_BITS);
+    *k = mgc_from_bits((bits >> 52) | 0x4330000000000000) - (0x1p52 + 1023);
+    return mgc_from_bits((bits & 0x000fffffffffffff) + MGC_SQRT_HALF_BITS);
+}
+
+/* k log(2) + log(1 + f) + low, sqrt(1/2) <= 1 + f < sqrt(2), as in fdlibm's e_log.c. */
+MGC_INLINE double MGC_V(reduced_log)(double k, double f, double low)
+{
+    const double s = f / (2 + f), z = s * s, half_square = 0.5 * f * f;
+    const double y = MGC_MADD(s, MGC_MADD(z, MGC_POLY(mgc_log_p, z), half_square), MGC_MADD(k, MGC_LN2_LO, low));
+    return MGC_MADD(k, MGC_LN2_HI, f - (half_square - y));
+}
+
+/* What a logarithm gives besides log(x) of a finite x > 0. */
+MGC_INLINE double MGC_V(log_special)(double x, double y)
+{
+    return x < 0 ? NAN : x == 0 ? -HUGE_VAL : x < HUGE_VAL ? y : x;
+}
+
+MGC_INLINE double MGC_V(log)(double x)
+{
+    double k;
+    const double m = MGC_V(reduce_log)(x < DBL_MIN ? x * 0x1p54 : x, &k);
+    return MGC_V(log_special)(x, MGC_V(reduced_log)(x < DBL_MIN ? k - 54 : k, m - 1, 0));
+}
+
+/* log(u) + error / u, where 1 + x is u + error exactly. */
+MGC_INLINE double MGC_V(log1p)(double x)
+{
+    double k;
+    const double u = 1 + x, x_part = u - 1, error = (1 - (u - x_part)) + (x - x_part);
+    const double f = MGC_V(reduce_log)(u, &k) - 1;
+    return copysign(MGC_V(log_special)(u, MGC_V(reduced_log)(k, f, error / u)), x);   /* -0 */
+}
