@@ -84,4 +84,4 @@ cdef object dot_product(object w, object x, object bias)
 cdef list dot_products(object x, list rows, list biases, list operations)
 cdef bint tracing_here() noexcept
 cdef bint recording_here() noexcept
-cdef object custom_node(double data, list children, const double *local)
+cdef object custom_node(double data, tuple children, const double *local)

@@ -89,6 +89,28 @@ cdef class Example:
         return 0
 
 
+def plain_batch(tuple args):
+    """Return a key of the shapes of an example, float64 arrays, and the number of examples; None unless all arguments are arrays of numbers.
+
+    This is the fast way for what `transforms._Batch` does for everything.
+    """
+    cdef Py_ssize_t n = -1
+    cdef list key = [], arrays = []
+    cdef tuple shape
+    array_type, float64 = numpy().ndarray, numpy().float64
+    for a in args:
+        if type(a) is not array_type:
+            return None
+        shape, dtype = a.shape, a.dtype
+        if not shape or shape[0] == 0 or dtype.kind not in "fiub" or (n >= 0 and shape[0] != n):
+            return None
+        n = shape[0]
+        key.append(shape[1:])
+        key.append(dtype)
+        arrays.append(a if dtype == float64 and a.flags.c_contiguous else numpy().ascontiguousarray(a, float64))
+    return None if n < 0 or tracing_here() else (tuple(key), tuple(arrays), n)
+
+
 cdef bint is_integer(object a):
     return hasattr(type(a), "__index__") and not isinstance(a, bool) and getattr(a, "dtype", None) != bool
 

@@ -1,6 +1,6 @@
 # How nodes are made, and how what they were made from is read back. Included by engine.pyx.
 
-from cpython.list cimport PyList_GET_ITEM
+from cpython.tuple cimport PyTuple_GET_ITEM
 
 cdef extern from "Python.h":
     Py_ssize_t PySequence_Fast_GET_SIZE(object)
@@ -272,14 +272,14 @@ cdef int build_by_hand(Value v, children, local) except -1:
     return 0
 
 
-cdef object custom_node(double data, list children, const double *local):
+cdef object custom_node(double data, tuple children, const double *local):
     """A node over Values with these local gradients, one for each, already checked; a leaf if there are none."""
     cdef Py_ssize_t i, count = len(children)
     if not count:
         return mgc_new_leaf(data)
     cdef mgc_wide *w = mgc_new_wide(count, True)
     for i in range(count):
-        mgc_set_node(w, i, &(<Value>PyList_GET_ITEM(children, i)).node)
+        mgc_set_node(w, i, &(<Value>PyTuple_GET_ITEM(children, i)).node)
         w.local[i] = local[i]
     return mgc_new_over(MGC_CUSTOM, w, data)
 

@@ -8,6 +8,7 @@ group's list of parameters.
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from math import inf, isfinite, isnan
+from operator import is_
 from types import GeneratorType
 from typing import Any, ClassVar
 from warnings import warn
@@ -71,6 +72,7 @@ class Optimizer:
         self.defaults = self._checked(defaults, lr=POSITIVE)
         self.param_groups: list[dict[str, Any]] = []
         self.state: list[dict[str, Any]] = []
+        self._seen: dict[int, tuple[list[Any], dict[str, Any]]] = {}
         for group in _groups(params):
             self.add_param_group(group)
 
@@ -119,10 +121,11 @@ class Optimizer:
         plans = []
         for i, (group, state) in enumerate(zip(self.param_groups, self.state, strict=True)):
             params = self._params(i)
-            settings = self._checked(group, f"param_groups[{i}]")
+            settings = self._settings(i, group)
             wanted = [name for name, switch in self._buffers.items() if switch is None or settings[switch]]
             buffers = {name: state[name] if name in state else np.zeros(len(params)) for name in wanted}
-            updates.check(params, buffers)
+            if len(self.param_groups) > 1:     # else the update checks in time
+                updates.check(params, buffers)
             plans.append((params, settings, buffers, integer(state.get("step", 0), f"state[{i}]['step']", 0) + 1, state))
         for params, settings, buffers, step, state in plans:
             self._update(params, settings, buffers, step, first=not buffers.keys() <= state.keys())
@@ -204,6 +207,15 @@ class Optimizer:
                 value = flag(value, name)
             checked[key] = value
         return checked
+
+    def _settings(self, i: int, group: dict[str, Any]) -> dict[str, Any]:
+        """Return the checked settings of group i; those of the last step, if the group has the same objects still."""
+        values = [group.get(key) for key in self.defaults]
+        seen, settings = self._seen.get(i, ([], {}))
+        if len(seen) != len(values) or not all(map(is_, values, seen)):
+            settings = self._checked(group, f"param_groups[{i}]")
+            self._seen[i] = values, settings
+        return settings
 
     def _params(self, i: int) -> list[Value]:
         params = self.param_groups[i].get("params")

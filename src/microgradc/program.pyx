@@ -142,7 +142,7 @@ cdef class Program:
         """Return the outputs of n examples: float64 of shape (n, number of outputs).
 
         Args:
-            arrays: the inputs: C-contiguous float64 arrays of shape (n, columns) or (n,), whose columns side by side are the inputs.
+            arrays: the inputs: C-contiguous float64 arrays of shape (n, …), whose columns side by side are the inputs.
         """
         return self.run(arrays, None, True, False)[1]
 
@@ -206,16 +206,16 @@ cdef class Program:
         cdef Memory local
         if call.call.seeds == NULL:
             return Value(total)
-        children = list(self.parameters)
         if input_values is None:
-            return custom_node(total, children, call.gscalars.doubles)
+            return custom_node(total, self.parameters, call.gscalars.doubles)
+        children = list(self.parameters)
         local = Memory(count + len(input_values))
         memcpy(local.doubles, call.gscalars.doubles, count * sizeof(double))
         for i, grad in enumerate(call.input_gradients()):
             if input_values[i] is not None:
                 local.doubles[len(children)] = grad
                 children.append(input_values[i])
-        return custom_node(total, children, local.doubles)
+        return custom_node(total, tuple(children), local.doubles)
 
     def add_gradients(self, tuple arrays, seeds):
         """Add the gradients of the sum of seed times output to the parameters; return the sums and the outputs of each example."""

@@ -216,8 +216,8 @@ cdef class Call:
         cdef Py_buffer *view = &self.views[self.view_count]
         PyObject_GetBuffer(array, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else PyBUF_SIMPLE))
         self.view_count += 1
-        if view.ndim not in (1, 2) or view.format == NULL or view.format[0] != c"d" or view.format[1] != 0:
-            raise TypeError(f"arrays must be float64 of shape (n, columns) or (n,), got {array!r:.60}")
+        if view.ndim < 1 or view.format == NULL or view.format[0] != c"d" or view.format[1] != 0:
+            raise TypeError(f"arrays must be float64, with an axis for the examples first, got {array!r:.60}")
         return view
 
     cdef int set_arrays(self, tuple arrays, bint with_outputs, bint with_input_grads) except -1:
@@ -229,9 +229,11 @@ cdef class Call:
             raise ValueError(f"the program has {p.input_count} inputs, got {len(arrays)} arrays")
         for i, array in enumerate(arrays):
             view = self.view(array, False)
-            columns = 1 if view.ndim == 1 else view.shape[1]
             if n < 0:
                 n = view.shape[0]
+            if n < 1:
+                raise ValueError("there must be at least one example, got none")
+            columns = view.len // <Py_ssize_t>sizeof(double) // n
             if view.shape[0] != n:
                 raise ValueError(f"arrays must have a row for each example, got {n} rows in the first and {view.shape[0]} in number {i}")
             self.pointers[i] = <const double *>view.buf
@@ -240,7 +242,7 @@ cdef class Call:
         if total != p.input_count:
             raise ValueError(f"the arrays must have {p.input_count} columns together, one for each input, got {total}")
         if n < 1:
-            raise ValueError("there must be at least one example, got none")
+            raise ValueError("there must be at least one array, got none")
         self.call.n, self.call.array_count = n, len(arrays)
         self.check_indices()
         self.call.outputs, self.call.input_grads = NULL, NULL
@@ -374,6 +376,13 @@ cdef class Call:
         return [self.sums[k] for k in range(self.runner.program.output_count)]
 
 
+cdef object numpy_module = None
+
+
 cdef object numpy():
-    import numpy
-    return numpy
+    """NumPy, imported when it is first needed."""
+    global numpy_module
+    if numpy_module is None:
+        import numpy
+        numpy_module = numpy
+    return numpy_module

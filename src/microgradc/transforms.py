@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from microgradc.engine import IntegerInput, Trace, Value, is_tracing, refuse
-from microgradc.program import Example, Program
+from microgradc.program import Example, Program, plain_batch
 
 __all__ = ["Compiled", "compile"]
 
@@ -95,10 +95,8 @@ class Compiled:
 
         For a tuple or dict, it is a tuple or dict of such arrays. Args, Raises: see `mean`.
         """
-        batch = _Batch(args)
-        recording = self._recording(batch)
-        results = recording.program(*batch.arrays)
-        return recording.rebuild_arrays(results)
+        recording, arrays, _, _ = self._batch(args)
+        return recording.rebuild_arrays(recording.program(*arrays))
 
     def value_and_grad(self, *args: Any) -> tuple[float, Any]:
         """Return the value for one example and its gradient, as `scipy.optimize.minimize(f.value_and_grad, x0, jac=True)` takes them.
@@ -144,9 +142,20 @@ class Compiled:
         return (self._recordings.get(example.key) or self._record(example, args)).program
 
     def _total(self, args: tuple[Any, ...], mean: bool) -> Any:
+        recording, arrays, n, values = self._batch(args)
+        return recording.rebuild(recording.program.totals(arrays, 1 / n if mean else 1.0, values))
+
+    def _batch(self, args: tuple[Any, ...]) -> tuple[_Recording, tuple[np.ndarray, ...], int, list[Any] | None]:
+        """Return the recording for a batch, its arrays, how many examples it has, and the Values in it."""
+        plain = plain_batch(args)
+        if plain is not None:
+            key, arrays, n = plain
+            recording = self._recordings.get(key)
+            if recording is None:
+                recording = self._recordings[key] = self._recording(_Batch(args))
+            return recording, arrays, n, None
         batch = _Batch(args)
-        recording = self._recording(batch)
-        return recording.rebuild(recording.program.totals(batch.arrays, 1 / batch.n if mean else 1.0, batch.values))
+        return self._recording(batch), batch.arrays, batch.n, batch.values
 
     def _recording(self, batch: _Batch) -> _Recording:
         """Return the recording for the examples of a batch."""
