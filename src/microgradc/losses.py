@@ -23,8 +23,8 @@ from numbers import Real
 from operator import index
 from typing import Any, Literal, TypeAlias
 
-from microgradc.engine import Value
-from microgradc.functions import bce, clip, dot, logsumexp, mean, relu, softplus, sum
+from microgradc.engine import IntegerInput, Value, is_tracing
+from microgradc.functions import bce, clip, dot, logsumexp, mean, relu, softplus, sum, take
 
 __all__ = [
     "binary_cross_entropy",
@@ -115,11 +115,13 @@ def hinge_loss(input: Any, target: Any, reduction: Reduction = "mean", margin: f
     inputs, targets, shape = _read_pairs(input, target, reduction)
     if not {-1.0, 1.0}.issuperset(targets):   # a Value is not equal to a number
         for i, y in enumerate(targets):
-            if float(y) not in (-1, 1):
+            if _is_known(y) and float(y) not in (-1, 1):
                 entry = _name("target", i, shape)
                 raise ValueError(f"{entry} must be -1 or +1, got {float(y)}; labels 0 and 1 become these by 2 * y - 1")
     # margin - y * x, without a node for the product where y is a number
-    rests = [margin - x if y == 1.0 else margin + x if y == -1.0 else margin - y * x for x, y in zip(inputs, targets, strict=True)]
+    rests = [
+        margin - y * x if isinstance(y, Value) else margin - x if y == 1.0 else margin + x for x, y in zip(inputs, targets, strict=True)
+    ]
     return _reduce([relu(rest) for rest in rests], shape, reduction)
 
 
@@ -160,7 +162,7 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: Reducti
     inputs, targets, shape = _read_pairs(input, target, reduction)
     _check_probabilities(targets, "target", shape, _LABELS)
     losses = [
-        softplus(x) if y == 0.0 else softplus(-x) if y == 1.0 else dot((softplus(x), softplus(-x)), (1 - y, y))
+        dot((softplus(x), softplus(-x)), (1 - y, y)) if isinstance(y, Value) or 0 < y < 1 else softplus(x) if y == 0.0 else softplus(-x)
         for x, y in zip(inputs, targets, strict=True)
     ]
     return _reduce(losses, shape, reduction)
@@ -184,6 +186,9 @@ def cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any
     rows, classes, shape = _read_classes(input, target, reduction)
     losses = []
     for row, y in zip(rows, classes, strict=True):
+        if is_tracing():     # a program does by itself what follows
+            losses.append(logsumexp(row) - take(row, y))
+            continue
         # The largest logit is taken off first, where it would cancel digits of the result, as in `log_softmax`. It is a constant: what it
         # takes from one term, it takes from the other.
         largest = float(max(row))
@@ -205,7 +210,7 @@ def nll_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
         ValueError: an index is out of range.
     """
     rows, classes, shape = _read_classes(input, target, reduction)
-    return _reduce([-row[y] for row, y in zip(rows, classes, strict=True)], shape, reduction)
+    return _reduce([-take(row, y) for row, y in zip(rows, classes, strict=True)], shape, reduction)
 
 
 _LABELS = "labels -1 and +1 become 0 and 1 by (y + 1) / 2"
@@ -238,6 +243,8 @@ def _read_classes(input: Any, target: Any, reduction: str) -> tuple[list[list[An
         expected = f"{batch[0]} indices, one for each row" if batch else "one index"
         raise ValueError(f"target must be {expected} of input, of shape {shape}, got shape {target_shape}")
     for i, y in enumerate(indices):
+        if isinstance(y, IntegerInput):
+            continue
         if type(y) is not int:
             y = indices[i] = _class_index(y, _name("target", i, target_shape))
         if not 0 <= y < n_classes:
@@ -323,11 +330,17 @@ def _check_reduction(reduction: str) -> None:
 
 def _check_probabilities(entries: list[Any], name: str, shape: _Shape, advice: str) -> None:
     """Raise ValueError if an entry is outside [0, 1]; nan is not."""
-    if min(entries) >= 0 and max(entries) <= 1:   # fast; false where the first is nan
+    entries = [x for x in entries if _is_known(x)] if is_tracing() else entries
+    if not entries or (min(entries) >= 0 and max(entries) <= 1):   # fast; false where the first is nan
         return
     for i, x in enumerate(entries):
         if x < 0 or x > 1:
             raise ValueError(f"{_name(name, i, shape)} must be in [0, 1], got {float(x)}; {advice}")
+
+
+def _is_known(x: Any) -> bool:
+    """Return whether x is a number that does not change; while a function is recorded, a Value is none."""
+    return not (is_tracing() and isinstance(x, Value))
 
 
 def _reduce(losses: list[Any], shape: _Shape, reduction: str) -> Any:

@@ -122,6 +122,8 @@ cdef int read_node(Expressions to, mgc_node *node, Py_ssize_t count) except -1:
         else:
             operands.append(to.constant(mgc_operand_value(node, i)))
     if op == MGC_SUM or op == MGC_MEAN:
+        if count == 1:
+            return operands[0]
         factor = to.constant(1.0 if op == MGC_SUM else 1.0 / count)
         return to.add(PRODUCTS, tuple([e for operand in operands for e in (operand, factor)]))
     if op == MGC_DOT:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from microgradc import functions
 from microgradc.checks import check_count, random_source
-from microgradc.engine import TABLE, Value
+from microgradc.engine import TABLE, Value, is_tracing, refuse
 from microgradc.functions import dot
 from microgradc.init import Initializer, initializer
 from microgradc.module import Module
@@ -304,15 +304,15 @@ class Dropout(Module):
 
     def __call__(self, x: Any) -> Any:
         """Return x, a Value or a list of Values and numbers, with some entries dropped."""
-        if isinstance(x, (Value, float, int)):
-            return self._drop(x)
         if not self.training or self.p == 0:
             return x
+        if is_tracing():
+            refuse("dropout")
+        if isinstance(x, (Value, float, int)):
+            return self._drop(x)
         return [self(row) for row in x] if is_batch(x) else [self._drop(v) for v in x]
 
     def _drop(self, v: Any) -> Any:
-        if not self.training or self.p == 0:
-            return v
         return v * (0.0 if self._rng.random() < self.p else 1 / (1 - self.p))
 
     def __repr__(self) -> str:
