@@ -162,7 +162,7 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: Reducti
     inputs, targets, shape = _read_pairs(input, target, reduction)
     _check_probabilities(targets, "target", shape, _LABELS)
     losses = [
-        dot((softplus(x), softplus(-x)), (1 - y, y)) if isinstance(y, Value) or 0 < y < 1 else softplus(x) if y == 0.0 else softplus(-x)
+        dot((softplus(x), softplus(-x)), (1 - y, y)) if isinstance(y, Value) or y not in (0, 1) else softplus(x if y == 0 else -x)
         for x, y in zip(inputs, targets, strict=True)
     ]
     return _reduce(losses, shape, reduction)
