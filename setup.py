@@ -12,23 +12,24 @@ FLAGS = [] if sys.platform == "win32" else ["-O3", "-ffp-contract=off", "-fno-ma
 CHECKED = bool(os.environ.get("MICROGRADC_CHECKED"))   # array bounds are checked; for tests of the engine itself
 # Lanes: the compiler may compute both sides of a choice, which raises no flag that anybody reads, and so vectorise it.
 FLAGS_FOR_LANES = [] if sys.platform == "win32" else ["-fno-trapping-math"]
-HEADERS = ["ops.h", "node.h", "wide.h", "slab.h", "memory.h", "lanes.h", "lanes_level.h"]
-INCLUDED = ["numbers.pxi", "graph.pxi", "making.pxi", "copying.pxi", "custom.pxi", "engine.pxd", "lanes.pxi"]
+HEADERS = ["ops.h", "node.h", "wide.h", "slab.h", "memory.h"]
+INCLUDED = ["numbers.pxi", "graph.pxi", "making.pxi", "copying.pxi", "custom.pxi", "engine.pxd"]
+LANES = ["lanes.h", "lanes_level.h", "vmath.h", "lanes.pxi"]
 
 
-def extension(name, *flags):
+def extension(name, flags=(), included=()):
     return Extension(
         f"microgradc.{name}",
         [f"src/microgradc/{name}.pyx"],
         include_dirs=["src/microgradc"],
-        depends=[f"src/microgradc/{file}" for file in HEADERS + INCLUDED],
+        depends=[f"src/microgradc/{file}" for file in [*HEADERS, *INCLUDED, *included]],
         extra_compile_args=[*FLAGS, *flags],
     )
 
 
 setup(
     ext_modules=cythonize(
-        [*map(extension, ("engine", "functions", "modules", "updates")), extension("program", *FLAGS_FOR_LANES)],
+        [*map(extension, ("engine", "functions", "modules", "updates")), extension("program", FLAGS_FOR_LANES, LANES)],
         include_path=["src"],
         compiler_directives={
             "language_level": 3,

@@ -67,6 +67,7 @@ typedef struct {
 #define MGC_ALIGNED(p) (p)
 #endif
 #if defined(__clang__)
+#pragma clang diagnostic ignored "-Wpass-failed"   /* it tells of each row that calls the C library */
 #define MGC_EACH_LANE _Pragma("clang loop vectorize(assume_safety)")
 #define MGC_UNROLLED _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)
@@ -100,8 +101,8 @@ typedef double mgc_quad __attribute__((vector_size(32), aligned(8), may_alias));
 #define MGC_VECTOR_MADD(a, b, c) vfmaq_f64(c, a, b)
 #elif defined(__GNUC__)
 #define MGC_WIDTH 2
-#define MGC_TILE_ROWS 4
-#define MGC_TILE_VECTORS 2
+#define MGC_TILE_ROWS 2
+#define MGC_TILE_VECTORS 4
 #define MGC_DOTS 8
 #define MGC_MADD(a, b, c) ((a) * (b) + (c))
 #define MGC_VECTOR_MADD MGC_MADD

@@ -3,11 +3,12 @@
 /* Vectors */
 
 #if MGC_WIDTH == 1
-typedef double MGC_V(vector);
+typedef double MGC_V(vector), MGC_V(unaligned);
 #define SPLAT(a) (a)
 #define MASKED(v, keep) (v)
 #else
 typedef double MGC_V(vector) __attribute__((vector_size(8 * MGC_WIDTH), may_alias));
+typedef double MGC_V(unaligned) __attribute__((vector_size(8 * MGC_WIDTH), may_alias, aligned(8)));
 typedef long long MGC_V(mask) __attribute__((vector_size(8 * MGC_WIDTH), may_alias));
 #if MGC_WIDTH == 2
 #define ELEMENTS(a) a, a
@@ -21,7 +22,16 @@ typedef long long MGC_V(mask) __attribute__((vector_size(8 * MGC_WIDTH), may_ali
 #endif
 #define vector MGC_V(vector)
 
-/* The rows of ops.h */
+/* The rows of ops.h, with the functions of vmath.h; what it does not have is the C library's, lane by lane. */
+
+#include "vmath.h"
+#define exp MGC_V(exp)
+#define expm1 MGC_V(expm1)
+#define log MGC_V(log)
+#define log1p MGC_V(log1p)
+#define tanh MGC_V(tanh)
+#define sigmoid MGC_V(sigmoid)
+#define erf MGC_V(erf)
 
 #define LOAD_1 const double x = x_[l];
 #define LOAD_2 LOAD_1 const double y = y_[l];
@@ -64,12 +74,19 @@ static void MGC_V(backward_##id)(const double *x_, const double *y_, const doubl
 }
 MGC_TABLE(ROW)
 #undef ROW
+#undef exp
+#undef expm1
+#undef log
+#undef log1p
+#undef tanh
+#undef sigmoid
+#undef erf
 
 /* Dense layers */
 
 /* acc[a][b] += sum_i w[a * w_row + i * w_column] * x_i[b], where x_i is row rows[i], or row i without rows. The first a < height, b < width count. */
 MGC_INLINE void MGC_V(tile)(int height, int width, const double *w, Py_ssize_t w_row, Py_ssize_t w_column, const double *x, const int *rows,
-                            Py_ssize_t count, Py_ssize_t n, vector acc[MGC_TILE_ROWS][MGC_TILE_VECTORS])
+                            Py_ssize_t count, Py_ssize_t n, vector acc[2 * MGC_TILE_ROWS][MGC_TILE_VECTORS])
 {
     for (Py_ssize_t i = 0; i < count; i++, w += w_column) {
         const vector *x_i = MGC_ALIGNED((const vector *)(x + (rows ? rows[i] : i) * n));
@@ -89,7 +106,7 @@ MGC_INLINE void MGC_V(tile)(int height, int width, const double *w, Py_ssize_t w
 MGC_INLINE void MGC_V(dense_tile)(int height, int width, const double *w, const double *bias, const double *base, const int *rows, double *out,
                                   Py_ssize_t k, Py_ssize_t n)
 {
-    vector acc[MGC_TILE_ROWS][MGC_TILE_VECTORS];
+    vector acc[2 * MGC_TILE_ROWS][MGC_TILE_VECTORS];
     MGC_UNROLLED
     for (int a = 0; a < height; a++) {
         const double start = bias ? bias[a] : 0;
@@ -106,7 +123,7 @@ MGC_INLINE void MGC_V(dense_tile)(int height, int width, const double *w, const 
 MGC_INLINE void MGC_V(operands_tile)(int height, int width, const double *w, const double *g, double *gbase, const int *rows, int assign,
                                      Py_ssize_t m, Py_ssize_t k, Py_ssize_t n)
 {
-    vector acc[MGC_TILE_ROWS][MGC_TILE_VECTORS];
+    vector acc[2 * MGC_TILE_ROWS][MGC_TILE_VECTORS];
     MGC_UNROLLED
     for (int a = 0; a < height; a++)
         MGC_UNROLLED
@@ -158,9 +175,12 @@ static void MGC_V(dense_operands)(const double *w, const double *g, double *gbas
 #undef TILE
 }
 
+#undef TILES
+#undef STRIP
+
 /* Sums over lanes */
 
-/* SUM_PAIRS_s(a, b): neighbouring blocks of s elements, of a and of b, added: the s sums of a's first two blocks, of b's first two, ... */
+/* In blocks of s elements: LOW_s(a, b) has the even blocks of a, each followed by that of b, HIGH_s(a, b) the odd blocks. */
 #if MGC_WIDTH > 1
 #if defined(__clang__)
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -169,29 +189,57 @@ static void MGC_V(dense_operands)(const double *w, const double *g, double *gbas
 #endif
 #endif
 #if MGC_WIDTH == 2
-#define SUM_PAIRS_1(a, b) (SHUFFLE(a, b, 0, 2) + SHUFFLE(a, b, 1, 3))
+#define LOW_1(a, b) SHUFFLE(a, b, 0, 2)
+#define HIGH_1(a, b) SHUFFLE(a, b, 1, 3)
 #elif MGC_WIDTH == 4
-#define SUM_PAIRS_1(a, b) (SHUFFLE(a, b, 0, 4, 2, 6) + SHUFFLE(a, b, 1, 5, 3, 7))
-#define SUM_PAIRS_2(a, b) (SHUFFLE(a, b, 0, 1, 4, 5) + SHUFFLE(a, b, 2, 3, 6, 7))
+#define LOW_1(a, b) SHUFFLE(a, b, 0, 4, 2, 6)
+#define HIGH_1(a, b) SHUFFLE(a, b, 1, 5, 3, 7)
+#define LOW_2(a, b) SHUFFLE(a, b, 0, 1, 4, 5)
+#define HIGH_2(a, b) SHUFFLE(a, b, 2, 3, 6, 7)
 #elif MGC_WIDTH == 8
-#define SUM_PAIRS_1(a, b) (SHUFFLE(a, b, 0, 8, 2, 10, 4, 12, 6, 14) + SHUFFLE(a, b, 1, 9, 3, 11, 5, 13, 7, 15))
-#define SUM_PAIRS_2(a, b) (SHUFFLE(a, b, 0, 1, 8, 9, 4, 5, 12, 13) + SHUFFLE(a, b, 2, 3, 10, 11, 6, 7, 14, 15))
-#define SUM_PAIRS_4(a, b) (SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15))
+#define LOW_1(a, b) SHUFFLE(a, b, 0, 8, 2, 10, 4, 12, 6, 14)
+#define HIGH_1(a, b) SHUFFLE(a, b, 1, 9, 3, 11, 5, 13, 7, 15)
+#define LOW_2(a, b) SHUFFLE(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
+#define HIGH_2(a, b) SHUFFLE(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
+#define LOW_4(a, b) SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11)
+#define HIGH_4(a, b) SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15)
+#endif
+
+#if MGC_WIDTH >= 4
+/* Exchange element e of vector r for element r of vector e. */
+MGC_INLINE void MGC_V(transpose)(vector v[MGC_WIDTH])
+{
+#define EXCHANGE(s) \
+    MGC_UNROLLED \
+    for (int r = 0; r < MGC_WIDTH; r++) { \
+        if (r & s) continue; \
+        const vector a = v[r], b = v[r + s]; \
+        v[r] = LOW_##s(a, b), v[r + s] = HIGH_##s(a, b); \
+    }
+    EXCHANGE(1)
+    EXCHANGE(2)
+#if MGC_WIDTH == 8
+    EXCHANGE(4)
+#endif
+#undef EXCHANGE
+}
 #endif
 
 /* The sums of MGC_WIDTH vectors, as a vector. */
 MGC_INLINE vector MGC_V(sums)(const vector *v)
 {
+#define SUM(s, a, b) (LOW_##s(a, b) + HIGH_##s(a, b))
 #if MGC_WIDTH == 1
     return v[0];
 #elif MGC_WIDTH == 2
-    return SUM_PAIRS_1(v[0], v[1]);
+    return SUM(1, v[0], v[1]);
 #elif MGC_WIDTH == 4
-    return SUM_PAIRS_2(SUM_PAIRS_1(v[0], v[1]), SUM_PAIRS_1(v[2], v[3]));
+    return SUM(2, SUM(1, v[0], v[1]), SUM(1, v[2], v[3]));
 #else
-    return SUM_PAIRS_4(SUM_PAIRS_2(SUM_PAIRS_1(v[0], v[1]), SUM_PAIRS_1(v[2], v[3])),
-                       SUM_PAIRS_2(SUM_PAIRS_1(v[4], v[5]), SUM_PAIRS_1(v[6], v[7])));
+    const vector a = SUM(2, SUM(1, v[0], v[1]), SUM(1, v[2], v[3])), b = SUM(2, SUM(1, v[4], v[5]), SUM(1, v[6], v[7]));
+    return SUM(4, a, b);
 #endif
+#undef SUM
 }
 
 #if MGC_WIDTH > 1
@@ -297,21 +345,106 @@ MGC_INLINE void MGC_V(weights_tile)(int height, int width, const double *g, cons
     }
 }
 
-static void MGC_V(dense_weights)(const double *g, const double *base, const int *rows, double *gw, double *gbias,
-                                 Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid)
+/* Dot products over lanes: for few rows of g or few operands. */
+static void MGC_V(weights_by_dots)(const double *g, const double *base, const int *rows, double *gw,
+                                   Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid)
 {
-    if (gbias) for (Py_ssize_t j = 0; j < m; j++) gbias[j] += MGC_V(sum)(g + j * n, valid);
-    enum { BLOCK = 16 };   /* rows of operands that stay in the cache while those of g pass by */
 #define WEIGHTS(height, width) \
-    for (Py_ssize_t begin = 0; begin < k; begin += BLOCK) \
+    for (Py_ssize_t i = 0; i < k; i += width) \
         for (Py_ssize_t j = 0; j < m; j += height) \
-            for (Py_ssize_t i = begin; i < k && i < begin + BLOCK; i += width) \
-                MGC_V(weights_tile)(height, width, g + j * n, base, rows + i, gw + j * k + i, m - j, k, k - i, n, valid);
-    if (m == 1) WEIGHTS(1, 8)
+            MGC_V(weights_tile)(height, width, g + j * n, base, rows + i, gw + j * k + i, m - j, k, k - i, n, valid);
+    if (m < 4) WEIGHTS(1, 8)
     else if (k == 1) WEIGHTS(8, 1)
     else if (k == 2) WEIGHTS(MGC_DOTS / 2, 2)
     else WEIGHTS(MGC_DOTS / 4, 4)
 #undef WEIGHTS
+}
+
+#if MGC_WIDTH >= 4
+
+/* gw[a * k] to gw[a * k + columns - 1] += sum_l g[a][l] * x[l], x's rows being operands side by side. */
+MGC_INLINE void MGC_V(outer_tile)(int height, int width, const double *g, const double *x, double *gw,
+                                  Py_ssize_t k, Py_ssize_t columns, Py_ssize_t n, Py_ssize_t lanes)
+{
+    vector acc[2 * MGC_TILE_ROWS][MGC_TILE_VECTORS];
+    MGC_UNROLLED
+    for (int a = 0; a < height; a++)
+        MGC_UNROLLED
+        for (int b = 0; b < width; b++) acc[a][b] = SPLAT(0.0);
+    MGC_V(tile)(height, width, g, n, 1, x, NULL, lanes, width * MGC_WIDTH, acc);
+    if (columns >= width * MGC_WIDTH) {
+        MGC_UNROLLED
+        for (int a = 0; a < height; a++)
+            MGC_UNROLLED
+            for (int b = 0; b < width; b++) ((MGC_V(unaligned) *)(gw + a * k))[b] += acc[a][b];
+    } else {
+        double part[2 * MGC_TILE_ROWS * MGC_TILE_VECTORS * MGC_WIDTH];
+        for (int a = 0; a < height; a++)
+            for (int b = 0; b < width; b++) memcpy(part + (a * width + b) * MGC_WIDTH, &acc[a][b], sizeof(vector));
+        MGC_V(add_part)(part, width * MGC_WIDTH, gw, height, columns, k);
+    }
+}
+
+/* width vectors of operands, for all rows of g and the lanes given. */
+MGC_INLINE void MGC_V(weights_strip)(int width, const double *g, const double *base, const int *rows, double *gw,
+                                     Py_ssize_t m, Py_ssize_t k, Py_ssize_t k_left, Py_ssize_t n, Py_ssize_t lanes, vector *packed)
+{
+    for (int c = 0; c < width; c++)
+        for (Py_ssize_t l = 0; l < lanes; l += MGC_WIDTH) {
+            vector v[MGC_WIDTH];
+            MGC_UNROLLED
+            for (int r = 0; r < MGC_WIDTH; r++) {
+                const Py_ssize_t i = c * MGC_WIDTH + r;
+                v[r] = *(const vector *)(base + rows[i < k_left ? i : k_left - 1] * n + l);
+            }
+            MGC_V(transpose)(v);
+            MGC_UNROLLED
+            for (int r = 0; r < MGC_WIDTH; r++) packed[(l + r) * width + c] = v[r];
+        }
+    Py_ssize_t j = 0;
+#define OUTER(height) MGC_V(outer_tile)(height, width, g + j * n, (const double *)packed, gw + j * k, k, k_left, n, lanes);
+    if (2 * width <= MGC_TILE_VECTORS)
+        for (; j + 2 * MGC_TILE_ROWS <= m; j += 2 * MGC_TILE_ROWS) OUTER(2 * MGC_TILE_ROWS)
+    for (; j + MGC_TILE_ROWS <= m; j += MGC_TILE_ROWS) OUTER(MGC_TILE_ROWS)
+    for (; j + 2 <= m; j += 2) OUTER(2)
+    if (j < m) OUTER(1)
+#undef OUTER
+}
+
+/* Outer products, one lane after another, with the operands turned to lie side by side. */
+static void MGC_V(weights_by_outer_products)(const double *g, const double *base, const int *rows, double *gw,
+                                             Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid)
+{
+    enum { LANES = 128 };
+    vector packed[LANES * MGC_TILE_VECTORS];
+    const Py_ssize_t blocks = (valid + LANES - 1) / LANES;
+    const Py_ssize_t block = blocks ? (valid + blocks * MGC_WIDTH - 1) / (blocks * MGC_WIDTH) * MGC_WIDTH : 0;
+    for (Py_ssize_t l = 0; l < valid; l += block) {
+        const Py_ssize_t lanes = valid - l < block ? valid - l : block;
+        Py_ssize_t i = 0;
+#define STRIP(width) \
+    for (; i + (width - 1) * MGC_WIDTH < k; i += width * MGC_WIDTH) \
+        MGC_V(weights_strip)(width, g + l, base + l, rows + i, gw + i, m, k, k - i, n, lanes, packed);
+        STRIP(MGC_TILE_VECTORS)
+        STRIP(2)
+        STRIP(1)
+#undef STRIP
+    }
+}
+
+#endif
+
+static void MGC_V(dense_weights)(const double *g, const double *base, const int *rows, double *gw, double *gbias,
+                                 Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid)
+{
+    if (gbias) for (Py_ssize_t j = 0; j < m; j++) gbias[j] += MGC_V(sum)(g + j * n, valid);
+#if MGC_WIDTH >= 4
+    if (m >= 4 && k >= MGC_WIDTH) {
+        MGC_V(weights_by_outer_products)(g, base, rows, gw, m, k, n, valid);
+        return;
+    }
+#endif
+    MGC_V(weights_by_dots)(g, base, rows, gw, m, k, n, valid);
 }
 
 /* The level */
@@ -348,12 +481,13 @@ static const mgc_lanes MGC_V(lanes) = {
 #undef ELEMENTS
 #undef MASKED
 #undef vector
-#undef TILES
-#undef STRIP
 #undef SHUFFLE
-#undef SUM_PAIRS_1
-#undef SUM_PAIRS_2
-#undef SUM_PAIRS_4
+#undef LOW_1
+#undef HIGH_1
+#undef LOW_2
+#undef HIGH_2
+#undef LOW_4
+#undef HIGH_4
 #undef MGC_LEVEL
 #undef MGC_WIDTH
 #undef MGC_TILE_ROWS
