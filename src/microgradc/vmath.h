@@ -262,8 +262,8 @@ MGC_INLINE double MGC_V(atanh)(double x) { return 0.5 * (MGC_V(log1p)(x) - MGC_V
 /* log(1 + t), t = x + x^2 / (1 + sqrt(1 + x^2)), and log(2 x) where x^2 might be too large. */
 MGC_INLINE double MGC_V(asinh)(double x)
 {
-    const double size = fabs(x), near = size > 0x1p28 ? 0 : size, square = near * near, more = square / (1 + sqrt(1 + square));
-    const double t = near + more, low = more - (t - near);
+    const double size = fabs(x), bounded = size > 0x1p28 ? 0 : size, square = bounded * bounded, more = square / (1 + sqrt(1 + square));
+    const double t = bounded + more, low = more - (t - bounded);
     return copysign(MGC_V(log1p_sum)(size > 0x1p28, size > 0x1p28 ? size : t, size > 0x1p28 ? -1 : low), x);
 }
 

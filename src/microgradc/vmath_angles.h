@@ -102,9 +102,9 @@ MGC_INLINE double MGC_V(tan)(double x)
 /* Whether the argument of a sin, cos or tan among n is beyond MGC_ANGLE_BOUND; nan is not. The loop over lanes is then to call these: */
 static inline int MGC_V(any_far)(const double *x, ptrdiff_t n)
 {
-    uint64_t far = 0;
-    for (ptrdiff_t i = 0; i < n; i++) far |= fabs(x[i]) > MGC_ANGLE_BOUND ? 1 : 0;
-    return far != 0;
+    uint64_t found = 0;
+    for (ptrdiff_t i = 0; i < n; i++) found |= fabs(x[i]) > MGC_ANGLE_BOUND ? 1 : 0;
+    return found != 0;
 }
 
 MGC_INLINE double MGC_V(far_sin)(double x) { return fabs(x) > MGC_ANGLE_BOUND ? sin(x) : MGC_V(sin)(x); }
