@@ -29,7 +29,7 @@ def numbers(model):
 def test_fit_is_the_loop_one_would_write(moons, model):
     X, y = moons
     other = nn.MLP(2, [8, 1], seed=3)
-    history = model.fit(X, y, optimizer="sgd", lr=0.05, epochs=3, batch_size=7, seed=11, progress=False)
+    history = model.fit(X, y, optimizer="sgd", lr=0.05, epochs=3, batch_size=7, seed=11, progress=False, compile=False)
     rng = random.Random(11)
     optimizer = optim.SGD(other.parameters(), lr=0.05)
     for epoch in range(3):
@@ -160,8 +160,9 @@ def test_dropout_is_on_in_training_and_off_after_it(moons):
     model = nn.Sequential(nn.Layer(2, 8), nn.Dropout(0.5, seed=0), nn.Layer(8, 1, nonlin=False))
     modes = []
     model.layers.insert(1, lambda x: (modes.append(model.training), x)[1])
-    model.fit(X, y, epochs=1, batch_size=40, validation=(X[:5], y[:5]), progress=False)
-    assert modes == [False] + [True] * 40 + [False] * 5
+    history = model.fit(X, y, epochs=1, batch_size=40, validation=(X[:5], y[:5]), progress=False)
+    assert modes == [False, True] + [True] * 40 + [False] * 5, "an output to see how many, one to see that dropout cannot be compiled"
+    assert "dropout cannot be replayed" in history.why_eager
     assert not model.training
     model.train()
     assert (outputs(model, X) == outputs(model, X)).all()
@@ -189,7 +190,7 @@ def test_a_progress_bar_with_loss_and_accuracy(moons, model, capsys):
     X, y = moons
     model.fit(X, y, epochs=2)
     err = capsys.readouterr().err
-    assert "training: 100%" in err
+    assert "training, compiled: 100%" in err
     assert "loss=" in err
     assert "accuracy=" in err
     model.fit(X, y, epochs=2, progress=False)
@@ -286,6 +287,45 @@ def test_labels_out_of_range():
         model.fit([[1.0, 2.0]] * 3, [0, 3, 1], progress=False)
     with pytest.raises(TypeError, match=r"convert it with int"):
         model.fit([[1.0, 2.0]] * 2, [0.0, 1.0], loss="cross_entropy", progress=False)
+
+
+@pytest.mark.parametrize("targets", ["classes", "scores", "many", "numbers", "rows"])
+def test_compiled_training_follows_eager_training(moons, targets):
+    X, y = moons
+    y = {"classes": y, "scores": 2 * y - 1, "many": y, "numbers": y * 0.5, "rows": np.stack([y, 1.0 - y], 1)}[targets]
+    nout = {"many": 3, "rows": 2}.get(targets, 1)
+    histories = []
+    for choice in (False, True, None):
+        model = nn.MLP(2, [8, nout], activation="tanh", seed=3)
+        histories.append(model.fit(X, y, epochs=10, batch_size=7, validation=0.2, seed=1, progress=False, compile=choice))
+    eager, compiled, by_itself = histories
+    assert compiled.loss == pytest.approx(eager.loss, rel=1e-9)
+    assert compiled.validation_loss == pytest.approx(eager.validation_loss, rel=1e-9)
+    assert compiled.accuracy == eager.accuracy
+    assert compiled.validation_accuracy == eager.validation_accuracy
+    assert by_itself.loss == compiled.loss
+    assert (eager.why_eager, compiled.why_eager) == ("compile=False", "")
+
+
+def test_what_cannot_be_compiled_is_trained_step_by_step(moons):
+    X, y = moons
+
+    def branching(x):
+        return model(x) if model(x) > 0 else model(x) * 0.5
+
+    def random_scale(x):
+        return model(x) * random.random()
+
+    model = nn.MLP(2, [4, 1], seed=0)
+    for call, reason in [(branching, "cannot be replayed"), (random_scale, "did something else when it was called again")]:
+        net = nn.Sequential(call)
+        net.parameters = model.parameters
+        history = net.fit(X, y, epochs=1, progress=False)
+        assert reason in history.why_eager
+        with pytest.raises(microgradc.CompileError, match=reason):
+            net.fit(X, y, epochs=1, progress=False, compile=True)
+    history = model.fit(X, y, loss=lambda p, t: losses.mse_loss(p, t), epochs=1, progress=False)
+    assert "a loss of your own" in history.why_eager
 
 
 def test_an_optimizer_has_its_own_learning_rate(moons, model):

@@ -146,8 +146,8 @@ class Module:
         return fit(self, X, y, **settings)
 
     def outputs(self, X: Any) -> np.ndarray:
-        """Return the outputs for the rows of X, without a graph and with dropout off: see `microgradc.training.outputs`."""
-        from microgradc.training import outputs
+        """Return the outputs for the rows of X, without a graph and with dropout off: see `microgradc.tasks.outputs`."""
+        from microgradc.tasks import outputs
 
         return outputs(self, X)
 

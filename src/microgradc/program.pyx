@@ -89,6 +89,7 @@ cdef class Program:
     cdef readonly tuple parameters
     cdef readonly int input_count, output_count
     cdef object lanes
+    cdef Source source
     cdef Sums sums
     cdef list runners        # for no gradients, those of the parameters, and those of the inputs too
     cdef mgc_node **nodes    # the parameters'
@@ -111,11 +112,11 @@ cdef class Program:
             raise ValueError("inputs must be different Values, one comes twice")
         if lanes is not None and (not isinstance(lanes, int) or lanes < 1 or lanes % MGC_LANE_MULTIPLE):
             raise ValueError(f"lanes must be a positive multiple of {MGC_LANE_MULTIPLE}, got {lanes!r}")
-        cdef Source source = read_graph(outputs, inputs)
-        self.parameters = tuple(source.parameters)
+        self.source = read_graph(outputs, inputs)
+        self.parameters = tuple(self.source.parameters)
         self.input_count, self.output_count = len(inputs), len(outputs)
         self.lanes = lanes
-        self.sums = Sums(source)
+        self.sums = Sums(self.source)
         self.runners = [None] * 3
         self.nodes = <mgc_node **>PyMem_Malloc((len(self.parameters) + 1) * sizeof(mgc_node *))
         if self.nodes == NULL:
@@ -226,6 +227,16 @@ cdef class Program:
         results = call.sums_list(), call.outputs
         call.release()
         return results
+
+    def has_same_graph(self, list outputs, list inputs) -> bool:
+        """Return whether other outputs come from other inputs in the same way, with the same constants and parameters."""
+        cdef Source other = read_graph(outputs, inputs)
+        cdef Expressions ours = self.source.expressions, theirs = other.expressions
+        if ours.ops != theirs.ops or ours.operands != theirs.operands or ours.payloads != theirs.payloads:
+            return False
+        # A leaf that the function itself makes is another one each time.
+        same = [(<Value>p).node.data.hex() == (<Value>q).node.data.hex() or p is q for p, q in zip(self.parameters, other.parameters)]
+        return self.source.outputs == other.outputs and all(same)
 
     def stats(self) -> dict:
         """Return how large the program is: numbers of inputs, parameters, steps, …; bytes for a block of examples."""
