@@ -122,9 +122,9 @@ MGC_INLINE double MGC_V(angle)(double base, double t, double tail)
 MGC_INLINE double MGC_V(atan_after)(double base, double t)
 {
     const double z = t * t;
-    double p = MGC_V(poly)(mgc_atan_p + 4, MGC_TERMS(mgc_atan_p) - 4, z);
+    double p = MGC_V(poly)(mgc_atan_p + 12, MGC_TERMS(mgc_atan_p) - 12, z);
     MGC_UNROLLED
-    for (int i = 3; i >= 0; i--) p = MGC_MADD(p, z, mgc_atan_p[i]);
+    for (int i = 11; i >= 0; i--) p = MGC_MADD(p, z, mgc_atan_p[i]);
     return MGC_V(angle)(base, t, t * z * p);
 }
 
