@@ -14,7 +14,7 @@ CHECKED = bool(os.environ.get("MICROGRADC_CHECKED"))   # array bounds are checke
 FLAGS_FOR_LANES = [] if sys.platform == "win32" else ["-fno-trapping-math"]
 HEADERS = ["ops.h", "node.h", "wide.h", "slab.h", "memory.h"]
 INCLUDED = ["numbers.pxi", "graph.pxi", "making.pxi", "copying.pxi", "custom.pxi", "engine.pxd"]
-LANES = ["lanes.h", "lanes_level.h", "lanes_rows.h", "vmath.h", "vmath_angles.h", "lanes.pxi"]
+LANES = ["lanes.h", "lanes_level.h", "lanes_rows.h", "lanes_dense.h", "lanes_sums.h", "vmath.h", "vmath_angles.h", "lanes.pxi"]
 
 
 def extension(name, flags=(), included=()):

@@ -78,6 +78,7 @@ typedef struct {
 #define MGC_UNROLLED
 #endif
 
+#define MGC_UNROLLED_FOR(i, count) MGC_UNROLLED for (int i = 0; i < count; i++)
 #if defined(__GNUC__)
 typedef double mgc_quad __attribute__((vector_size(32), aligned(8), may_alias));
 #endif

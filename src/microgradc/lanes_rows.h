@@ -1,5 +1,5 @@
-/* The rows of ops.h over lanes, with the functions of vmath.h; what it does not have is the C library's, lane by lane. The part of
- * lanes_level.h that knows the table's expressions.
+/* The rows of ops.h as loops over lanes, for one level of lanes.h, with the functions of vmath.h; what it does not have is the C
+ * library's, lane by lane.
  */
 #include "vmath.h"
 #define exp MGC_V(exp)
