@@ -99,7 +99,8 @@ MGC_INLINE double MGC_V(tan)(double x)
     return fabs(x) < 0x1p-27 ? x : mgc_if_odd(n, MGC_MADD(inverse * inverse, error, inverse), y);
 }
 
-/* Whether the argument of a sin, cos or tan among n is beyond MGC_ANGLE_BOUND; nan is not. The loop over lanes is then to call these: */
+/* Whether the argument of a sin, cos or tan among n is beyond MGC_ANGLE_BOUND; nan is not. The loop over lanes is then to
+   call the far ones, which choose lane by lane: it is not vectorised, but no lane's value depends on another. */
 static inline int MGC_V(any_far)(const double *x, ptrdiff_t n)
 {
     uint64_t found = 0;
