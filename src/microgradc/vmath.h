@@ -1,10 +1,15 @@
-/* Elementary functions without branches, calls or tables, which compilers vectorise in loops over lanes (lanes_level.h includes this
- * text once for each level of SIMD instructions). MGC_V(exp) is the level's exp, and so on.
+/* Elementary functions without branches, calls or tables, which compilers vectorise in loops over lanes: MGC_V(exp) is the exp of a
+ * level of SIMD instructions, and so on. lanes_rows.h includes this text once for each level.
  *
- * Needed before: MGC_V(name), the level's name of a function; MGC_WIDTH, the lanes in a vector; MGC_MADD(a, b, c), a * b + c, fused where
- * the level can;
- * MGC_INLINE; MGC_UNROLLED, before a short loop. To be compiled with -fno-math-errno -fno-trapping-math -ffp-contract=off,
- * and never with -ffast-math: nan, infinities, signed zeros and subnormals are right.
+ * Needed before: MGC_V(name), the level's name of a function; MGC_WIDTH, the lanes in a vector; MGC_MADD(a, b, c), a * b + c, fused
+ * where the level can; MGC_INLINE; MGC_UNROLLED, before a short loop. To be compiled with -fno-math-errno -fno-trapping-math
+ * -ffp-contract=off, and never with -ffast-math: nan, infinities, signed zeros and subnormals are as in C99, annex F.
+ *
+ * Largest errors in units in the last place, of some millions of arguments: exp 0.9, expm1 1.2, log 0.9, log1p 0.9, log2 0.8, pow 1.2,
+ * sinh 1.0, cosh 1.0, tanh 1.5, asinh 1.4, acosh 1.8, atanh 1.5, sigmoid 1.4, erf 2.0, sin 1.0, cos 1.0, tan 1.5, asin 1.2, acos 1.2,
+ * atan 1.7, atan2 1.6, hypot 1.2 . Angles are bounded: see vmath_angles.h.
+ *
+ * libm's remain: fmod and floor, in the rows of % and //, and pow on two lanes.
  *
  * Conditions are comparisons of doubles, as SSE2 cannot compare 64-bit integers, and integers come from the low bits of x + MGC_ROUND.
  * A chain has at most three ?:, as gcc 12 gives up at a choice of five values.
@@ -310,7 +315,8 @@ MGC_INLINE double MGC_V(pow)(double x_, double y_)
     const double log_head = mgc_head(log_x), log_tail = log_x - log_head + low, y_head = mgc_head(finite_y);
     const double exact = log_head * y_head, rest = MGC_MADD(log_head, finite_y - y_head, log_tail * finite_y);
     const double special_log = size == 0 ? -HUGE_VAL : size < HUGE_VAL ? 0 : size;   /* nan is not < */
-    const double product = special_log == 0 ? exact + rest : special_log * y, clipped = product > 720 ? 720 : product < -760 ? -760 : product;
+    const double product = special_log == 0 ? exact + rest : special_log * y;
+    const double clipped = product > 720 ? 720 : product < -760 ? -760 : product;
     const double power = MGC_V(scaled_exp)(clipped, product == clipped ? exact - product + rest : 0, 0, &error);
 
     /* The sign: beyond 2^53 all integers are even, and below the roundings to an integer are right. */
@@ -323,21 +329,14 @@ MGC_INLINE double MGC_V(pow)(double x_, double y_)
 }
 #endif
 
-/* Roots and rounding */
-
 /* Scaled, as a square may be too large or too small for a double. */
 MGC_INLINE double MGC_V(hypot)(double x, double y)
 {
     const double a = fabs(x), b = fabs(y), size = a > b ? a : b;
-    const double down = size > 0x1p510 ? 0x1p-600 : size < 0x1p-450 ? 0x1p600 : 1, up = size > 0x1p510 ? 0x1p600 : size < 0x1p-450 ? 0x1p-600 : 1;
-    const double f = sqrt(a * down * (a * down) + b * down * (b * down)) * up;
-    return ((a == HUGE_VAL) | (b == HUGE_VAL)) ? HUGE_VAL : f;
-}
-
-MGC_INLINE double MGC_V(floor)(double x)
-{
-    const double size = fabs(x), nearest = copysign(size + 0x1p52 - 0x1p52, x);
-    return size < 0x1p52 ? nearest - (nearest > x ? 1 : 0) : x;
+    const double scale = size > 0x1p510 ? 0x1p-600 : size < 0x1p-450 ? 0x1p600 : 1;
+    const double back = size > 0x1p510 ? 0x1p600 : size < 0x1p-450 ? 0x1p-600 : 1;
+    const double f = sqrt(a * scale * (a * scale) + b * scale * (b * scale)) * back;
+    return ((a == HUGE_VAL) | (b == HUGE_VAL)) ? HUGE_VAL : f;   /* even beside nan */
 }
 
 #include "vmath_angles.h"

@@ -99,7 +99,8 @@ MGC_INLINE double MGC_V(tan)(double x)
     return fabs(x) < 0x1p-27 ? x : mgc_if_odd(n, MGC_MADD(inverse * inverse, error, inverse), y);
 }
 
-/* Whether the argument of a sin, cos or tan among n is beyond MGC_ANGLE_BOUND; nan is not. The loop over lanes is then to call these: */
+/* Whether the argument of a sin, cos or tan among n is beyond MGC_ANGLE_BOUND; nan is not. The loop over lanes is then to
+   call the far ones, which choose lane by lane: it is not vectorised, but no lane's value depends on another. */
 static inline int MGC_V(any_far)(const double *x, ptrdiff_t n)
 {
     uint64_t found = 0;
@@ -122,9 +123,9 @@ MGC_INLINE double MGC_V(angle)(double base, double t, double tail)
 MGC_INLINE double MGC_V(atan_after)(double base, double t)
 {
     const double z = t * t;
-    double p = MGC_V(poly)(mgc_atan_p + 4, MGC_TERMS(mgc_atan_p) - 4, z);
+    double p = MGC_V(poly)(mgc_atan_p + 12, MGC_TERMS(mgc_atan_p) - 12, z);
     MGC_UNROLLED
-    for (int i = 3; i >= 0; i--) p = MGC_MADD(p, z, mgc_atan_p[i]);
+    for (int i = 11; i >= 0; i--) p = MGC_MADD(p, z, mgc_atan_p[i]);
     return MGC_V(angle)(base, t, t * z * p);
 }
 
