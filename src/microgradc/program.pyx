@@ -29,6 +29,9 @@ cdef extern from "replay.h":
         int input_count, slot_count, broadcast_count
         int *broadcast_scalars
         int *broadcast_slots
+        int clear_count
+        int *clear_slots
+        int *clear_sizes
         int output_count
         int *output_places
 

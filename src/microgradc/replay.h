@@ -28,7 +28,7 @@ typedef struct {
     int k;          /* how many operands of a dot product, how many pairs, how many values */
     int places;     /* where the places of these begin in the program's list */
     int weights;    /* where count * k weights begin, and then count biases */
-    int receives;   /* bit i: operand i has a gradient; of DENSE: bit 0 the operands, bit 1 the weights */
+    int receives;   /* bit i: operand i has a gradient; of DENSE: bit 0 the operands, bit 1 the weights, bit 2 nothing has arrived before */
 } mgc_step;
 
 typedef struct {
@@ -43,6 +43,8 @@ typedef struct {
     int slot_count;
     int broadcast_count;     /* scalars that steps over lanes read as a row */
     int *broadcast_scalars, *broadcast_slots;
+    int clear_count;         /* rows of gradients, in runs, that begin at 0; the others are assigned first */
+    int *clear_slots, *clear_sizes;
     int output_count;
     int *output_places;      /* a slot, or -1 - a scalar */
 } mgc_program;
@@ -183,7 +185,7 @@ static void mgc_run_lanes_back(const mgc_call *c, const double *base, double *gb
         switch (t->op) {
         case MGC_DENSE:
             if (t->receives & 2) lanes->dense_weights(g, base, places, gw, gw + (Py_ssize_t)t->count * t->k, t->count, t->k, n, valid);
-            if (t->receives & 1) lanes->dense_operands(w, g, gbase, places, 0, t->count, t->k, n);
+            if (t->receives & 1) lanes->dense_operands(w, g, gbase, places, t->receives & 4, t->count, t->k, n);
             break;
         case MGC_PRODUCTS: lanes->products_back(base, places, g, gbase, t->k, n); break;
         case MGC_LOGSUMEXP: lanes->logsumexp_back(base, places, f, g, gbase, t->k, n); break;
@@ -223,7 +225,7 @@ static void mgc_run_block(const mgc_call *c, Py_ssize_t b, double *memory, doubl
     mgc_run_lanes(c, base, n);
     mgc_store_outputs(c, base, sums, first, n, valid);
     if (!c->seeds) return;
-    memset(gbase, 0, (size_t)p->slot_count * n * sizeof *gbase);
+    for (int i = 0; i < p->clear_count; i++) memset(gbase + p->clear_slots[i] * n, 0, (size_t)p->clear_sizes[i] * n * sizeof *gbase);
     for (int k = 0; k < p->output_count; k++)
         if (p->output_places[k] >= 0)
             for (Py_ssize_t l = 0; l < n; l++) gbase[p->output_places[k] * n + l] += c->seeds[k];

@@ -43,6 +43,7 @@ cdef class Runner:
         cdef mgc_program *p = &self.program
         places, steps = [], [plan.scalar_steps, plan.lane_steps]
         tables = [plan.weights, [s for s, _ in plan.broadcast], [s for _, s in plan.broadcast], plan.outputs]
+        tables += [[first for first, _ in plan.cleared], [size for _, size in plan.cleared]]
         step_count = len(plan.scalar_steps) + len(plan.lane_steps)
         place_count = sum([len(step.places) for group in steps for step in group])
         cdef size_t bytes_wanted = step_count * sizeof(mgc_step) + (place_count + sum(map(len, tables))) * sizeof(int)
@@ -72,6 +73,9 @@ cdef class Runner:
         p.broadcast_scalars = fill(&table, tables[1])
         p.broadcast_slots = fill(&table, tables[2])
         p.output_places = fill(&table, tables[3])
+        p.clear_slots = fill(&table, tables[4])
+        p.clear_sizes = fill(&table, tables[5])
+        p.clear_count = len(plan.cleared)
         p.weight_count, p.broadcast_count, p.output_count = len(tables[0]), len(tables[1]), len(tables[3])
         p.scalar_count, p.parameter_count = plan.scalar_count, plan.parameter_count
         p.input_count, p.slot_count = plan.input_count, plan.slot_count
@@ -319,6 +323,8 @@ cdef class Call:
         cdef Py_ssize_t n = self.call.n, blocks = (n - 1) // self.runner.lanes + 1, block = (n - 1) // blocks + 1
         cdef Py_ssize_t size = mgc_partial_size(p)
         block = (block + MGC_LANE_MULTIPLE - 1) // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
+        if block % 64 == 0:
+            block += MGC_LANE_MULTIPLE    # rows a power of two apart would get into each other's way in the cache
         self.call.block, self.call.blocks = block, (n - 1) // block + 1
         self.call.partitions = max(1, min(MOST_PARTITIONS, self.call.blocks // 2, PARTIAL_BYTES // <Py_ssize_t>(size * sizeof(double) + 1)))
         if self.partials.size < <size_t>(size * self.call.partitions):

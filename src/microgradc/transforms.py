@@ -19,8 +19,8 @@ def compile(f: Callable[..., Any] | None = None, *, lanes: int | None = None) ->
 
     The function is called for each shape of its arguments, with Values in place of the numbers, and what it does with them is recorded;
     and once more, with other numbers, to see that it does the same. So it must not depend on the numbers in any other way: what would
-    write a number of the first example into the record (`if`, `float()`, `.data`, …) raises a CompileError that says what to do instead. All other
-    leaves, such as the parameters of a model, are read anew at each call, and get their gradients.
+    write a number of the first example into the record (`if`, `float()`, `.data`, …) raises a CompileError that says what to do
+    instead. All other leaves, such as the parameters of a model, are read anew at each call, and get their gradients.
 
     Args:
         f: a function of numbers, and of lists, tuples, dicts and arrays of numbers, that returns a Value, or lists, tuples and dicts of
@@ -184,8 +184,9 @@ class _Recording:
         outputs, leaves, inputs = _trace(f, args, change=True)
         if not self.program.has_same_graph(leaves, inputs):
             raise CompileError(
-                f"{getattr(f, '__qualname__', f)} did something else when it was called again with other numbers, so it cannot be replayed: "
-                "it draws random numbers, or changes what it uses, or looks at its numbers; compute such things outside, and pass them as arguments"
+                f"{getattr(f, '__qualname__', f)} did something else when it was called again with other numbers, so it cannot be "
+                "replayed: it draws random numbers, or changes what it uses, or looks at its numbers; compute such things outside, and "
+                "pass them as arguments"
             )
         self.outputs = _like(outputs, iter(range(len(leaves))))    # where each is; the graph is not needed any more
 
@@ -262,7 +263,7 @@ class _Batch:
 
 
 def _trace(f: Callable[..., Any], args: tuple[Any, ...], change: bool) -> tuple[Any, list[Value], list[Value]]:
-    """Call f with Values in place of the numbers in args, or of other numbers; return what it returned, the Values in it, and its inputs."""
+    """Call f with Values in place of the numbers in args, or of others; return what it returned, the Values in it, and its inputs."""
     inputs: list[Value] = []
     traced = tuple(_with_inputs(a, inputs) for a in args)
     if change:
