@@ -214,6 +214,10 @@ def test_a_dropout_with_p_0_or_1():
     first, second = nn.Dropout(0.5, seed=1), nn.Dropout(0.5, seed=1)
     assert [float(v) for v in first([1.0] * 50)] == [float(v) for v in second([1.0] * 50)]
     assert len(nn.Dropout(0.5)([[1.0, 2.0], [3.0, 4.0]])[1]) == 2
+    assert copy.deepcopy(nn.Dropout(0.5))([1.0]) in ([0.0], [2.0])
+    assert pickle.loads(pickle.dumps(nn.Sequential(nn.Dropout(0.5, seed=1)))).layers[0].p == 0.5
+    with pytest.raises(ValueError, match="mode must be True"):
+        nn.Dropout().train("x")
 
 
 def test_bad_arguments():

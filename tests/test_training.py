@@ -287,6 +287,8 @@ def test_labels_out_of_range():
         model.fit([[1.0, 2.0]] * 3, [0, 3, 1], progress=False)
     with pytest.raises(TypeError, match=r"convert it with int"):
         model.fit([[1.0, 2.0]] * 2, [0.0, 1.0], loss="cross_entropy", progress=False)
+    with pytest.raises(ValueError, match=r"classes must be integers, y.astype\(int\)"):
+        model.fit([[1.0, 2.0]] * 2, [0.0, 1.0], progress=False)
 
 
 @pytest.mark.parametrize("targets", ["classes", "scores", "many", "numbers", "rows"])
@@ -331,6 +333,20 @@ def test_what_cannot_be_compiled_is_trained_step_by_step(moons):
 def test_an_optimizer_has_its_own_learning_rate(moons, model):
     with pytest.raises(ValueError, match="lr is given to the optimizer that you made"):
         model.fit(*moons, optimizer=optim.SGD(model.parameters(), lr=0.1), lr=0.1)
+    with pytest.raises(ValueError, match="the optimizer has none of the model's parameters"):
+        model.fit(*moons, optimizer=optim.SGD(nn.Neuron(2).parameters(), lr=0.1))
+    with pytest.raises(TypeError, match=r"model must be a Module, or have a method parameters\(\)"):
+        fit(lambda x: Value(x[0]), *moons)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_list_of_one_output_is_that_output(moons, compiled):
+    X, y = moons
+    model = nn.MLP(2, [4, 1], seed=0)
+    net = nn.Sequential(model, lambda v: [v])
+    assert net.fit(X, y, epochs=2, seed=0, progress=False, compile=compiled).loss == pytest.approx(
+        nn.MLP(2, [4, 1], seed=0).fit(X, y, epochs=2, seed=0, progress=False).loss, rel=1e-12
+    )
 
 
 def test_nan_in_the_data_if_one_insists(model):

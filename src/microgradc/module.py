@@ -60,7 +60,7 @@ class Module:
         return iter([(found.get(id(p), f"parameters.{i}"), p) for i, p in enumerate(self.parameters())])
 
     def modules(self) -> Iterator[Module]:
-        """Return this module and all modules among its attributes, each once."""
+        """Return this module and all modules among its attributes, each once; those in attributes with an underscore are not searched."""
         seen: dict[int, Any] = {}
         stack: list[Any] = [self]
         while stack:
@@ -74,7 +74,13 @@ class Module:
         return (thing for thing in seen.values() if isinstance(thing, Module))
 
     def train(self, mode: bool = True) -> Module:
-        """Set `training` of this module and those in it, which switches Dropout on or off; return self."""
+        """Set `training` of this module and those in it, which switches Dropout on or off; return self.
+
+        Args:
+            mode: True for training, False for evaluation. As with parameters, what is in an attribute with an underscore is not reached.
+        """
+        if not isinstance(mode, bool):
+            raise ValueError(f"mode must be True for training or False for evaluation, got {mode!r}")
         for module in self.modules():
             if module.training != mode:
                 module.training = mode

@@ -190,7 +190,9 @@ class MLP(Sequential):
         seed: for the initial weights, of a generator of their own, or a `random.Random`; None for the module `random`, as in micrograd.
 
     Raises:
-        ValueError: nouts is empty or a size is no positive integer; when called: x does not have nin entries.
+        ValueError: nouts is empty, a size is no positive integer, there is no such activation or initialiser; when called: x does not
+            have nin entries.
+        TypeError: an activation or init is neither a name nor callable.
 
     >>> import random
     >>> random.seed(1337)
@@ -264,6 +266,10 @@ class Activation(Module):
     Args:
         function: a name or a callable of a Value; see `Neuron`.
 
+    Raises:
+        ValueError: there is no activation of that name.
+        TypeError: function is neither a name nor callable.
+
     >>> Activation("relu")([Value(-1.0), 2.0])
     [Value(data=0.0, grad=0), 2.0]
     """
@@ -300,20 +306,20 @@ class Dropout(Module):
         if not 0 <= p <= 1:
             raise ValueError(f"p must be a probability, from 0 to 1, got {p!r}")
         self.p = p
-        self._rng = random_source(seed)
+        self._rng = None if seed is None else random_source(seed)     # a module cannot be copied
 
     def __call__(self, x: Any) -> Any:
-        """Return x, a Value or a list of Values and numbers, with some entries dropped."""
+        """Return x, a Value, a list of Values and numbers or a batch of such lists, with some entries dropped."""
         if not self.training or self.p == 0:
             return x
         if is_tracing():
             refuse("dropout")
-        if isinstance(x, (Value, float, int)):
+        if not hasattr(x, "__iter__"):
             return self._drop(x)
         return [self(row) for row in x] if is_batch(x) else [self._drop(v) for v in x]
 
     def _drop(self, v: Any) -> Any:
-        return v * (0.0 if self._rng.random() < self.p else 1 / (1 - self.p))
+        return v * (0.0 if random_source(self._rng).random() < self.p else 1 / (1 - self.p))
 
     def __repr__(self) -> str:
         return f"Dropout(p={self.p})"

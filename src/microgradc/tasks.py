@@ -47,6 +47,11 @@ class Task:
         """Raise what one of our losses would raise for these targets, all at once, with the example's number in the data."""
         if self.loss in (losses.cross_entropy, losses.nll_loss) and count == 1:
             raise ValueError(f"{self.loss.__name__} needs a model with an output for each class, this one has a single output")
+        elif count > 1 and y.ndim == 1 and self.loss in OURS and self.loss not in (losses.cross_entropy, losses.nll_loss):
+            raise ValueError(
+                f"{whose}y has one number for each example, the model {count} outputs; classes must be integers, y.astype(int), "
+                f"and {self.loss.__name__} needs a target for each output"
+            )
         if self.loss in OURS:
             try:
                 self.loss(np.full(len(y) if count == 1 else (len(y), count), 0.5), y)
@@ -104,7 +109,7 @@ class Eager:
         return loss.data, results
 
     def _loss(self, X: np.ndarray, y: np.ndarray) -> tuple[Any, np.ndarray]:
-        results = [self.model(x) for x in X.tolist()]
+        results = [single(self.model(x)) for x in X.tolist()]
         return self.task.loss(results, y.tolist()), as_array(results)
 
 
@@ -122,7 +127,7 @@ class Compiled:
             raise CompileError("a loss of your own may be something other than a mean over examples, which is what is compiled")
 
         def example(x: Any, y: Any) -> Any:
-            result = model(x)
+            result = single(model(x))
             return task.loss(result, y), result
 
         self.program = compile(example).program(x.tolist(), target.tolist())
@@ -202,6 +207,11 @@ def accuracy(model: Any, X: Any, y: Any, threshold: float = 0.0) -> float:
 def is_right(results: np.ndarray, y: np.ndarray, threshold: float) -> np.ndarray:
     """Return for each example whether its class was found: that of the largest output, or that on the right side of the threshold."""
     return results.argmax(axis=1) == y if results.ndim == 2 else (results > threshold) == (y > 0)
+
+
+def single(result: Any) -> Any:
+    """Return a model's output; the entry of a list or array of one."""
+    return result[0] if isinstance(result, (list, tuple, np.ndarray)) and len(result) == 1 else result
 
 
 def as_array(results: list[Any]) -> np.ndarray:

@@ -117,6 +117,7 @@ def fit(
         FloatingPointError: the loss became inf or nan; the parameters are those before that step.
         CompileError: compile is True, and that is not possible.
 
+    >>> import numpy as np
     >>> from microgradc import nn
     >>> model = nn.MLP(1, [8, 1], activation="tanh", seed=0)
     >>> x = np.linspace(-1, 1, 20)
@@ -187,7 +188,12 @@ def train_epoch(way: Eager | Compiled, turns: Iterable[tuple[Any, Any]], task: T
 
 def make_optimizer(optimizer: Any, model: Any, lr: float | None) -> Any:
     """Return the optimizer that `fit` was asked for."""
+    if not callable(getattr(model, "parameters", None)):
+        raise TypeError(f"model must be a Module, or have a method parameters(), got {model!r:.60}")
     if isinstance(optimizer, optim.Optimizer):
+        ours = {id(p) for p in model.parameters()}
+        if not any(id(p) in ours for group in optimizer.param_groups for p in group["params"]):
+            raise ValueError("the optimizer has none of the model's parameters; make it from model.parameters()")
         if lr is not None:
             raise ValueError("lr is given to the optimizer that you made; leave it out here")
         return optimizer
