@@ -106,8 +106,8 @@ cdef Py_ssize_t operand_count(mgc_node *node):
 cdef int refuse_closure(Value v, mgc_node *node) except -1:
     if node.flags & MGC_CLOSURE or node.op == MGC_CUSTOM or node.op == MGC_OPAQUE:
         raise CompileError(
-            f"the node {v._op or 'without a name'!r} has a rule of its own (a closure, local gradients, Value.func or function), which cannot be "
-            "replayed for other numbers; use operations of microgradc")
+            f"the node {v._op or 'without a name'!r} has a rule of its own (a closure, local gradients, Value.func or function), which "
+            "cannot be replayed for other numbers; use operations of microgradc")
     return 0
 
 

@@ -200,7 +200,7 @@ cdef object dot_product(object w, object x, object bias):
 
 @cython.boundscheck(True)    # reading a number may run Python code, which may change the lists
 cdef list dot_products(object x, list rows, list biases, list operations):
-    """The dot product of x with each row, plus its bias, and the operation of that number on it unless it is 0; the last two may be None."""
+    """The dot product of x with each row, plus its bias, and the operation of that number on it, 0 for none; the last two may be None."""
     cdef object xs = sequence_of(x, "x")
     cdef list outputs = []
     cdef Py_ssize_t i

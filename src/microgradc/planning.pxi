@@ -228,7 +228,6 @@ cdef class Plan:
         self.lane_steps.append(step)
         return 0
 
-
     cdef int find_cleared(self) except -1:
         """Find the rows of gradients that begin at 0: all but those that a dense layer is the first to write, on the way back."""
         cdef set written = {place for place in self.outputs if place >= 0}, assigned = set()

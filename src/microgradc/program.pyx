@@ -66,8 +66,8 @@ include "running.pxi"
 cdef class Program:
     """A graph of Values, made ready to be replayed over many examples at once.
 
-    The inputs become the columns of a batch. All other leaves are parameters: they are read at each call, and get the gradients. What depends
-    on no input is computed once a call. While it runs, the GIL is released; the numbers are the same for every number of threads.
+    The inputs become the columns of a batch. All other leaves are parameters: they are read at each call, and get the gradients. What
+    depends on no input is computed once a call. While it runs, the GIL is released; results have the same bits for every number of threads.
 
     Args:
         outputs: a Value, or a list of them.
@@ -160,9 +160,9 @@ cdef class Program:
             with_input_grads: whether to return the gradients of the inputs.
 
         Returns:
-            The sum of each output over the examples, a list; the outputs, an array of shape (n, number of outputs), or None; the gradients of the
-            parameters, a float64 array, or None; those of the inputs, a list of arrays of the shapes of `arrays`, or None. Gradients are those of
-            the sum over examples and outputs of seed times output.
+            The sum of each output over the examples, a list; the outputs, an array of shape (n, number of outputs), or None; the
+            gradients of the parameters, a float64 array, or None; those of the inputs, a list of arrays of the shapes of `arrays`, or
+            None. Gradients are those of the sum over examples and outputs of seed times output.
         """
         cdef int gradients = 0 if seeds is None else 2 if with_input_grads else 1
         cdef Call call = self.runner(gradients).run(self, arrays, seeds, with_outputs, gradients == 2)

@@ -290,7 +290,7 @@ cdef class Call:
 
     cdef int check_indices(self) except -1:
         """Raise IndexError unless each index picks a value."""
-        cdef Py_ssize_t l
+        cdef Py_ssize_t example
         cdef const double *index
         cdef double x
         cdef int limit, a, columns
@@ -300,10 +300,10 @@ cdef class Call:
                 place -= self.columns[a]
                 a += 1
             index, columns = self.pointers[a] + <int>place, self.columns[a]
-            for l in range(self.call.n):
-                x = index[l * columns]
+            for example in range(self.call.n):
+                x = index[example * columns]
                 if not 0 <= x < limit or x != floor(x):
-                    raise IndexError(f"the index of example {l} must be an integer, at least 0 and less than {limit}, got {x:g}")
+                    raise IndexError(f"the index of example {example} must be an integer, at least 0 and less than {limit}, got {x:g}")
         return 0
 
     cdef int set_seeds(self, seeds) except -1:
