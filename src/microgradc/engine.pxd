@@ -25,6 +25,7 @@ cdef extern from "node.h":
         unsigned char *is_node
         double *local
         mgc_operand *operands
+        PyObject *keeper
 
     enum:
         MGC_X_NODE, MGC_Y_NODE, MGC_WIDE, MGC_INTEGER, MGC_CLOSURE, MGC_TRACKED, MGC_INITIALISED, MGC_IN_PASS
@@ -85,4 +86,11 @@ cdef object dot_product(object w, object x, object bias)
 cdef list dot_products(object x, list rows, list biases, list operations)
 cdef bint tracing_here() noexcept
 cdef bint recording_here() noexcept
+
+cdef class SharedLeaves:
+    cdef readonly tuple values
+    cdef mgc_operand *operands
+    cdef unsigned char *is_node
+
+cdef object shared_node(double data, SharedLeaves leaves, const double *local)
 cdef object custom_node(double data, tuple children, const double *local)

@@ -284,6 +284,33 @@ cdef object custom_node(double data, tuple children, const double *local):
     return mgc_new_over(MGC_CUSTOM, w, data)
 
 
+cdef class SharedLeaves:
+    """Leaves that many nodes are made over: they are owned once, by this."""
+
+    def __cinit__(self, tuple values not None):
+        cdef Py_ssize_t i
+        self.values = values
+        self.operands = <mgc_operand *>PyMem_Calloc(len(values) + 1, sizeof(mgc_operand))
+        self.is_node = <unsigned char *>PyMem_Calloc(len(values) + 1, 1)
+        if self.operands == NULL or self.is_node == NULL:
+            raise MemoryError(f"no memory for {len(values):,} leaves")
+        for i in range(len(values)):
+            self.operands[i].node = &(<Value?>values[i]).node
+            self.is_node[i] = 1
+
+    def __dealloc__(self):
+        PyMem_Free(self.operands)
+        PyMem_Free(self.is_node)
+
+
+cdef object shared_node(double data, SharedLeaves leaves, const double *local):
+    """A node over leaves with these local gradients, for leaves that have no closures and are not tracked."""
+    cdef Py_ssize_t count = len(leaves.values)
+    if not count:
+        return mgc_new_leaf(data)
+    return mgc_new_over(MGC_CUSTOM, mgc_new_shared(count, <PyObject *>leaves, leaves.operands, leaves.is_node, local), data)
+
+
 cdef inline Py_ssize_t operand_count(mgc_node *node) noexcept:
     return node.x.wide.count if node.flags & MGC_WIDE else mgc_rows[node.op].operands
 

@@ -25,7 +25,10 @@ cdef extern from "replay.h":
         int scalar_step_count, lane_step_count
         int *places
         int scalar_count, parameter_count, weight_count
-        int *weight_sources
+        int run_count
+        int *run_weights
+        int *run_scalars
+        int *run_sizes
         int input_count, slot_count, broadcast_count
         int *broadcast_scalars
         int *broadcast_slots
@@ -95,7 +98,8 @@ cdef class Program:
     cdef Source source
     cdef Sums sums
     cdef list runners        # for no gradients, those of the parameters, and those of the inputs too
-    cdef mgc_node **nodes    # the parameters'
+    cdef SharedLeaves leaves # the parameters
+    cdef mgc_node **nodes    # the same
 
     def __init__(self, outputs, inputs, *, lanes=None):
         if self.nodes != NULL:
@@ -119,6 +123,7 @@ cdef class Program:
         self.parameters = tuple(self.source.parameters)
         self.input_count, self.output_count = len(inputs), len(outputs)
         self.lanes = lanes
+        self.leaves = SharedLeaves(self.parameters)
         self.sums = Sums(self.source)
         self.runners = [None] * 3
         self.nodes = <mgc_node **>PyMem_Malloc((len(self.parameters) + 1) * sizeof(mgc_node *))
@@ -211,7 +216,9 @@ cdef class Program:
         if call.call.seeds == NULL:
             return Value(total)
         if input_values is None:
-            return custom_node(total, self.parameters, call.gscalars.doubles)
+            if call.parameter_flags & (MGC_CLOSURE | MGC_TRACKED):
+                return custom_node(total, self.parameters, call.gscalars.doubles)
+            return shared_node(total, self.leaves, call.gscalars.doubles)
         children = list(self.parameters)
         local = Memory(count + len(input_values))
         memcpy(local.doubles, call.gscalars.doubles, count * sizeof(double))
@@ -224,9 +231,11 @@ cdef class Program:
     def add_gradients(self, tuple arrays, seeds):
         """Add the gradients of the sum of seed times output to the parameters; return the sums and the outputs of each example."""
         cdef Call call = self.runner(1).run(self, arrays, seeds, True, False)
-        cdef Py_ssize_t i
-        for i in range(len(self.parameters)):
-            self.nodes[i].grad += call.gscalars.doubles[i]
+        cdef Py_ssize_t i, count = len(self.parameters)
+        cdef const double *grads = call.gscalars.doubles
+        cdef mgc_node **nodes = self.nodes
+        for i in range(count):
+            nodes[i].grad += grads[i]
         results = call.sums_list(), call.outputs
         call.release()
         return results

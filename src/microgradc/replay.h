@@ -38,7 +38,8 @@ typedef struct {
     int scalar_count;        /* parameters first, then constants, then results */
     int parameter_count;
     int weight_count;
-    int *weight_sources;     /* the scalar that each weight is */
+    int run_count;           /* runs of weights that are scalars one after another */
+    int *run_weights, *run_scalars, *run_sizes;
     int input_count;         /* they have the first slots */
     int slot_count;
     int broadcast_count;     /* scalars that steps over lanes read as a row */
@@ -258,7 +259,8 @@ static void mgc_begin(const mgc_call *c)
 {
     const mgc_program *p = c->program;
     mgc_run_scalars(p, c->scalars);
-    for (int i = 0; i < p->weight_count; i++) c->weights[i] = c->scalars[p->weight_sources[i]];
+    for (int i = 0; i < p->run_count; i++)
+        memcpy(c->weights + p->run_weights[i], c->scalars + p->run_scalars[i], (size_t)p->run_sizes[i] * sizeof(double));
 }
 
 /* When they are done: sums gets output_count sums over all examples; gscalars, scalar_count numbers, the gradients of the scalars. */
@@ -272,7 +274,11 @@ static void mgc_finish(const mgc_call *c, double *sums, double *gscalars)
     memcpy(sums, total + p->weight_count + p->broadcast_count, (size_t)p->output_count * sizeof *sums);
     if (!c->seeds) return;
     memset(gscalars, 0, (size_t)p->scalar_count * sizeof *gscalars);
-    for (int i = 0; i < p->weight_count; i++) gscalars[p->weight_sources[i]] += total[i];
+    for (int i = 0; i < p->run_count; i++) {
+        const double *from = total + p->run_weights[i];
+        double *to = gscalars + p->run_scalars[i];
+        for (int j = 0; j < p->run_sizes[i]; j++) to[j] += from[j];
+    }
     for (int i = 0; i < p->broadcast_count; i++) gscalars[p->broadcast_scalars[i]] += total[p->weight_count + i];
     for (int k = 0; k < p->output_count; k++)
         if (p->output_places[k] < 0) gscalars[-1 - p->output_places[k]] += c->seeds[k] * (double)c->n;

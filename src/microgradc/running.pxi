@@ -42,8 +42,10 @@ cdef class Runner:
         self.plan, self.with_gradients, self.spare = plan, with_gradients, []
         cdef mgc_program *p = &self.program
         places, steps = [], [plan.scalar_steps, plan.lane_steps]
-        tables = [plan.weights, [s for s, _ in plan.broadcast], [s for _, s in plan.broadcast], plan.outputs]
+        tables = [[s for s, _ in plan.broadcast], [s for _, s in plan.broadcast], plan.outputs]
         tables += [[first for first, _ in plan.cleared], [size for _, size in plan.cleared]]
+        runs = runs_of(plan.weights)
+        tables += [[run[i] for run in runs] for i in range(3)]
         step_count = len(plan.scalar_steps) + len(plan.lane_steps)
         place_count = sum([len(step.places) for group in steps for step in group])
         cdef size_t bytes_wanted = step_count * sizeof(mgc_step) + (place_count + sum(map(len, tables))) * sizeof(int)
@@ -69,14 +71,16 @@ cdef class Runner:
                 limits[step.x] = min(limits.get(step.x, step.k), step.k)
         self.index_limits = list(limits.items())
         cdef int *table = p.places + next_place
-        p.weight_sources = fill(&table, tables[0])
-        p.broadcast_scalars = fill(&table, tables[1])
-        p.broadcast_slots = fill(&table, tables[2])
-        p.output_places = fill(&table, tables[3])
-        p.clear_slots = fill(&table, tables[4])
-        p.clear_sizes = fill(&table, tables[5])
-        p.clear_count = len(plan.cleared)
-        p.weight_count, p.broadcast_count, p.output_count = len(tables[0]), len(tables[1]), len(tables[3])
+        p.broadcast_scalars = fill(&table, tables[0])
+        p.broadcast_slots = fill(&table, tables[1])
+        p.output_places = fill(&table, tables[2])
+        p.clear_slots = fill(&table, tables[3])
+        p.clear_sizes = fill(&table, tables[4])
+        p.run_weights = fill(&table, tables[5])
+        p.run_scalars = fill(&table, tables[6])
+        p.run_sizes = fill(&table, tables[7])
+        p.clear_count, p.run_count, p.weight_count = len(plan.cleared), len(runs), len(plan.weights)
+        p.broadcast_count, p.output_count = len(plan.broadcast), len(plan.outputs)
         p.scalar_count, p.parameter_count = plan.scalar_count, plan.parameter_count
         p.input_count, p.slot_count = plan.input_count, plan.slot_count
         self.scalars = Memory(p.scalar_count)
@@ -116,6 +120,17 @@ cdef class Runner:
         lines += [f"  {text_of(step, 'r')}" for step in self.plan.lane_steps]
         lines.append("outputs: " + ", ".join([f"r{place}" if place >= 0 else f"s{-1 - place}" for place in self.plan.outputs]))
         return "\n".join(lines)
+
+
+cdef list runs_of(list scalars):
+    """Return (weight, scalar, size) for each run of weights whose scalars follow one another."""
+    runs = []
+    for weight, scalar in enumerate(scalars):
+        if runs and runs[-1][1] + runs[-1][2] == scalar:
+            runs[-1] = (runs[-1][0], runs[-1][1], runs[-1][2] + 1)
+        else:
+            runs.append((weight, scalar, 1))
+    return runs
 
 
 cdef int *fill(int **table, list numbers):
@@ -174,6 +189,7 @@ cdef class Call:
     cdef object outputs              # an array, or None
     cdef Memory example_grads        # of the inputs of one example
     cdef list input_grads            # arrays, or None
+    cdef unsigned int parameter_flags    # those of all parameters, put together
 
     def __cinit__(self, Runner runner):
         cdef mgc_program *p = &runner.program
@@ -342,9 +358,14 @@ cdef class Call:
         return memory.doubles
 
     cdef int execute(self, Program program) except -1:
-        cdef int i, workers
-        for i in range(self.runner.program.parameter_count):
-            self.scalars.doubles[i] = program.nodes[i].data
+        cdef int i, workers, count = self.runner.program.parameter_count
+        cdef unsigned int flags = 0
+        cdef double *to = self.scalars.doubles
+        cdef mgc_node **nodes = program.nodes
+        for i in range(count):
+            to[i] = nodes[i].data
+            flags |= nodes[i].flags
+        self.parameter_flags = flags
         self.set_blocks()
         workers = 1
         if self.runner.work * self.call.n >= PARALLEL_WORK:
