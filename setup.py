@@ -15,7 +15,7 @@ FLAGS_FOR_LANES = [] if sys.platform == "win32" else ["-fno-trapping-math"]
 ENGINE = ["ops.h", "node.h", "wide.h", "slab.h", "memory.h", "engine.pxd"]
 ENGINE += [f"{name}.pxi" for name in ("numbers", "baggage", "graph", "making", "copying", "custom", "tracing")]
 PROGRAM = ["replay.h", "lanes.h", "lanes_level.h", "lanes_wide.h", "vmath.h"]
-PROGRAM += [f"{name}.pxi" for name in ("lowering", "planning", "running", "threads", "lanes")]
+PROGRAM += [f"{name}.pxi" for name in ("lowering", "planning", "running", "threads", "examples", "lanes")]
 
 
 def extension(name, *flags):
