@@ -168,6 +168,7 @@ cdef class Value:
     @property
     def _local_grads(self) -> tuple:
         """d self / d child, for each of `_children`; () if that is up to a Python `_backward`."""
+        visible(0, "local gradients")
         return local_gradients_of(self)
 
     @property
@@ -189,6 +190,7 @@ cdef class Value:
 
     def _propagate(self):
         """Add this node's gradient, times the local derivative, to that of each operand."""
+        visible(0, "backward()")
         mgc_propagate(&self.node)
 
     def backward(self) -> None:
@@ -296,7 +298,7 @@ cdef class Value:
         return round(visible(self.node.data, "round(v)"), ndigits)
 
     def __format__(self, spec):
-        return format(self.node.data, spec) if spec else str(self)
+        return format(visible(self.node.data, "a number as text"), spec) if spec else str(self)
 
     def __repr__(self):
         grad = <object>self.node.grad or 0   # in micrograd a gradient that nobody has touched is the int
@@ -311,14 +313,17 @@ cdef class Value:
         return self
 
     def __copy__(self):
+        visible(0, "a copy")
         return shallow_copy(self)
 
     def __deepcopy__(self, memo):
+        visible(0, "a copy")
         return deepcopy(self, memo)
 
     def __reduce_ex__(self, protocol):
         if type(self).__reduce__ is not object.__reduce__:
             return self.__reduce__()    # a subclass has its own way
+        visible(0, "a copy")
         return reduce(self)
 
     # Functions. NumPy's functions of object arrays call them by these names.

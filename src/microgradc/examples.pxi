@@ -59,7 +59,7 @@ cdef class Example:
             return self.add_array(a)
         self.shape.append(c"i" if is_integer(a) else c"f")
         if not read_number(a, &x):
-            raise TypeError(f"an argument must be a number, a Value, or lists, tuples, dicts and arrays, got {type(a).__name__} {a!r:.40}")
+            raise unfit(a)
         return self.put(x, None)
 
     cdef int add_entries(self, object a) except -1:
@@ -79,13 +79,16 @@ cdef class Example:
         return 0
 
     cdef int add_array(self, object a) except -1:
+        cdef double x
         kind = getattr(getattr(a, "dtype", None), "kind", "?")
         self.shape += f"a{'x'.join(map(str, a.shape))}{'i' if kind in 'iu' else 'f'}".encode()
         for entry in a.ravel().tolist():
             if isinstance(entry, Value):
                 self.put((<Value>entry).node.data, entry)
+            elif read_number(entry, &x):
+                self.put(x, None)
             else:
-                self.put(float(entry), None)
+                raise unfit(a)
         return 0
 
 
@@ -109,6 +112,10 @@ def plain_batch(tuple args):
         key.append(dtype)
         arrays.append(a if dtype == float64 and a.flags.c_contiguous else numpy().ascontiguousarray(a, float64))
     return None if n < 0 or tracing_here() else (tuple(key), tuple(arrays), n)
+
+
+cdef object unfit(object a):
+    return TypeError(f"an argument must be made of numbers, Values, lists, tuples, dicts and arrays, got {type(a).__name__} {a!r:.40}")
 
 
 cdef bint is_integer(object a):

@@ -114,7 +114,7 @@ def hinge_loss(input: Any, target: Any, reduction: Reduction = "mean", margin: f
     """
     margin = _number(margin, "margin")
     inputs, targets, shape = _read_pairs(input, target, reduction)
-    if not {-1.0, 1.0}.issuperset(targets):   # a Value is not equal to a number
+    if not all(isinstance(y, float) for y in targets) or not {-1.0, 1.0}.issuperset(targets):
         for i, y in enumerate(targets):
             if _is_known(y) and float(y) not in (-1, 1):
                 entry = _name("target", i, shape)
@@ -187,8 +187,8 @@ def cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any
     rows, classes, shape = _read_classes(input, target, reduction)
     losses = []
     for row, y in zip(rows, classes, strict=True):
-        if is_tracing():     # a program does by itself what follows
-            losses.append(logsumexp(row) - take(row, y))
+        if is_tracing():     # a program does by itself what follows; a class that is known is taken off, so that no digits are lost
+            losses.append(logsumexp(row) - take(row, y) if isinstance(y, Value) else logsumexp([x - row[y] for x in row]))
             continue
         # The largest logit is taken off first, where it would cancel digits of the result, as in `log_softmax`. It is a constant: what it
         # takes from one term, it takes from the other.

@@ -128,6 +128,8 @@ cdef int read_node(Expressions to, mgc_node *node, Py_ssize_t count) except -1:
         return to.add(PRODUCTS, tuple([e for operand in operands for e in (operand, factor)]))
     if op == MGC_DOT:
         return to.add(PRODUCTS, tuple(operands + [to.constant(1.0)] * (count & 1)))
+    if op == TAKE and to.ops[operands[0]] != INPUT:
+        raise CompileError("the index of take must be an integer argument of the function that is compiled, got one of another function")
     if op == MGC_POW and to.ops[operands[1]] == CONSTANT:
         exponent = to.value_of(operands[1])
         if exponent == 1:
@@ -139,6 +141,11 @@ cdef int read_node(Expressions to, mgc_node *node, Py_ssize_t count) except -1:
     if op == MGC_SUB and to.ops[operands[0]] == MGC_LOGSUMEXP and to.ops[operands[1]] == TAKE:
         if to.operands[operands[0]] == to.operands[operands[1]][1:]:
             return to.add(CROSS_ENTROPY, to.operands[operands[1]])
+    if op == TAKE:            # of log_softmax
+        total = {to.operands[e][1] if to.ops[e] == MGC_SUB else -1 for e in operands[1:]}
+        values = tuple([to.operands[e][0] for e in operands[1:]]) if -1 not in total else ()
+        if len(total) == 1 and values and (to.ops[min(total)], to.operands[min(total)]) == (MGC_LOGSUMEXP, values):
+            return to.add(MGC_NEG, (to.add(CROSS_ENTROPY, (operands[0], *values)),))
     return to.add(op, tuple(operands))
 
 

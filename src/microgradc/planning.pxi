@@ -47,18 +47,18 @@ cdef class Plan:
     cdef list needs, levels
     cdef Slots slots
 
-    def __cinit__(self, Sums sums, int parameter_count, int input_count, bint for_parameters, bint for_inputs):
+    def __cinit__(self, Sums sums, list outputs, int parameter_count, int input_count, bint for_parameters, bint for_inputs):
         self.e = sums.new
         self.scalar_steps, self.lane_steps, self.weights, self.broadcast = [], [], [], []
         self.parameter_count, self.input_count = parameter_count, input_count
         self.slots = Slots(not for_parameters)
         self.slots.count = input_count
-        live = self.find_live(sums.outputs)
+        live = self.find_live(outputs)
         self.find_needs(for_parameters, for_inputs)
         self.place_scalars(live)
-        self.place_lanes([e for e in live if self.e.lane[e] and self.e.ops[e] != INPUT], sums.outputs)
+        self.place_lanes([e for e in live if self.e.lane[e] and self.e.ops[e] != INPUT], outputs)
         self.slot_count = self.slots.count
-        self.outputs = [self.slot_places[e] if self.e.lane[e] else -1 - <int>self.scalar_places[e] for e in sums.outputs]
+        self.outputs = [self.slot_places[e] if self.e.lane[e] else -1 - <int>self.scalar_places[e] for e in outputs]
         self.find_cleared()
 
     cdef list find_live(self, list outputs):

@@ -97,7 +97,7 @@ cdef class Program:
     cdef object lanes
     cdef Source source
     cdef Sums sums
-    cdef list runners        # for no gradients, those of the parameters, and those of the inputs too
+    cdef dict runners        # by which gradients are wanted, and of which outputs
     cdef SharedLeaves leaves # the parameters
     cdef mgc_node **nodes    # the same
 
@@ -113,7 +113,7 @@ cdef class Program:
         if not outputs:
             raise ValueError("outputs must have at least one Value, got none")
         for i, v in enumerate(inputs):
-            if v._op:
+            if (<Value>v).node.op != MGC_LEAF:
                 raise ValueError(f"inputs[{i}] must be a leaf, got the result of {v._op!r}")
         if len({id(v) for v in inputs}) < len(inputs):
             raise ValueError("inputs must be different Values, one comes twice")
@@ -125,7 +125,7 @@ cdef class Program:
         self.lanes = lanes
         self.leaves = SharedLeaves(self.parameters)
         self.sums = Sums(self.source)
-        self.runners = [None] * 3
+        self.runners = {}
         self.nodes = <mgc_node **>PyMem_Malloc((len(self.parameters) + 1) * sizeof(mgc_node *))
         if self.nodes == NULL:
             raise MemoryError(f"no memory for a program of {len(self.parameters):,} parameters")
@@ -138,14 +138,20 @@ cdef class Program:
     def __reduce__(self):
         raise TypeError("a Program belongs to the parameters that it was made from; pickle the model, and compile it again")
 
-    cdef Runner runner(self, int gradients):
-        """What runs the program: 0 forward only, 1 with gradients of the parameters, 2 of the inputs too."""
+    cdef Runner runner(self, int gradients, int output=-1):
+        """What runs the program: 0 forward only, 1 with gradients of the parameters, 2 of the inputs too; for one output, or all (-1).
+
+        For the gradients of one output, the steps of the others are left out: a gradient of 0 that goes through them could become nan.
+        """
+        cdef int key = gradients if self.output_count == 1 else gradients + 3 * (output + 1)
         if self.nodes == NULL:
             raise TypeError("this Program was not initialised: Program(outputs, inputs)")
-        if self.runners[gradients] is None:
-            plan = Plan(self.sums, len(self.parameters), self.input_count, gradients >= 1, gradients == 2)
-            self.runners[gradients] = Runner(plan, self.lanes, gradients > 0)
-        return self.runners[gradients]
+        found = self.runners.get(key)
+        if found is None:
+            outputs = self.sums.outputs if output < 0 else self.sums.outputs[output:output + 1]
+            plan = Plan(self.sums, outputs, len(self.parameters), self.input_count, gradients >= 1, gradients == 2)
+            found = self.runners[key] = Runner(plan, self.lanes, gradients > 0)
+        return found
 
     def __call__(self, *arrays):
         """Return the outputs of n examples: float64 of shape (n, number of outputs).
@@ -186,31 +192,31 @@ cdef class Program:
         cdef int k, gradients = (1 if input_values is None else 2) if recording_here() else 0
         cdef list results = []
         for k in range(self.output_count):
-            seeds = None if not gradients else [factor if i == k else 0.0 for i in range(self.output_count)]
-            call = self.runner(gradients).run(self, arrays, seeds, False, gradients == 2)
-            results.append(self.node(call, k, factor, input_values))
+            call = self.runner(gradients, k).run(self, arrays, [factor] if gradients else None, False, gradients == 2)
+            results.append(self.node(call, factor, input_values))
             call.release()
         return results
 
     def example(self, Example example not None):
         """Return the outputs of one example, Values: nodes over the parameters and the example's Values."""
         cdef int k, gradients = (1 if example.values is None else 2) if recording_here() else 0
-        cdef Runner runner = self.runner(gradients)
+        cdef Runner runner
         cdef Call call
         cdef list results = []
         for k in range(self.output_count):
+            runner = self.runner(gradients, k)
             call = runner.spare.pop() if runner.spare else Call(runner)
             call.set_example(example, gradients == 2)
-            call.set_seed(k, gradients > 0)
+            call.set_seeds([1.0] if gradients else None)
             call.execute(self)
-            results.append(self.node(call, k, 1.0, example.values))
+            results.append(self.node(call, 1.0, example.values))
             call.release()
         return results
 
-    cdef object node(self, Call call, int k, double factor, list input_values):
-        """The sum of an output, times a factor, as a node."""
+    cdef object node(self, Call call, double factor, list input_values):
+        """The sum of the call's one output, times a factor, as a node."""
         cdef Py_ssize_t i, count = len(self.parameters)
-        cdef double total = call.sums[k] * factor
+        cdef double total = call.sums[0] * factor
         cdef list children
         cdef Memory local
         if call.call.seeds == NULL:

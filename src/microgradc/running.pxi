@@ -297,13 +297,6 @@ cdef class Call:
             return [x for array in self.input_grads for x in array.ravel().tolist()]
         return [self.example_grads.doubles[i] for i in range(self.runner.program.input_count)]
 
-    cdef int set_seed(self, int k, bint with_gradients) except -1:
-        """Ask for the gradient of output k alone."""
-        memset(self.seeds, 0, self.runner.program.output_count * sizeof(double))
-        self.seeds[k] = 1
-        self.call.seeds = self.seeds if with_gradients else NULL
-        return 0
-
     cdef int check_indices(self) except -1:
         """Raise IndexError unless each index picks a value."""
         cdef Py_ssize_t example

@@ -33,10 +33,11 @@ cdef int run_in_threads(function, int workers) except -1:
     cdef list futures = []
     try:
         try:
-            if pool is None:
-                pool = ThreadPoolExecutor(MOST_PARTITIONS - 1, thread_name_prefix="microgradc")
+            executor = pool      # another thread may set a new one meanwhile
+            if executor is None:
+                executor = pool = ThreadPoolExecutor(MOST_PARTITIONS - 1, thread_name_prefix="microgradc")
             for i in range(1, workers):
-                futures.append(pool.submit(function, i, workers))
+                futures.append(executor.submit(function, i, workers))
         except RuntimeError:     # the interpreter shuts down, or there are no more threads: then this one does it all
             pass
         for i in (0, *range(len(futures) + 1, workers)):

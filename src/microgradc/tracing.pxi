@@ -24,14 +24,23 @@ cdef dict WAYS_OUT = {
     "no_grad": "enter it around the call of the compiled function",
     "values[i]": "an integer argument is another one for each example; use microgradc.take(values, i)",
     "f.mean": "call the function itself for one example, and mean, sum or map of the outer one",
+    "f.value_and_grad": "call the function itself, and value_and_grad of the outer one",
+    "a copy": "it would be a leaf of its own, with one example's number; use the Value itself",
+    "local gradients": "they are numbers of one example; read them outside of the function",
+    "a number as text": "format the number outside of the function; print(v) shows a Value while it is recorded",
     "dropout": "its coin would fall the same way for all examples; call model.eval() first",
 }
+
+
+cdef bint is_library(str package):
+    """Whether a module is not the user's: ours, NumPy's, or one of the standard library."""
+    return package == "microgradc" or package == "numpy" or package in sys.stdlib_module_names
 
 
 def refuse(str what):
     """Raise the CompileError that says what was refused, in which line, and what to do instead."""
     frame = sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "microgradc":
+    while frame.f_back is not None and is_library(frame.f_globals.get("__name__", "").partition(".")[0]):
         frame = frame.f_back
     line = linecache.getline(frame.f_code.co_filename, frame.f_lineno, frame.f_globals).strip()
     place = f"{frame.f_code.co_filename}, line {frame.f_lineno}" + (f": {line}" if line else "")
@@ -74,4 +83,7 @@ class IntegerInput(Value):
     """An integer argument of a function that is recorded."""
 
     def __index__(self):
+        refuse("values[i]")
+
+    def __hash__(self):      # {0: a, 1: b}.get(i, c)
         refuse("values[i]")

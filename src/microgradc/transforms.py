@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import update_wrapper
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,8 @@ class Compiled:
         Raises:
             ValueError: the function returns something other than one Value.
         """
+        if is_tracing():
+            refuse("f.value_and_grad")
         example = Example(args)
         recording = self._recordings.get(example.key) or self._record(example, args)
         recording.require_one_output()
@@ -179,7 +182,7 @@ class _Recording:
     def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], lanes: int | None) -> None:
         self.outputs, leaves, inputs = _trace(f, args, change=False)
         if not leaves:
-            raise ValueError(f"a compiled function must return a Value, or lists, tuples and dicts of them, got {self.outputs!r:.60}")
+            raise TypeError(f"a compiled function must return a Value, or lists, tuples and dicts of them, got {self.outputs!r:.60}")
         self.program = Program(leaves, inputs, lanes=lanes)
         outputs, leaves, inputs = _trace(f, args, change=True)
         if not self.program.has_same_graph(leaves, inputs):
@@ -242,6 +245,10 @@ class _Batch:
             raise ValueError(f"argument {i} must have rows of one length, got rows that differ") from None
         if array.dtype.kind not in "fiubO":
             raise TypeError(f"argument {i} must be made of real numbers, got dtype {array.dtype}")
+        if array.dtype == object:
+            for entry in array.ravel().tolist():
+                if not isinstance(entry, (Value, Real)):
+                    raise TypeError(f"argument {i} must be made of real numbers and Values, got {type(entry).__name__} {entry!r:.40}")
         if array.ndim == 0:
             raise ValueError(f"argument {i} must have an axis for the examples, got the single {a!r:.40}; np.full(n, x) repeats a number")
         if self.n >= 0 and len(array) != self.n:
@@ -271,7 +278,10 @@ def _trace(f: Callable[..., Any], args: tuple[Any, ...], change: bool) -> tuple[
             v.data = 0.7 * v.data + 0.1
     with Trace():
         outputs = f(*traced)
+    try:
         return outputs, [v if isinstance(v, Value) else Value(v) for v in _leaves(outputs)], inputs
+    except TypeError:
+        return outputs, [], inputs
 
 
 def _with_inputs(a: Any, inputs: list[Value]) -> Any:
@@ -318,6 +328,10 @@ def _gradient_like(a: Any, flat: Iterator[float]) -> Any:
         return {name: _gradient_like(entry, flat) for name, entry in a.items()}
     if isinstance(a, tuple):
         return tuple(_gradient_like(entry, flat) for entry in a)
-    if isinstance(a, list) or np.ndim(a):
-        return np.array([next(flat) for _ in range(np.size(np.asarray(a, dtype=object)))]).reshape(np.shape(a))
+    if isinstance(a, np.ndarray) and a.ndim:
+        return np.array([next(flat) for _ in range(a.size)]).reshape(a.shape)
+    if isinstance(a, list):
+        entries = [_gradient_like(entry, flat) for entry in a]
+        numeric = not any(isinstance(entry, (dict, list, tuple)) for entry in entries)
+        return np.array(entries) if numeric and len(set(map(np.shape, entries))) <= 1 else entries
     return next(flat)

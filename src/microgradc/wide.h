@@ -14,7 +14,7 @@
 ROW( SUM,       "sum",       g ) \
 ROW( MEAN,      "mean",      g / (double)w->count ) \
 ROW( LOGSUMEXP, "logsumexp", g * exp(v - f) ) \
-ROW( TAKE,      "take",      i && i == 1 + (Py_ssize_t)mgc_wide_at(w, 0) ? g : 0 ) \
+ROW( TAKE,      "take",      i && (double)i == 1 + mgc_wide_at(w, 0) ? g : 0 ) \
 ROW( CUSTOM,    "custom",    g * w->local[i] )
 
 enum {
@@ -77,6 +77,13 @@ static inline double mgc_logsumexp(const mgc_wide *w)
     return m + log1p(others);
 }
 
+/* nan if the index is out of range: while a function is recorded that is no error yet, the program raises it and gives the example. */
+static inline double mgc_take(const mgc_wide *w)
+{
+    const double index = mgc_wide_at(w, 0);
+    return index >= 0 && index < (double)(w->count - 1) ? mgc_wide_at(w, 1 + (Py_ssize_t)index) : NAN;
+}
+
 static inline double mgc_wide_value(int id, const mgc_wide *w)
 {
     switch (id) {
@@ -84,7 +91,7 @@ static inline double mgc_wide_value(int id, const mgc_wide *w)
     case MGC_MEAN: return mgc_sum(w) / (double)w->count;
     case MGC_DOT: return mgc_dot(w);
     case MGC_LOGSUMEXP: return mgc_logsumexp(w);
-    case MGC_TAKE: return mgc_wide_at(w, 1 + (Py_ssize_t)mgc_wide_at(w, 0));
+    case MGC_TAKE: return mgc_take(w);
     case MGC_WHERE: case MGC_CLIP: return mgc_value(id, mgc_wide_at(w, 0), mgc_wide_at(w, 1), mgc_wide_at(w, 2));
     default: return 0;   /* OPAQUE and CUSTOM are given theirs */
     }
