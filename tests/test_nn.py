@@ -230,7 +230,7 @@ def test_bad_arguments():
     with pytest.raises(TypeError, match="init must be a name or a callable of nin, nout and rng, got 3"):
         nn.Neuron(2, init=3)
     for p in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match="p must be a probability"):
+        with pytest.raises(ValueError, match=r"p must be in \[0, 1\]"):
             nn.Dropout(p)
     with pytest.raises(ValueError, match="Sequential needs at least one module"):
         nn.Sequential()

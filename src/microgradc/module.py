@@ -129,8 +129,8 @@ class Module:
                 continue
             try:
                 array = np.asarray(state_dict[name])
-            except ValueError:
-                faults.append(f"{name} is no array: its rows differ in length")
+            except (ValueError, RuntimeError, TypeError) as error:    # ragged rows; a tensor that wants to be detached
+                faults.append(f"{name} is no array: {error}")
                 continue
             if array.dtype.kind not in "fiub":
                 faults.append(f"{name} must hold real numbers, got dtype {array.dtype}")
@@ -173,7 +173,11 @@ def _groups(module: Module) -> dict[str, _Group]:
         k = len(parts)
         while k > 1 and parts[k - 1].isdecimal():
             k -= 1
-        places.setdefault(".".join(parts[:k]), {})[tuple(map(int, parts[k:]))] = p
+        entries = places.setdefault(".".join(parts[:k]), {})
+        index = tuple(map(int, parts[k:]))
+        if index in entries:
+            raise ValueError(f"two parameters are both called {name}: give the entries of dicts names that differ")
+        entries[index] = p
     groups = {}
     for name, entries in places.items():
         shape = tuple(max(axis) + 1 for axis in zip(*entries, strict=False))

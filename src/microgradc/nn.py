@@ -17,6 +17,7 @@ from microgradc.functions import dot
 from microgradc.init import Initializer, initializer
 from microgradc.module import Module
 from microgradc.modules import neuron_outputs
+from microgradc.settings import FROM_0_TO_1, number
 
 __all__ = ["MLP", "Activation", "Dropout", "Layer", "Module", "Neuron", "Sequential", "Value"]
 
@@ -126,6 +127,7 @@ class Layer(Module):
             if not plan.rows or Neuron.__call__ is not _CALL_OF_A_NEURON:
                 if is_batch(x):
                     return [self(row) for row in x]
+                x = x if hasattr(x, "__len__") else list(x)
                 out = [n(x) for n in self.neurons]
             else:
                 out = neuron_outputs(x, plan.rows, plan.biases, plan.operations)
@@ -173,6 +175,12 @@ class Sequential(Module):
         for layer in self.layers:
             x = layer(x)
         return x
+
+    def __getitem__(self, i: Any) -> Any:
+        return self.layers[i]
+
+    def __len__(self) -> int:
+        return len(self.layers)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} of [{', '.join(map(name_of, self.layers))}]"
@@ -300,12 +308,11 @@ class Dropout(Module):
 
     Raises:
         ValueError: p is not in [0, 1].
+        TypeError: p is no number.
     """
 
     def __init__(self, p: float = 0.5, seed: Any = None) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"p must be a probability, from 0 to 1, got {p!r}")
-        self.p = p
+        self.p = number(p, "p", FROM_0_TO_1)
         self._rng = None if seed is None else random_source(seed)     # a module cannot be copied
 
     def __call__(self, x: Any) -> Any:

@@ -218,7 +218,8 @@ class Optimizer:
         seen, settings = self._seen.get(i, ([], {}))
         if len(seen) != len(values) or not all(map(is_, values, seen)):
             settings = self._checked(group, f"param_groups[{i}]")
-            self._seen[i] = values, settings
+            if all(type(value) in (float, int, bool, tuple) for value in values):    # others may change and be the same object
+                self._seen[i] = values, settings
         return settings
 
     def _params(self, i: int) -> list[Value]:
@@ -473,7 +474,7 @@ def _listed(params: Any) -> list[Any]:
         raise TypeError(f"{expected}, got a dict; pass [group] for one group, list(d.values()) for the Values of a dict")
     if isinstance(params, (set, frozenset)):
         raise TypeError(f"{expected}, got a set, which has no order; pass a list")
-    if isinstance(params, (str, bytes)) or not (hasattr(params, "__iter__") or hasattr(params, "__getitem__")):
+    if isinstance(params, (str, bytes)) or hasattr(params, "parameters") or not (hasattr(params, "__iter__") or hasattr(params, "__getitem__")):
         raise TypeError(f"{expected}, got {type(params).__name__} {params!r:.60}")
     return list(params)
 

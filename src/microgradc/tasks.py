@@ -11,7 +11,7 @@ import numpy as np
 from microgradc import losses
 from microgradc.checks import check_examples, check_rows
 from microgradc.engine import CompileError, no_grad
-from microgradc.transforms import compile
+from microgradc.transforms import compile, has_same_graph
 
 Loss = Callable[[Sequence[Any], Sequence[Any]], Any]
 
@@ -78,6 +78,10 @@ def usual_loss(y: np.ndarray, count: int) -> Loss:
             return losses.binary_cross_entropy_with_logits
         if has_classes(y, {-1, 1}):
             return losses.hinge_loss
+        raise ValueError(
+            f"y has integers other than 0 and 1, or -1 and 1, such as {y.max()}: one output has two classes; a model for k classes has k "
+            "outputs, MLP(nin, [..., k]); for regression, give loss='mse_loss' or targets that are floats"
+        )
     return losses.mse_loss
 
 
@@ -130,21 +134,32 @@ class Compiled:
             result = single(model(x))
             return task.loss(result, y), result
 
-        self.program = compile(example).program(x.tolist(), target.tolist())
+        self.model, self.task = model, task
+        self.example, self.arguments = example, (x.tolist(), target.tolist())
+        self.program = compile(example).program(*self.arguments)
+        with evaluating(model):      # what a model does may depend on `training`
+            self.evaluation = compile(example).program(*self.arguments)
+
+    def is_current(self) -> bool:
+        """Return whether the model does what it did when it was recorded."""
+        return has_same_graph(self.program, self.example, self.arguments)
 
     def evaluate(self, X: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss and the outputs of examples."""
-        found = self.program(X, y.astype(float))
-        return float(found[:, 0].mean()), self._results(found)
+        found = self.evaluation(X, y.astype(float))
+        return float(found[:, 0].mean()), self._results(found, y)
 
     def add_gradients(self, X: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """Add the gradients of the loss of a batch to those of the parameters; return the loss and the outputs."""
         seeds = [1 / len(X)] + [0.0] * (self.program.output_count - 1)
         sums, found = self.program.add_gradients((X, y.astype(float)), seeds)
-        return sums[0] / len(X), self._results(found)
+        return sums[0] / len(X), self._results(found, y)
 
-    def _results(self, found: np.ndarray) -> np.ndarray:
-        return found[:, 1] if self.program.output_count == 2 else found[:, 1:]
+    def _results(self, found: np.ndarray, y: np.ndarray) -> np.ndarray:
+        results = found[:, 1] if self.program.output_count == 2 else found[:, 1:]
+        if self.task.loss is losses.binary_cross_entropy and not ((results >= 0) & (results <= 1)).all():
+            self.task.loss(results.tolist(), y.tolist())     # says which output is no probability; a program does not
+        return results
 
 
 def choose_way(model: Any, task: Task, x: np.ndarray, target: Any, compiled: bool | None) -> tuple[Eager | Compiled, str]:
@@ -201,12 +216,20 @@ def accuracy(model: Any, X: Any, y: Any, threshold: float = 0.0) -> float:
         TypeError: they are no numbers.
     """
     X, y = check_examples(X, y, check_finite=False)
-    return float(np.mean(is_right(outputs(model, X), y, threshold)))
+    results = outputs(model, X)
+    count = results.size // len(results)
+    if count == 1 and not (has_classes(y, {0, 1}) or has_classes(y, {-1, 1})):
+        raise ValueError("y must have the classes 0 and 1, or -1 and 1, for a model with one output")
+    if count > 1 and y.shape != results.shape and not (y.ndim == 1 and has_classes(y, set(range(count)))):
+        raise ValueError(f"y must have the classes 0 to {count - 1}, the indices of the {count} outputs, or one class for each output")
+    return float(np.mean(is_right(results, y, threshold)))
 
 
 def is_right(results: np.ndarray, y: np.ndarray, threshold: float) -> np.ndarray:
     """Return for each example whether its class was found: that of the largest output, or that on the right side of the threshold."""
-    return results.argmax(axis=1) == y if results.ndim == 2 else (results > threshold) == (y > 0)
+    if results.ndim == 2 and y.ndim == 1:
+        return results.argmax(axis=1) == y
+    return (results > threshold) == (y > 0)
 
 
 def single(result: Any) -> Any:
@@ -229,9 +252,12 @@ def set_mode(model: Any, training: bool) -> None:
 @contextmanager
 def evaluating(model: Any) -> Iterator[None]:
     """Set a model to evaluation, and back."""
-    before = getattr(model, "training", False)
+    parts = list(model.modules()) if hasattr(model, "modules") else [model] if hasattr(model, "training") else []
+    before = [part.training for part in parts]
     set_mode(model, training=False)
     try:
         yield
     finally:
-        set_mode(model, training=before)
+        for part, mode in zip(parts, before, strict=True):
+            if part.training != mode:
+                part.training = mode

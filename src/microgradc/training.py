@@ -12,6 +12,7 @@ from tqdm import tqdm
 from microgradc import optim
 from microgradc.checks import check_count, check_examples, random_source
 from microgradc.data import batches, hold_out
+from microgradc.settings import flag
 from microgradc.tasks import Compiled, Eager, Loss, Task, accuracy, choose_way, outputs, set_mode
 
 __all__ = ["History", "accuracy", "fit", "outputs"]
@@ -106,7 +107,7 @@ def fit(
         check_finite: whether an inf or nan in the data, or a loss that becomes one, is an error.
         compile: whether to compile the model and the loss, which makes training some ten times faster (`microgradc.compile`); by
             default, where that is possible: not with dropout, a loss of your own, or a model that looks at its numbers.
-            `History.why_eager` says why not. What is compiled does not see parts that are replaced while training goes on.
+            `History.why_eager` says why not. A callback may change the model; it is then compiled again.
 
     Returns:
         A History. After Ctrl-C (KeyboardInterrupt) it has the epochs that were completed, and the model is what it was then.
@@ -127,6 +128,11 @@ def fit(
     """
     check_count(epochs, "epochs")
     check_count(batch_size, "batch_size")
+    flag(shuffle, "shuffle")
+    if compile is not None:
+        flag(compile, "compile")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be a function of the history, got {callback!r:.60}")
     rng = random_source(seed)
     X, y = check_examples(X, y, check_finite)
     held_out = None
@@ -148,6 +154,7 @@ def fit(
         way, history.why_eager = choose_way(model, task, X[0], y[0], compile)
         with tqdm(total=epochs, desc="training, compiled" if way.compiled else "training", unit="epoch", disable=not progress) as bar:
             for _ in range(epochs):
+                set_mode(model, training=True)
                 begin, rate = perf_counter(), steps.param_groups[0]["lr"]
                 turns = batches(X, y, batch_size, shuffle=shuffle, seed=rng)
                 entry = train_epoch(way, turns, task, steps, check_finite)
@@ -158,8 +165,13 @@ def fit(
                 history.append(entry)
                 bar.set_postfix(history.latest(), refresh=False)
                 bar.update()
-                if callback is not None and callback(history) is True:
+                if callback is None:
+                    continue
+                if callback(history) is True:
                     break
+                set_mode(model, training=True)
+                if isinstance(way, Compiled) and not way.is_current():     # the callback changed the model
+                    way, history.why_eager = choose_way(model, task, X[0], y[0], compile)
     except KeyboardInterrupt:
         history.interrupted = True
     finally:

@@ -269,6 +269,16 @@ class _Batch:
         return next(grads).reshape(np.shape(a))
 
 
+def has_same_graph(program: Program, f: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    """Return whether a function, called again, does what a program was recorded from.
+
+    Raises:
+        CompileError: it does what cannot be recorded.
+    """
+    _, leaves, inputs = _trace(f, args, change=True)
+    return len(leaves) == program.output_count and program.has_same_graph(leaves, inputs)
+
+
 def _trace(f: Callable[..., Any], args: tuple[Any, ...], change: bool) -> tuple[Any, list[Value], list[Value]]:
     """Call f with Values in place of the numbers in args, or of others; return what it returned, the Values in it, and its inputs."""
     inputs: list[Value] = []
