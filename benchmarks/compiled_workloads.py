@@ -56,6 +56,7 @@ def single_threaded_jax():
 
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_cpu_enable_async_dispatch", False)     # else it has a second thread, which takes longer on small work
     return jax
 
 
