@@ -46,27 +46,34 @@ def make_jax(jax, rows):
     return lambda: jax.block_until_ready(f(*rows))
 
 
+def aligned(rows, columns):
+    """Return an array whose rows begin at 64-byte boundaries: without that, the time varies by half from process to process."""
+    width = -(-columns // 8) * 8
+    memory = np.empty(rows * width + 8)
+    begin = -memory.ctypes.data // 8 % 8
+    return memory[begin:begin + rows * width].reshape(rows, width)[:, :columns]
+
+
 class NumPyPrices:
     """Prices and their gradients by hand: all arrays are there before, so nothing is allocated.
 
     Args:
-        rows: spot, strike, years, rate and volatility.
+        rows: spot, strike, years, rate and volatility; they are copied.
         block: how many rows are worked on at once, so that what is in between stays in the cache; None for all.
     """
 
     def __init__(self, rows, block=None):
         from scipy.special import ndtr
 
-        self.ndtr, self.rows = ndtr, rows
-        self.n = len(rows[0])
+        self.ndtr, self.n = ndtr, len(rows[0])
         self.block = block or self.n
-        self.results = np.empty((6, self.n))
-        self.between = np.empty((7, self.block))
+        self.rows, self.results, self.between = aligned(5, self.n), aligned(6, self.n), aligned(7, self.block)
+        self.rows[:] = rows
 
     def __call__(self):
         for begin in range(0, self.n, self.block):
             part = slice(begin, begin + self.block)
-            self.fill([column[part] for column in self.rows], self.results[:, part])
+            self.fill(self.rows[:, part], self.results[:, part])
         return self.results[0], tuple(self.results[1:])
 
     def fill(self, rows, results):
