@@ -4,6 +4,7 @@
 # chains of additions and products into one expression each; `Plan` gives expressions their places and puts them in order.
 
 from collections import defaultdict, namedtuple
+from math import frexp
 
 cdef enum:
     CONSTANT = -3
@@ -138,6 +139,8 @@ cdef int read_node(Expressions to, mgc_node *node, Py_ssize_t count) except -1:
             return to.add(MGC_MUL, (operands[0], operands[0]))
         if exponent == -1:
             return to.add(MGC_DIV, (to.constant(1.0), operands[0]))
+    if op == MGC_DIV and to.ops[operands[1]] == CONSTANT and abs(frexp(to.value_of(operands[1]))[0]) == 0.5:
+        return to.add(MGC_MUL, (operands[0], to.constant(1 / to.value_of(operands[1]))))    # a power of two: the same bits
     if op == MGC_SUB and to.ops[operands[0]] == MGC_LOGSUMEXP and to.ops[operands[1]] == TAKE:
         if to.operands[operands[0]] == to.operands[operands[1]][1:]:
             return to.add(CROSS_ENTROPY, to.operands[operands[1]])

@@ -474,7 +474,8 @@ def _listed(params: Any) -> list[Any]:
         raise TypeError(f"{expected}, got a dict; pass [group] for one group, list(d.values()) for the Values of a dict")
     if isinstance(params, (set, frozenset)):
         raise TypeError(f"{expected}, got a set, which has no order; pass a list")
-    if isinstance(params, (str, bytes)) or hasattr(params, "parameters") or not (hasattr(params, "__iter__") or hasattr(params, "__getitem__")):
+    iterable = hasattr(params, "__iter__") or hasattr(params, "__getitem__")
+    if isinstance(params, (str, bytes)) or hasattr(params, "parameters") or not iterable:
         raise TypeError(f"{expected}, got {type(params).__name__} {params!r:.60}")
     return list(params)
 

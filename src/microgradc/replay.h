@@ -135,6 +135,19 @@ static void mgc_run_scalars_back(const mgc_program *p, const double *s, double *
 
 /* Lanes. base is the block's rows of values, gbase those of gradients; n lanes, of which the first `valid` are examples. */
 
+/* Column j of n rows of numbers, columns wide, becomes a row; and back. */
+static inline void mgc_take_column(double *row, const double *table, int j, int columns, Py_ssize_t n)
+{
+    if (columns == 1) memcpy(row, table, (size_t)n * sizeof *row);
+    else for (Py_ssize_t l = 0; l < n; l++) row[l] = table[l * columns + j];
+}
+
+static inline void mgc_put_column(const double *row, double *table, int j, int columns, Py_ssize_t n)
+{
+    if (columns == 1) memcpy(table, row, (size_t)n * sizeof *row);
+    else for (Py_ssize_t l = 0; l < n; l++) table[l * columns + j] = row[l];
+}
+
 static void mgc_load(const mgc_call *c, double *base, Py_ssize_t first, Py_ssize_t n, Py_ssize_t valid)
 {
     const mgc_program *p = c->program;
@@ -143,7 +156,7 @@ static void mgc_load(const mgc_call *c, double *base, Py_ssize_t first, Py_ssize
         const int columns = c->array_columns[a];
         const double *from = c->arrays[a] + first * columns;
         for (int j = 0; j < columns; j++, row += n) {
-            for (Py_ssize_t l = 0; l < valid; l++) row[l] = from[l * columns + j];
+            mgc_take_column(row, from, j, columns, valid);
             for (Py_ssize_t l = valid; l < n; l++) row[l] = row[valid - 1];   /* padding: any number that the program is made for */
         }
     }
@@ -210,8 +223,9 @@ static void mgc_store_outputs(const mgc_call *c, const double *base, double *sum
         const double *row = base + place * n;
         sums[k] += place < 0 ? c->scalars[-1 - place] * (double)valid : c->lanes->sum(row, valid);
         if (!c->outputs) continue;
-        double *to = c->outputs + first * p->output_count + k;
-        for (Py_ssize_t l = 0; l < valid; l++) to[l * p->output_count] = place < 0 ? c->scalars[-1 - place] : row[l];
+        double *to = c->outputs + first * p->output_count;
+        if (place >= 0) mgc_put_column(row, to, k, p->output_count, valid);
+        else for (Py_ssize_t l = 0; l < valid; l++) to[l * p->output_count + k] = c->scalars[-1 - place];
     }
 }
 
@@ -237,8 +251,7 @@ static void mgc_run_block(const mgc_call *c, Py_ssize_t b, double *memory, doubl
     for (int a = 0; a < c->array_count; a++) {
         const int columns = c->array_columns[a];
         double *to = c->input_grads[a] + first * columns;
-        for (int j = 0; j < columns; j++, row += n)
-            for (Py_ssize_t l = 0; l < valid; l++) to[l * columns + j] = row[l];
+        for (int j = 0; j < columns; j++, row += n) mgc_put_column(row, to, j, columns, valid);
     }
 }
 

@@ -1,8 +1,9 @@
 # A plan in C, and a call of it: memory, blocks of examples, threads. Included by program.pyx.
 
 cdef enum:
-    CACHE_BYTES = 160 * 1024        # what a block's rows may take; most second-level caches have 256 KiB or more
-    MOST_LANES = 256
+    CACHE_BYTES = 40 * 1024         # what a block's rows may take, if that leaves enough lanes: about a first-level cache
+    LEAST_LANES = 32
+    MOST_LANES = 104
     MOST_PARTITIONS = 16
     PARTIAL_BYTES = 1 << 22         # what the sums of all partitions may take
     PARALLEL_WORK = 1 << 20         # multiplications or so, a quarter of a millisecond: less is not worth a thread
@@ -88,7 +89,7 @@ cdef class Runner:
             self.scalars.doubles[p.parameter_count + i] = x
         row_bytes = max(1, p.slot_count) * sizeof(double) * (2 if with_gradients else 1)
         fitting = CACHE_BYTES // row_bytes // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
-        self.lanes = lanes if lanes is not None else min(max(fitting, 2 * MGC_LANE_MULTIPLE), MOST_LANES)
+        self.lanes = lanes if lanes is not None else min(max(fitting, LEAST_LANES), MOST_LANES)
 
     cdef Call run(self, Program program, tuple arrays, seeds, bint with_outputs, bint with_input_grads):
         """Return a call that is done, and has its results; give it back by `release`."""
@@ -270,7 +271,11 @@ cdef class Call:
             self.outputs = numpy().empty((n, p.output_count))
             self.call.outputs = <double *>self.view(self.outputs, True).buf
         if with_input_grads:
-            self.input_grads = [numpy().empty_like(array) for array in arrays]
+            flat = numpy().empty(n * total)     # one piece of memory is had faster than several
+            self.input_grads = []
+            for i, array in enumerate(arrays):
+                self.input_grads.append(flat[:n * self.columns[i]].reshape(array.shape))
+                flat = flat[n * self.columns[i]:]
             for i, array in enumerate(self.input_grads):
                 self.grad_pointers[i] = <double *>self.view(array, True).buf
             self.call.input_grads = self.grad_pointers
