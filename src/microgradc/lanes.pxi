@@ -2,9 +2,9 @@
 
 import os
 
-from libc.stdint cimport uintptr_t
+from libc.stdint cimport uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from microgradc.engine cimport MGC_TABLE_END, mgc_row, mgc_rows
 

@@ -50,16 +50,58 @@ cdef class Expressions:
         return e
 
     cdef int constant(self, double x) except -1:
-        return self.add(CONSTANT, (), x.hex())
+        cdef uint64_t bits
+        memcpy(&bits, &x, sizeof(x))      # 0 and -0 are two, and nan is one
+        return self.add(CONSTANT, (), bits)
 
-    cdef double value_of(self, int e):
-        return float.fromhex(self.payloads[e])
+    cdef double value_of(self, int e) except? -1.0:
+        cdef uint64_t bits = self.payloads[e]
+        cdef double x
+        memcpy(&x, &bits, sizeof(x))
+        return x
 
 
 cdef class Source:
     """What the expressions were read from."""
     cdef Expressions expressions
     cdef list outputs, parameters
+
+
+cdef bint same_graphs(list outputs, list inputs, list others, list other_inputs) except -1:
+    """Whether two graphs do the same with their inputs: operations, constants and parameters. A leaf that was made twice has the same number."""
+    cdef Py_ssize_t i, count
+    cdef mgc_node *a
+    cdef mgc_node *b
+    if len(outputs) != len(others) or len(inputs) != len(other_inputs):
+        return False
+    cdef dict pairs = {address_of(v): address_of(w) for v, w in zip(inputs, other_inputs)}
+    cdef list stack = [(address_of(v), address_of(w)) for v, w in zip(outputs, others)]
+    while stack:
+        first, second = stack.pop()
+        known = pairs.get(first)
+        if known is not None:
+            if known != second:
+                return False
+            continue
+        pairs[first] = second
+        a, b = <mgc_node *><uintptr_t>first, <mgc_node *><uintptr_t>second
+        if a == b:
+            continue
+        count = operand_count(a)
+        if a.op != b.op or count != operand_count(b) or (a.op == MGC_LEAF and memcmp(&a.data, &b.data, sizeof(double))):
+            return False
+        for i in range(count):
+            if mgc_operand_is_node(a, i) != mgc_operand_is_node(b, i):
+                return False
+            if mgc_operand_is_node(a, i):
+                stack.append((<uintptr_t>mgc_operand_at(a, i).node, <uintptr_t>mgc_operand_at(b, i).node))
+            elif memcmp(&mgc_operand_at(a, i).number, &mgc_operand_at(b, i).number, sizeof(double)):
+                return False
+    return True
+
+
+cdef object address_of(Value v):
+    return <uintptr_t>&v.node
 
 
 cdef Source read_graph(list outputs, list inputs):
@@ -88,10 +130,13 @@ cdef Source read_graph(list outputs, list inputs):
                 source.parameters.append(v)
                 continue
             count = operand_count(node)
-            waiting = [<uintptr_t>mgc_operand_at(node, i).node for i in range(count - 1, -1, -1) if mgc_operand_is_node(node, i)]
-            waiting = [below for below in waiting if below not in to.nodes]
-            if waiting:
-                stack += waiting
+            waiting = len(stack)
+            for i in range(count - 1, -1, -1):
+                if mgc_operand_is_node(node, i):
+                    below = <uintptr_t>mgc_operand_at(node, i).node
+                    if below not in to.nodes:
+                        stack.append(below)
+            if len(stack) > waiting:
                 continue
             stack.pop()
             refuse_closure(<Value>mgc_value_of(node), node)

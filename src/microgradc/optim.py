@@ -124,11 +124,16 @@ class Optimizer:
         for i, (group, state) in enumerate(zip(self.param_groups, self.state, strict=True)):
             params = self._params(i)
             settings = self._settings(i, group)
-            wanted = [name for name, switch in self._buffers.items() if switch is None or settings[switch]]
-            buffers = {name: state[name] if name in state else np.zeros(len(params)) for name in wanted}
+            buffers = {}
+            for name, switch in self._buffers.items():
+                if switch is None or settings[switch]:
+                    buffers[name] = state[name] if name in state else np.zeros(len(params))
             if len(self.param_groups) > 1:     # else the update checks in time
                 updates.check(params, buffers)
-            plans.append((i, params, settings, buffers, integer(state.get("step", 0), f"state[{i}]['step']", 0) + 1, state))
+            step = state.get("step", 0)
+            if type(step) is not int or step < 0:
+                step = integer(step, f"state[{i}]['step']", 0)
+            plans.append((i, params, settings, buffers, step + 1, state))
         for i, params, settings, buffers, step, state in plans:
             self._update(i, params, settings, buffers, step, first=not buffers.keys() <= state.keys())
             state.update(buffers, step=step)
@@ -214,9 +219,9 @@ class Optimizer:
 
     def _settings(self, i: int, group: dict[str, Any]) -> dict[str, Any]:
         """Return the checked settings of group i; those of the last step, if the group has the same objects still."""
-        values = [group.get(key) for key in self.defaults]
+        values = list(map(group.get, self.defaults))
         seen, settings = self._seen.get(i, ([], {}))
-        if len(seen) != len(values) or not all(map(is_, values, seen)):
+        if not seen or not all(map(is_, values, seen)):
             settings = self._checked(group, f"param_groups[{i}]")
             if all(type(value) in (float, int, bool, tuple) for value in values):    # others may change and be the same object
                 self._seen[i] = values, settings

@@ -95,7 +95,7 @@ cdef class Program:
     cdef readonly tuple parameters
     cdef readonly int input_count, output_count
     cdef object lanes
-    cdef Source source
+    cdef list outputs, inputs    # the graph that was recorded
     cdef Sums sums
     cdef dict runners        # by which gradients are wanted, and of which outputs
     cdef SharedLeaves leaves # the parameters
@@ -119,12 +119,13 @@ cdef class Program:
             raise ValueError("inputs must be different Values, one comes twice")
         if lanes is not None and (not isinstance(lanes, int) or lanes < 1 or lanes % MGC_LANE_MULTIPLE):
             raise ValueError(f"lanes must be a positive multiple of {MGC_LANE_MULTIPLE}, got {lanes!r}")
-        self.source = read_graph(outputs, inputs)
-        self.parameters = tuple(self.source.parameters)
+        cdef Source source = read_graph(outputs, inputs)
+        self.outputs, self.inputs = outputs, inputs
+        self.parameters = tuple(source.parameters)
         self.input_count, self.output_count = len(inputs), len(outputs)
         self.lanes = lanes
         self.leaves = SharedLeaves(self.parameters)
-        self.sums = Sums(self.source)
+        self.sums = Sums(source)
         self.runners = {}
         self.nodes = <mgc_node **>PyMem_Malloc((len(self.parameters) + 1) * sizeof(mgc_node *))
         if self.nodes == NULL:
@@ -248,13 +249,7 @@ cdef class Program:
 
     def has_same_graph(self, list outputs, list inputs) -> bool:
         """Return whether other outputs come from other inputs in the same way, with the same constants and parameters."""
-        cdef Source other = read_graph(outputs, inputs)
-        cdef Expressions ours = self.source.expressions, theirs = other.expressions
-        if ours.ops != theirs.ops or ours.operands != theirs.operands or ours.payloads != theirs.payloads:
-            return False
-        # A leaf that the function itself makes is another one each time.
-        same = [(<Value>p).node.data.hex() == (<Value>q).node.data.hex() or p is q for p, q in zip(self.parameters, other.parameters)]
-        return self.source.outputs == other.outputs and all(same)
+        return same_graphs(self.outputs, self.inputs, outputs, inputs)
 
     def stats(self) -> dict:
         """Return how large the program is: numbers of inputs, parameters, steps, …; bytes for a block of examples."""

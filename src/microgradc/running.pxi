@@ -334,9 +334,8 @@ cdef class Call:
     cdef int set_blocks(self) except -1:
         """Cut the examples into blocks, and these into partitions: both depend on the number of examples alone."""
         cdef mgc_program *p = &self.runner.program
-        cdef Py_ssize_t n = self.call.n, blocks = (n - 1) // self.runner.lanes + 1, block = (n - 1) // blocks + 1
-        cdef Py_ssize_t size = mgc_partial_size(p)
-        block = (block + MGC_LANE_MULTIPLE - 1) // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
+        cdef Py_ssize_t n = self.call.n, size = mgc_partial_size(p)
+        cdef Py_ssize_t block = min(self.runner.lanes, (n + MGC_LANE_MULTIPLE - 1) // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE)
         if block % 64 == 0:
             block += MGC_LANE_MULTIPLE    # rows a power of two apart would get into each other's way in the cache
         self.call.block, self.call.blocks = block, (n - 1) // block + 1
