@@ -95,7 +95,7 @@ cdef class Program:
     cdef readonly tuple parameters
     cdef readonly int input_count, output_count
     cdef object lanes
-    cdef list outputs, inputs    # the graph that was recorded
+    cdef list outputs, inputs  # the graph that was recorded
     cdef Sums sums
     cdef dict runners        # by which gradients are wanted, and of which outputs
     cdef SharedLeaves leaves # the parameters
