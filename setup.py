@@ -14,8 +14,9 @@ CHECKED = bool(os.environ.get("MICROGRADC_CHECKED"))   # array bounds are checke
 FLAGS_FOR_LANES = [] if sys.platform == "win32" else ["-fno-trapping-math"]
 ENGINE = ["ops.h", "node.h", "wide.h", "slab.h", "memory.h", "engine.pxd"]
 ENGINE += [f"{name}.pxi" for name in ("numbers", "baggage", "graph", "making", "copying", "custom", "tracing")]
-PROGRAM = ["replay.h", "lanes.h", "lanes_level.h", "lanes_wide.h", "vmath.h"]
-PROGRAM += [f"{name}.pxi" for name in ("lowering", "planning", "running", "threads", "examples", "lanes")]
+PROGRAM = ["replay.h", "vmath.h", "vmath_angles.h", "lanes.h"]
+PROGRAM += [f"lanes_{name}.h" for name in ("level", "rows", "dense", "sums", "wide")]
+PROGRAM += [f"{name}.pxi" for name in ("lowering", "planning", "examples", "running", "threads", "lanes")]
 
 
 def extension(name, *flags):

@@ -7,7 +7,6 @@ which decides, and of the medians, for comparison. The exit code is 1 if a targe
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 
@@ -54,18 +53,19 @@ class Report:
         self.row(name, lambda a, b: a / b, [times, base], bound)
 
 
-def take_turns(commands, turns):
-    """Return each worker, closed, after ROUNDS turns.
+def take_turns(commands, turns, script=workloads.__file__, rounds=ROUNDS):
+    """Return each worker, closed, after so many rounds of turns.
 
     Args:
         commands: the command of each worker, by name.
         turns: how often each measures in a turn, by name.
+        script: what the commands are given to.
 
     Raises:
         RuntimeError: one of microgradc's has died.
     """
-    workers = {name: bench.Worker([str(Path(workloads.__file__)), *command]) for name, command in commands.items()}
-    for _ in range(ROUNDS):
+    workers = {name: bench.Worker([script, *command]) for name, command in commands.items()}
+    for _ in range(rounds):
         for name, worker in workers.items():
             worker.take_turn(turns[name])
     for name, worker in workers.items():

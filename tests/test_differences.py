@@ -96,6 +96,14 @@ def test_constants_become_leaves_when_somebody_looks():
     assert ours._children[1].data == 3.0
     assert (Value(2.0) ** 3)._prev != (Value(2.0) * 3)._prev
     assert len((Value(2.0) ** 3)._prev) == len((Theirs(2.0) ** 3)._prev) == 1
+    theirs.backward()
+    ours.backward()
+    assert ours._children[1].grad == 2.0
+    late = Value(2.0) * 3.0
+    late.backward()
+    assert late._children[1].grad == 0
+    late.backward()
+    assert late._children[1].grad == 2.0
 
 
 def test_depth_has_no_limit():
@@ -119,6 +127,69 @@ def test_a_wrong_number_of_inputs_is_an_error():
     with pytest.raises(ValueError, match="nouts must be a list of at least one layer size"):
         nn.MLP(2, [])
     assert micrograd.nn.MLP(2, []).layers == []
+
+
+def test_a_hidden_layer_may_have_one_neuron():
+    with pytest.raises(TypeError):
+        micrograd.nn.MLP(2, [1, 1])([1.0, 2.0])
+    model = nn.MLP(2, [1, 1], activation="linear", seed=0)
+    first, second = (layer.neurons[0] for layer in model.layers)
+    assert model([1.0, 2.0]).data == second.w[0].data * (first.w[0].data * 1.0 + first.w[1].data * 2.0)
+
+
+def test_layer_sizes_may_be_a_tuple():
+    with pytest.raises(TypeError):
+        micrograd.nn.MLP(2, (4, 1))
+    assert repr(nn.MLP(2, (4, 1))) == repr(nn.MLP(2, [4, 1]))
+
+
+def test_a_batch_is_a_list_of_examples():
+    X = [[1.0, 2.0], [3.0, 4.0]]
+    with pytest.raises(TypeError):
+        micrograd.nn.MLP(2, [4])(X)
+    model = nn.MLP(2, [4], seed=0)
+    assert [[v.data for v in row] for row in model(X)] == [[v.data for v in model(x)] for x in X]
+    assert [v.data for v in nn.MLP(2, [4, 1], seed=0)(X)] == [nn.MLP(2, [4, 1], seed=0)(x).data for x in X]
+
+
+def test_every_neuron_sees_an_iterator():
+    theirs, ours = micrograd.nn.Layer(2, 3, nonlin=False), nn.Layer(2, 3, nonlin=False)
+    assert [v.data for v in theirs(iter([1.0, 2.0]))][1:] == [0, 0]
+    assert [v.data for v in ours(iter([1.0, 2.0]))] == [v.data for v in ours([1.0, 2.0])]
+
+
+def test_parameters_are_found():
+    for module, cls, is_found in ((micrograd.nn, Theirs, False), (nn, Value, True)):
+
+        class Line(module.Module):
+            def __init__(self, cls=cls):
+                self.slope, self.intercept = cls(2.0), cls(1.0)
+
+        class Fixed(Line):
+            def parameters(self):
+                return [self.slope]
+
+        line, fixed, model = Line(), Fixed(), module.MLP(2, [2, 1])
+        model.scale = cls(1.0)
+        assert line.parameters() == ([line.slope, line.intercept] if is_found else [])
+        assert fixed.parameters() == [fixed.slope]
+        assert (model.scale in model.parameters()) is is_found
+
+
+def test_a_parameter_is_a_leaf_and_listed_once():
+    for module, cls, count in ((micrograd.nn, Theirs, 6), (nn, Value, 3)):
+        layer = module.Layer(2, 2)
+        layer.neurons[1] = layer.neurons[0]
+        assert len(layer.parameters()) == count
+        neuron = module.Neuron(3)
+        neuron.w[:2] = [cls(2.0) * cls(3.0), 0.5]
+        if cls is Theirs:
+            assert len(neuron.parameters()) == 4
+            with pytest.raises(AttributeError):
+                neuron.zero_grad()
+        else:
+            assert neuron.parameters() == [neuron.w[2], neuron.b]
+            neuron.zero_grad()
 
 
 def test_a_neuron_is_one_weighted_sum():

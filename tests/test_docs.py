@@ -1,8 +1,12 @@
-"""The examples in docstrings and in the README run, and give what they say; files stay short."""
+"""The examples in docstrings, in docs and in the README run, and give what they say; links lead somewhere; files stay short."""
 
 import doctest
 import re
+import runpy
+import shutil
+import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
 
@@ -33,20 +37,92 @@ def docstring_examples():
 EXAMPLES = list(docstring_examples())
 
 
-@pytest.mark.parametrize("test", EXAMPLES)
-def test_docstrings(test):
+@pytest.fixture
+def without_micrograd():
+    """No micrograd is imported, and what `install()` puts in its place is gone afterwards."""
+
+    def take():
+        return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "micrograd"}
+
+    before = take()
+    yield
+    take()
+    sys.modules.update(before)
+
+
+def run_doctest(test):
     out = []
     assert doctest.DocTestRunner(verbose=False).run(test, out=out.append).failed == 0, "".join(out)
+
+
+@pytest.mark.usefixtures("without_micrograd")
+@pytest.mark.parametrize("test", EXAMPLES)
+def test_docstrings(test):
+    run_doctest(test)
 
 
 def test_there_are_docstring_examples():
     assert len(EXAMPLES) >= 10
 
 
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+# A block of code, and what it needs if it is marked: <!-- needs torch -->
+BLOCK = re.compile(r"(?:<!-- needs (\w+) -->\n)?```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+NEEDED = {"torch": find_spec("torch"), "dot": shutil.which("dot")}
+
+
+def page_examples():
+    """Yield each page with the blocks that are not marked; and again, for each thing that others need, with those too."""
+    for page in PAGES:
+        blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
+        for thing in dict.fromkeys(need for need, _ in [("", ""), *blocks]):
+            code = "\n".join(code for need, code in blocks if need in ("", thing))
+            test = doctest.DocTestParser().get_doctest(code, {}, page.name, str(page), 0)
+            if test.examples:
+                missing = thing and not NEEDED[thing]
+                mark = pytest.mark.skipif(bool(missing), reason=f"{page.name} shows something that needs {thing}, which is not installed")
+                yield pytest.param(test, marks=mark, id=f"{page.name}-{thing}" if thing else page.name)
+
+
+@pytest.mark.parametrize("test", list(page_examples()))
+def test_pages(test, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)   # where files that they save go
+    run_doctest(test)
+
+
+def test_pages_have_examples_and_stay_short():
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert len(text.splitlines()) < 120, page.name
+        assert page.name == "differences.md" or ">>> " in text, page.name
+
+
+def test_links_lead_somewhere():
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))]
+    assert len(links) > 20
+    for page, link in links:
+        if not link.startswith("https://"):
+            assert (page.parent / link).exists(), f"{link} in {page.name}"
+    for page in PAGES:   # each can be found from the README, by way of the guide
+        assert any((of.parent / link).resolve() == page for of, link in links if of != page), page.name
+
+
+def test_pictures_are_those_that_the_script_draws(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["make_pictures.py", str(tmp_path)])
+    runpy.run_path(str(ROOT / "docs" / "make_pictures.py"), run_name="__main__")
+    committed = sorted((ROOT / "docs" / "images").iterdir())
+    assert sorted(p.name for p in tmp_path.iterdir()) == [p.name for p in committed]
+    for picture in committed:
+        assert picture.stat().st_size < 100_000
+        assert any(f"images/{picture.name}" in page.read_text(encoding="utf-8") for page in PAGES)
+
+
 def test_readme_examples(run_python, tmp_path, monkeypatch):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) >= 3
-    run_python("\n".join(blocks))
+    monkeypatch.chdir(tmp_path)
+    run_python("\n".join(blocks), PYTHONPATH=str(Path(microgradc.__file__).parents[1]))
 
 
 def test_every_public_name_has_a_docstring():
@@ -59,14 +135,15 @@ def test_every_public_name_has_a_docstring():
 
 
 def test_differences_are_listed():
-    """As many rows as tests: a difference has both."""
-    rows = [line for line in (ROOT / "docs" / "differences.md").read_text().splitlines() if line.startswith("| ") and "---" not in line][1:]
+    """As many rows in the first table as tests: a difference has both."""
+    table = (ROOT / "docs" / "differences.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ") and "---" not in line][1:]
     tests = re.findall(r"^def test_", (ROOT / "tests" / "test_differences.py").read_text(), re.MULTILINE)
     assert len(rows) == len(tests)
 
 
 def test_files_stay_short():
-    for pattern in ("src/microgradc/*.py*", "src/microgradc/*.h", "tests/*.py", "benchmarks/*.py", "examples/*.py"):
+    for pattern in ("src/microgradc/*.py*", "src/microgradc/*.h", "tests/*.py", "benchmarks/*.py", "examples/*.py", "docs/*.py"):
         for path in ROOT.glob(pattern):
             if path.suffix in (".py", ".pyx", ".pxi", ".pxd", ".pyi", ".h"):
                 assert len(path.read_text().splitlines()) <= 500, path

@@ -208,6 +208,13 @@ def test_a_state_dict_that_does_not_fit_changes_nothing():
     assert [p.data for p in model.parameters()][:-1] == before[:-1]
 
 
+def test_names_that_collide_are_refused():
+    model = Module()
+    model.table = {"1": Value(1.0), 1: Value(2.0)}
+    with pytest.raises(ValueError, match=r"two parameters are both called table\.1"):
+        model.state_dict()
+
+
 def test_searching_leaves_no_reference_behind():
     model = Everything()
     counts = [sys.getrefcount(p) for p in model.parameters()]

@@ -214,6 +214,10 @@ def test_a_dropout_with_p_0_or_1():
     first, second = nn.Dropout(0.5, seed=1), nn.Dropout(0.5, seed=1)
     assert [float(v) for v in first([1.0] * 50)] == [float(v) for v in second([1.0] * 50)]
     assert len(nn.Dropout(0.5)([[1.0, 2.0], [3.0, 4.0]])[1]) == 2
+    assert copy.deepcopy(nn.Dropout(0.5))([1.0]) in ([0.0], [2.0])
+    assert pickle.loads(pickle.dumps(nn.Sequential(nn.Dropout(0.5, seed=1)))).layers[0].p == 0.5
+    with pytest.raises(ValueError, match="mode must be True"):
+        nn.Dropout().train("x")
 
 
 def test_bad_arguments():
@@ -226,7 +230,7 @@ def test_bad_arguments():
     with pytest.raises(TypeError, match="init must be a name or a callable of nin, nout and rng, got 3"):
         nn.Neuron(2, init=3)
     for p in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match="p must be a probability"):
+        with pytest.raises(ValueError, match=r"p must be in \[0, 1\]"):
             nn.Dropout(p)
     with pytest.raises(ValueError, match="Sequential needs at least one module"):
         nn.Sequential()

@@ -184,18 +184,18 @@ def test_the_loops_check_for_themselves():
             # None stands for no buffer where there may be none.
             if bad is not None or i < 2:
                 with pytest.raises(ValueError, match="must be a writable float64 array"):
-                    updates.adam(values, *arguments, **adam)
+                    updates.adam(values, updates.Known(), *arguments, **adam)
             if bad is not None or i < 1:
                 with pytest.raises(ValueError, match="must be a writable float64 array"):
-                    updates.rmsprop(values, *arguments, **rmsprop)
+                    updates.rmsprop(values, updates.Known(), *arguments, **rmsprop)
         if bad is not None:
             with pytest.raises(ValueError, match="must be a writable float64 array"):
-                updates.sgd(values, bad, False, **sgd)
+                updates.sgd(values, updates.Known(), bad, False, **sgd)
     for bad in (None, (), "abc", 3, [None], [Value], [1.0], [object()]):
         for call in (
-            lambda p: updates.adam(p, good, good, None, **adam),
-            lambda p: updates.rmsprop(p, good, None, None, **rmsprop),
-            lambda p: updates.sgd(p, None, True, **sgd),
+            lambda p: updates.adam(p, updates.Known(), good, good, None, **adam),
+            lambda p: updates.rmsprop(p, updates.Known(), good, None, None, **rmsprop),
+            lambda p: updates.sgd(p, updates.Known(), None, True, **sgd),
             lambda p: updates.check(p, {}),
             lambda p: updates.zero_grad(p),
             lambda p: updates.grad_norm(p, 2),

@@ -7,13 +7,13 @@ import threading
 
 import numpy as np
 import pytest
-from microgradc.program import get_num_threads, set_num_threads
 from test_memory import MEASURE, linux_only
 from test_program import MODEL_W, SUMS, close, eager, model, record
 
 import microgradc
 from microgradc import Program, Value, take
 from microgradc.engine import IntegerInput, Trace
+from microgradc.program import get_num_threads, set_num_threads
 
 INF, NAN = math.inf, math.nan
 rng = np.random.default_rng(1)

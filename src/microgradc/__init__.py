@@ -173,7 +173,8 @@ _LAZY = {
     "nn": "MLP Activation Dropout Layer Module Neuron Sequential".split(),
     "optim": "SGD Adam AdamW CosineAnnealingLR LambdaLR LinearLR RMSprop StepLR clip_grad_norm_ clip_grad_value_".split(),
     "program": "Program get_num_threads set_num_threads".split(),
-    "training": "History accuracy fit outputs".split(),
+    "tasks": "accuracy outputs".split(),
+    "training": "History fit".split(),
     "transforms": "compile".split(),
     "viz": "draw_dot draw_graph format_graph plot_decision_boundary plot_history".split(),
 }
@@ -200,7 +201,8 @@ if TYPE_CHECKING:
     from microgradc.nn import MLP, Activation, Dropout, Layer, Module, Neuron, Sequential
     from microgradc.optim import SGD, Adam, AdamW, CosineAnnealingLR, LambdaLR, LinearLR, RMSprop, StepLR, clip_grad_norm_, clip_grad_value_
     from microgradc.program import Program, get_num_threads, set_num_threads
-    from microgradc.training import History, accuracy, fit, outputs
+    from microgradc.tasks import accuracy, outputs
+    from microgradc.training import History, fit
     from microgradc.transforms import compile
     from microgradc.viz import draw_dot, draw_graph, format_graph, plot_decision_boundary, plot_history
 

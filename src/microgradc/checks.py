@@ -83,4 +83,6 @@ def _numbers(a: Any, name: str) -> np.ndarray:
         raise ValueError(f"{name} must have rows of one length, got rows that differ") from None
     if a.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be real numbers, got dtype {a.dtype}")
+    if a.dtype.kind == "u" and a.size and a.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} has {a.max()}, which is too large for a 64-bit integer")
     return a.astype(np.float64 if a.dtype.kind == "f" else np.int64)

@@ -1,4 +1,4 @@
-"""python -m microgradc demo: micrograd's demo notebook, with progress, a summary, pictures, and a comparison with micrograd."""
+"""python -m microgradc demo: micrograd's demo notebook, with progress, a summary, pictures, and a comparison: compiled, and micrograd."""
 
 import random
 from contextlib import suppress
@@ -8,12 +8,15 @@ from statistics import median
 from tempfile import TemporaryFile
 from time import perf_counter
 
+import numpy as np
 from tqdm import trange
 
 from microgradc import Value, topological_sort
-from microgradc.bench import demo_loss
+from microgradc.bench import DECAY, demo_loss
 from microgradc.data import make_moons
+from microgradc.optim import SGD
 from microgradc.training import History
+from microgradc.transforms import compile
 
 COMPARED_STEPS = 5
 
@@ -47,13 +50,52 @@ class MoonsTraining:
         loss, accuracy = self.loss()
         self.model.zero_grad()
         loss.backward()
-        learning_rate = 1.0 - 0.9 * len(self.losses) / self.steps
+        learning_rate = self.learning_rate()
         for p in self.model.parameters():
             p.data -= learning_rate * p.grad
         self.losses.append(loss.data)
         del loss
         self.times.append(perf_counter() - begin)
         return accuracy
+
+
+    def learning_rate(self):
+        """Return the learning rate of the next step."""
+        return 1.0 - 0.9 * len(self.losses) / self.steps
+
+    def check(self, reference):
+        """Raise AssertionError unless the losses are those of another training."""
+        for expected, loss in zip(reference.losses, self.losses, strict=False):
+            if not abs(loss - expected) <= 1e-9 * abs(expected):
+                raise AssertionError(f"a loss is {loss!r} where it was {expected!r} before")
+
+
+class CompiledMoonsTraining(MoonsTraining):
+    """The same with the loss of one point compiled, and the update by `optim.SGD`."""
+
+    def __init__(self, seed, steps):
+        super().__init__("microgradc", seed, steps)
+        model = self.model
+        self.optimizer = SGD(model.parameters())
+
+        @compile
+        def loss(x, y):
+            return (1 - y * model(x)).relu() + DECAY * sum(p * p for p in model.parameters())
+
+        self.mean_loss = loss.mean
+        self.X, self.y = np.array(self.X), np.array(self.y, float)
+
+    def step(self):
+        """Take the next step. The loss and the time in seconds go to `losses` and `times`."""
+        begin = perf_counter()
+        self.optimizer.zero_grad()
+        loss = self.mean_loss(self.X, self.y)
+        loss.backward()
+        self.optimizer.param_groups[0]["lr"] = self.learning_rate()
+        self.optimizer.step()
+        self.losses.append(loss.data)
+        del loss
+        self.times.append(perf_counter() - begin)
 
 
 def make_folder(folder):
@@ -76,28 +118,32 @@ def run(steps, seed, folder):
             progress.set_postfix(loss=f"{training.losses[-1]:.4f}", accuracy=f"{accuracy:.0%}", refresh=False)
     loss, accuracy = training.loss()
     nodes = sum(1 for v in topological_sort(loss) if v._op)
-    step = median(training.times)
     print(f"accuracy          {accuracy:.0%}")
     print(f"loss              {training.losses[0]:.4f} at first, {training.losses[-1]:.4f} at last")
-    print(f"time              {step * 1e3:.2f} ms a step (median; minimum {min(training.times) * 1e3:.2f} ms)")
-    print(f"nodes             {nodes:,} made in a step, {nodes / step / 1e6:.1f} million a second, forward, backward and release")
-    print(f"next to micrograd {_comparison(training, seed)}")
+    print(f"nodes             {nodes:,} made in a step, {nodes / median(training.times) / 1e6:.1f} million a second")
+    print("time of a step    median; the losses are the same")
+    for row in _comparison(training, seed):
+        print(f"  {row}")
     # At last: micrograd's time goes to the garbage collector, which would go through all that matplotlib imports.
     print(f"pictures          {', '.join(draw(training, history, folder))} in {folder}")
 
 
-def _comparison(ours, seed):
-    theirs = None
+def _comparison(eager, seed):
+    """Return a row for each way: compiled, step by step, and micrograd."""
+    compiled = CompiledMoonsTraining(seed, eager.steps)
+    for _ in range(eager.steps):
+        compiled.step()
+    compiled.check(eager)
+    rows = {"microgradc, compiled": compiled, "microgradc": eager}
     with suppress(ModuleNotFoundError):
-        theirs = MoonsTraining("micrograd", seed, ours.steps)
-    if theirs is None:
-        return "not measured; for the comparison `pip install micrograd` and run the demo again"
-    for expected in ours.losses[:COMPARED_STEPS]:
-        theirs.step()
-        if not abs(theirs.losses[-1] - expected) <= 1e-9 * abs(expected):
-            raise AssertionError(f"micrograd's loss is {theirs.losses[-1]!r} where microgradc's is {expected!r}")
-    step = median(theirs.times)
-    return f"{step / median(ours.times):.0f} times faster; it takes {step * 1e3:.0f} ms a step (median of {len(theirs.times)}), same losses"
+        micrograd = MoonsTraining("micrograd", seed, eager.steps)
+        for _ in range(min(COMPARED_STEPS, eager.steps)):
+            micrograd.step()
+        micrograd.check(eager)
+        rows["micrograd"] = micrograd
+    slowest = median(list(rows.values())[-1].times)
+    texts = [f"{name:<22}{median(row.times) * 1e3:10.3f} ms{slowest / median(row.times):12,.0f} x" for name, row in rows.items()]
+    return texts if "micrograd" in rows else [*texts, f"{'micrograd':<22}is not installed: `pip install micrograd` and run the demo again"]
 
 
 def draw(training, history, folder):

@@ -25,6 +25,7 @@ cdef extern from "node.h":
         unsigned char *is_node
         double *local
         mgc_operand *operands
+        PyObject *keeper
 
     enum:
         MGC_X_NODE, MGC_Y_NODE, MGC_WIDE, MGC_INTEGER, MGC_CLOSURE, MGC_TRACKED, MGC_INITIALISED, MGC_IN_PASS
@@ -52,7 +53,8 @@ cdef extern from "ops.h":
         MGC_ADD, MGC_SUB, MGC_MUL, MGC_DIV, MGC_POW, MGC_FLOORDIV, MGC_MOD, MGC_NEG, MGC_ABS, MGC_EXP, MGC_EXPM1, MGC_LOG
         MGC_LOG1P, MGC_LOG2, MGC_SQRT, MGC_SIN, MGC_COS, MGC_TAN, MGC_ASIN, MGC_ACOS, MGC_ATAN, MGC_SINH, MGC_COSH
         MGC_TANH, MGC_ASINH, MGC_ACOSH, MGC_ATANH, MGC_ERF, MGC_SIGMOID, MGC_RELU, MGC_LEAKY_RELU, MGC_ELU, MGC_GELU
-        MGC_SILU, MGC_SOFTPLUS, MGC_STEP, MGC_ATAN2, MGC_HYPOT, MGC_MINIMUM, MGC_MAXIMUM, MGC_LESS, MGC_LESS_EQUAL, MGC_BCE, MGC_WHERE, MGC_CLIP
+        MGC_SILU, MGC_SOFTPLUS, MGC_STEP, MGC_ATAN2, MGC_HYPOT, MGC_MINIMUM, MGC_MAXIMUM, MGC_LESS, MGC_LESS_EQUAL
+        MGC_BCE, MGC_WHERE, MGC_CLIP
 
 cdef extern from "wide.h":
     enum:
@@ -84,4 +86,11 @@ cdef object dot_product(object w, object x, object bias)
 cdef list dot_products(object x, list rows, list biases, list operations)
 cdef bint tracing_here() noexcept
 cdef bint recording_here() noexcept
+
+cdef class SharedLeaves:
+    cdef readonly tuple values
+    cdef mgc_operand *operands
+    cdef unsigned char *is_node
+
+cdef object shared_node(double data, SharedLeaves leaves, const double *local)
 cdef object custom_node(double data, tuple children, const double *local)

@@ -26,7 +26,7 @@ class Row(NamedTuple):
     gy: str
     gz: str
 
-__all__ = ["TABLE", "Row", "Value", "function", "no_grad", "topological_sort"]
+__all__ = ["TABLE", "CompileError", "Row", "Value", "function", "no_grad", "topological_sort"]
 
 TABLE: tuple[Row, ...]
 

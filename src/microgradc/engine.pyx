@@ -6,7 +6,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_CheckExact
 from cpython.long cimport PyLong_AsDouble, PyLong_Check, PyLong_CheckExact
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
-from cpython.object cimport PyTypeObject, Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE
+from cpython.object cimport PyTypeObject, Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport uintptr_t
 from libc.string cimport memset
@@ -32,6 +32,9 @@ cdef extern from "memory.h":
     object mgc_new_right_number(int op, mgc_node *, double, bint integer)
     object mgc_new_left_number(int op, double, mgc_node *, bint integer)
     mgc_wide *mgc_new_wide(Py_ssize_t count, bint with_local) except NULL
+    mgc_wide *mgc_new_shared(Py_ssize_t count, PyObject *keeper, mgc_operand *, unsigned char *is_node, const double *local) except NULL
+    bint mgc_is_over_leaves(const mgc_wide *)
+    void mgc_closures_assigned()
     void mgc_adopt(mgc_node *, int op, unsigned int flags, mgc_wide *)
     void mgc_set_node(mgc_wide *, Py_ssize_t, mgc_node *)
     void mgc_set_number(mgc_wide *, Py_ssize_t, double)
@@ -181,6 +184,7 @@ cdef class Value:
             raise TypeError(f"_backward must be a callable of no arguments, got {describe(value)}")
         visible(0, "_backward")
         baggage_of(self).backward = value
+        mgc_closures_assigned()
         self.node.flags |= MGC_CLOSURE
         mgc_track(&self.node)   # a closure that refers to this node is a cycle
 

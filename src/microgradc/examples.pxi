@@ -1,7 +1,7 @@
 # The arguments of a compiled function, for one example: their numbers in a row, and what shape they had. Included by program.pyx.
 
 cdef class Example:
-    """Numbers, Values, and lists, tuples, dicts and arrays of them, as a row of numbers and a key: what has the same key has the same shape."""
+    """Numbers, Values, and lists, tuples, dicts and arrays of them, as a row of numbers, and a key of their shape."""
     cdef double *numbers
     cdef Py_ssize_t count, capacity
     cdef bytearray shape         # f a number, i an integer, [...] a list, (...) a tuple, {...} a dict, a...; an array of this shape
@@ -93,7 +93,7 @@ cdef class Example:
 
 
 def plain_batch(tuple args):
-    """Return a key of the shapes of an example, float64 arrays, and the number of examples; None unless all arguments are arrays of numbers.
+    """Return a key of the shapes of an example, float64 arrays, and the number of examples; None for what is no array of numbers.
 
     This is the fast way for what `transforms._Batch` does for everything.
     """

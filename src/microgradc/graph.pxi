@@ -127,7 +127,8 @@ cdef int sort_once(mgc_node *root, bint with_leaves, Pass *p, Stack *stack) exce
         if node.flags & MGC_WIDE:
             wide = node.x.wide
             reserve(<void **>&stack.items, &stack.capacity, stack.size + wide.count, sizeof(NodePointer))
-            stack.size += mgc_push_operands(wide, stack.items + stack.size, mine, with_leaves)
+            if with_leaves or not mgc_is_over_leaves(wide):
+                stack.size += mgc_push_operands(wide, stack.items + stack.size, mine, with_leaves)
             continue
         if node.flags & MGC_Y_NODE and mgc_is_to_enter(node.y.node, mine, with_leaves):
             stack.items[stack.size] = node.y.node

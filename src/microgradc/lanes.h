@@ -34,7 +34,7 @@ typedef struct {
     mgc_backward *backward[MGC_TABLE_END];
 
     /* A dense layer: m dot products with the same k operands, the rows rows[i] of base.
-       out[j] = bias[j] + sum_i w[j * k + i] * base[rows[i]]; a NULL bias is 0. */
+       out[j] = bias[j] + sum_i w[j * k + i] * base[rows[i]]; a NULL bias is 0. Rows may repeat; out is none of them. */
     void (*dense)(const double *w, const double *bias, const double *base, const int *rows, double *out,
                   Py_ssize_t m, Py_ssize_t k, Py_ssize_t n);
 
@@ -73,8 +73,8 @@ typedef struct {
 #else
 #define MGC_INLINE static __forceinline
 #define MGC_NOINLINE static __declspec(noinline)
-#define MGC_IN_REGISTER(v) (void)0
 #define MGC_ALIGNED(p) (p)
+#define MGC_IN_REGISTER(v) (void)0
 #endif
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed"   /* it tells of each row that calls the C library */
@@ -88,6 +88,7 @@ typedef struct {
 #define MGC_UNROLLED
 #endif
 
+#define MGC_UNROLLED_FOR(i, count) MGC_UNROLLED for (int i = 0; i < count; i++)
 #if defined(__GNUC__)
 typedef double mgc_quad __attribute__((vector_size(32), aligned(8), may_alias));
 #endif

@@ -47,7 +47,7 @@ MGC_INLINE void MGC_V(largest_and_others)(const double *base, const int *places,
         const double *v = base + places[i] * n;
         MGC_EACH_LANE
         for (int l = 0; l < MGC_LANE_MULTIPLE; l++) {
-            const double e = exp(v[l] - shift[l]);
+            const double e = MGC_V(exp)(v[l] - shift[l]);
             s[l] += which[l] == (double)i ? 0 : e;
         }
     }
@@ -61,7 +61,7 @@ static void MGC_V(logsumexp)(const double *base, const int *places, double *f, P
         double m[MGC_LANE_MULTIPLE], others[MGC_LANE_MULTIPLE];
         MGC_V(largest_and_others)(base + first, places, k, n, m, others);
         MGC_EACH_LANE
-        for (int l = 0; l < MGC_LANE_MULTIPLE; l++) f[first + l] = m[l] + log1p(others[l]);
+        for (int l = 0; l < MGC_LANE_MULTIPLE; l++) f[first + l] = m[l] + MGC_V(log1p)(others[l]);
     }
 }
 
@@ -73,7 +73,7 @@ static void MGC_V(logsumexp_back)(const double *base, const int *places, const d
         const double *v = base + places[i] * n;
         double *gv = gbase + places[i] * n;
         MGC_EACH_LANE
-        for (Py_ssize_t l = 0; l < n; l++) gv[l] += g[l] * exp(v[l] - f[l]);
+        for (Py_ssize_t l = 0; l < n; l++) gv[l] += g[l] * MGC_V(exp)(v[l] - f[l]);
     }
 }
 
@@ -85,7 +85,7 @@ static void MGC_V(cross_entropy)(const double *index, const double *base, const 
         MGC_V(largest_and_others)(base + first, places, k, n, m, others);
         for (int l = 0; l < MGC_LANE_MULTIPLE; l++) m[l] -= base[places[(int)index[first + l]] * n + first + l];
         MGC_EACH_LANE
-        for (int l = 0; l < MGC_LANE_MULTIPLE; l++) f[first + l] = m[l] + log1p(others[l]);
+        for (int l = 0; l < MGC_LANE_MULTIPLE; l++) f[first + l] = m[l] + MGC_V(log1p)(others[l]);
     }
 }
 
@@ -101,7 +101,7 @@ static void MGC_V(cross_entropy_back)(const double *index, const double *base, c
             double *gv = gbase + places[i] * n + first;
             MGC_EACH_LANE
             for (int l = 0; l < MGC_LANE_MULTIPLE; l++)
-                gv[l] += g[first + l] * (exp((v[l] - taken[l]) - f[first + l]) - (index[first + l] == (double)i));
+                gv[l] += g[first + l] * (MGC_V(exp)((v[l] - taken[l]) - f[first + l]) - (index[first + l] == (double)i));
         }
     }
 }

@@ -25,6 +25,7 @@ from typing import Any, Literal, TypeAlias
 
 from microgradc.engine import IntegerInput, Value, is_tracing
 from microgradc.functions import bce, clip, dot, logsumexp, mean, relu, softplus, sum, take
+from microgradc.updates import number
 
 __all__ = [
     "binary_cross_entropy",
@@ -311,8 +312,7 @@ def _numbers(entries: list[Any], name: str, shape: _Shape) -> list[Any]:
 
 def _number(x: Any, name: str, expected: str = "a real number") -> float:
     try:
-        Value(x)
-        return float(x)
+        return number(x, name)
     except TypeError:
         raise TypeError(f"{name} must be {expected}, got {type(x).__name__} {x!r:.40}") from None
 

@@ -4,6 +4,7 @@
 # chains of additions and products into one expression each; `Plan` gives expressions their places and puts them in order.
 
 from collections import defaultdict, namedtuple
+from math import frexp
 
 cdef enum:
     CONSTANT = -3
@@ -108,8 +109,8 @@ cdef Py_ssize_t operand_count(mgc_node *node):
 cdef int refuse_closure(Value v, mgc_node *node) except -1:
     if node.flags & MGC_CLOSURE or node.op == MGC_CUSTOM or node.op == MGC_OPAQUE:
         raise CompileError(
-            f"the node {v._op or 'without a name'!r} has a rule of its own (a closure, local gradients, Value.func or function), which cannot be "
-            "replayed for other numbers; use operations of microgradc")
+            f"the node {v._op or 'without a name'!r} has a rule of its own (a closure, local gradients, Value.func or function), which "
+            "cannot be replayed for other numbers; use operations of microgradc")
     return 0
 
 
@@ -140,6 +141,8 @@ cdef int read_node(Expressions to, mgc_node *node, Py_ssize_t count) except -1:
             return to.add(MGC_MUL, (operands[0], operands[0]))
         if exponent == -1:
             return to.add(MGC_DIV, (to.constant(1.0), operands[0]))
+    if op == MGC_DIV and to.ops[operands[1]] == CONSTANT and abs(frexp(to.value_of(operands[1]))[0]) == 0.5:
+        return to.add(MGC_MUL, (operands[0], to.constant(1 / to.value_of(operands[1]))))    # a power of two: the same bits
     if op == MGC_SUB and to.ops[operands[0]] == MGC_LOGSUMEXP and to.ops[operands[1]] == TAKE:
         if to.operands[operands[0]] == to.operands[operands[1]][1:]:
             return to.add(CROSS_ENTROPY, to.operands[operands[1]])

@@ -200,7 +200,7 @@ cdef object dot_product(object w, object x, object bias):
 
 @cython.boundscheck(True)    # reading a number may run Python code, which may change the lists
 cdef list dot_products(object x, list rows, list biases, list operations):
-    """The dot product of x with each row, plus its bias, and the operation of that number on it unless it is 0; the last two may be None."""
+    """The dot product of x with each row, plus its bias, and the operation of that number on it, 0 for none; the last two may be None."""
     cdef object xs = sequence_of(x, "x")
     cdef list outputs = []
     cdef Py_ssize_t i
@@ -282,6 +282,33 @@ cdef object custom_node(double data, tuple children, const double *local):
         mgc_set_node(w, i, &(<Value>PyTuple_GET_ITEM(children, i)).node)
         w.local[i] = local[i]
     return mgc_new_over(MGC_CUSTOM, w, data)
+
+
+cdef class SharedLeaves:
+    """Leaves that many nodes are made over: they are owned once, by this."""
+
+    def __cinit__(self, tuple values not None):
+        cdef Py_ssize_t i
+        self.values = values
+        self.operands = <mgc_operand *>PyMem_Calloc(len(values) + 1, sizeof(mgc_operand))
+        self.is_node = <unsigned char *>PyMem_Calloc(len(values) + 1, 1)
+        if self.operands == NULL or self.is_node == NULL:
+            raise MemoryError(f"no memory for {len(values):,} leaves")
+        for i in range(len(values)):
+            self.operands[i].node = &(<Value?>values[i]).node
+            self.is_node[i] = 1
+
+    def __dealloc__(self):
+        PyMem_Free(self.operands)
+        PyMem_Free(self.is_node)
+
+
+cdef object shared_node(double data, SharedLeaves leaves, const double *local):
+    """A node over leaves with these local gradients, for leaves that have no closures and are not tracked."""
+    cdef Py_ssize_t count = len(leaves.values)
+    if not count:
+        return mgc_new_leaf(data)
+    return mgc_new_over(MGC_CUSTOM, mgc_new_shared(count, <PyObject *>leaves, leaves.operands, leaves.is_node, local), data)
 
 
 cdef inline Py_ssize_t operand_count(mgc_node *node) noexcept:

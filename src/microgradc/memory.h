@@ -95,7 +95,8 @@ static inline void mgc_drop(mgc_node *n, mgc_object **pending)
 
 static inline void mgc_drop_operands_of(mgc_wide *w, mgc_object **pending)
 {
-    for (Py_ssize_t i = 0; i < w->count; i++)
+    if (w->keeper) Py_DECREF(w->keeper);
+    else for (Py_ssize_t i = 0; i < w->count; i++)
         if (w->is_node[i]) mgc_drop(w->operands[i].node, pending);
     PyMem_Free(w);
 }
@@ -181,7 +182,8 @@ static int mgc_traverse(PyObject *self, visitproc visit, void *arg)
     mgc_node *n = &o->node;
     Py_ssize_t count = n->flags & MGC_WIDE ? n->x.wide->count : 2;
     Py_VISIT(o->baggage);
-    for (Py_ssize_t i = 0; i < count; i++)
+    if (n->flags & MGC_WIDE && n->x.wide->keeper) Py_VISIT(n->x.wide->keeper);
+    else for (Py_ssize_t i = 0; i < count; i++)
         if (mgc_operand_is_node(n, i)) Py_VISIT(mgc_value_of(mgc_operand_at(n, i)->node));
     return 0;
 }
@@ -301,11 +303,34 @@ static inline mgc_wide *mgc_new_wide(Py_ssize_t count, int with_local)
     }
     w->count = count;
     w->flags = 0;
+    w->operands = (mgc_operand *)(w + 1);
     w->local = with_local ? (double *)(w->operands + count) : NULL;
     w->is_node = (unsigned char *)(w->operands + slots);
+    w->keeper = NULL;
     memset(w->is_node, 0, (size_t)count);
     return w;
 }
+
+/* How many times a closure was assigned to a node. */
+static Py_ssize_t mgc_closures;
+
+static inline void mgc_closures_assigned(void) { mgc_closures++; }
+
+/* A block over leaves without closures that a keeper owns; the local gradients are copied. */
+static inline mgc_wide *mgc_new_shared(Py_ssize_t count, PyObject *keeper, mgc_operand *operands, unsigned char *is_node, const double *local)
+{
+    mgc_wide *w = PyMem_Malloc(sizeof(mgc_wide) + (size_t)count * sizeof(double));
+    if (!w) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    *w = (mgc_wide){.count = count, .is_node = is_node, .operands = operands, .keeper = Py_NewRef(keeper), .closures = mgc_closures};
+    w->local = memcpy(w + 1, local, (size_t)count * sizeof(double));
+    return w;
+}
+
+/* Whether a block has no operand that a sort without leaves would enter. */
+static inline int mgc_is_over_leaves(const mgc_wide *w) { return w->keeper && w->closures == mgc_closures; }
 
 static inline void mgc_set_node(mgc_wide *w, Py_ssize_t i, mgc_node *n)
 {

@@ -60,7 +60,7 @@ class Module:
         return iter([(found.get(id(p), f"parameters.{i}"), p) for i, p in enumerate(self.parameters())])
 
     def modules(self) -> Iterator[Module]:
-        """Return this module and all modules among its attributes, each once."""
+        """Return this module and all modules among its attributes, each once; those in attributes with an underscore are not searched."""
         seen: dict[int, Any] = {}
         stack: list[Any] = [self]
         while stack:
@@ -74,7 +74,13 @@ class Module:
         return (thing for thing in seen.values() if isinstance(thing, Module))
 
     def train(self, mode: bool = True) -> Module:
-        """Set `training` of this module and those in it, which switches Dropout on or off; return self."""
+        """Set `training` of this module and those in it, which switches Dropout on or off; return self.
+
+        Args:
+            mode: True for training, False for evaluation. As with parameters, what is in an attribute with an underscore is not reached.
+        """
+        if not isinstance(mode, bool):
+            raise ValueError(f"mode must be True for training or False for evaluation, got {mode!r}")
         for module in self.modules():
             if module.training != mode:
                 module.training = mode
@@ -123,8 +129,8 @@ class Module:
                 continue
             try:
                 array = np.asarray(state_dict[name])
-            except ValueError:
-                faults.append(f"{name} is no array: its rows differ in length")
+            except (ValueError, RuntimeError, TypeError) as error:    # ragged rows; a tensor that wants to be detached
+                faults.append(f"{name} is no array: {error}")
                 continue
             if array.dtype.kind not in "fiub":
                 faults.append(f"{name} must hold real numbers, got dtype {array.dtype}")
@@ -146,8 +152,8 @@ class Module:
         return fit(self, X, y, **settings)
 
     def outputs(self, X: Any) -> np.ndarray:
-        """Return the outputs for the rows of X, without a graph and with dropout off: see `microgradc.training.outputs`."""
-        from microgradc.training import outputs
+        """Return the outputs for the rows of X, without a graph and with dropout off: see `microgradc.tasks.outputs`."""
+        from microgradc.tasks import outputs
 
         return outputs(self, X)
 
@@ -167,7 +173,11 @@ def _groups(module: Module) -> dict[str, _Group]:
         k = len(parts)
         while k > 1 and parts[k - 1].isdecimal():
             k -= 1
-        places.setdefault(".".join(parts[:k]), {})[tuple(map(int, parts[k:]))] = p
+        entries = places.setdefault(".".join(parts[:k]), {})
+        index = tuple(map(int, parts[k:]))
+        if index in entries:
+            raise ValueError(f"two parameters are both called {name}: give the entries of dicts names that differ")
+        entries[index] = p
     groups = {}
     for name, entries in places.items():
         shape = tuple(max(axis) + 1 for axis in zip(*entries, strict=False))

@@ -25,7 +25,7 @@ def neuron_outputs(x, rows, biases, operations):
     return dot_products(x, rows, biases, operations)
 
 
-cdef class Search:
+cdef class _Search:
     """Collects the leaves in a tree of modules, lists, tuples, dicts and object arrays, each once, and their names if wanted."""
 
     cdef object all_parameters      # Module.parameters: a class that has another one is asked
@@ -105,7 +105,7 @@ def find_parameters(module, all_parameters, bint with_names):
     Returns:
         A list of Values, and a list of names such as 'layers.0.neurons.1.w.2', or None.
     """
-    cdef Search search = Search.__new__(Search)
+    cdef _Search search = _Search.__new__(_Search)
     search.all_parameters = all_parameters
     search.values, search.names, search.seen, search.alive = [], [] if with_names else None, set(), []
     search.enter(module, getattr(module, "__dict__", {}), "", True)

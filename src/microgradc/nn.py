@@ -17,6 +17,7 @@ from microgradc.functions import dot
 from microgradc.init import Initializer, initializer
 from microgradc.module import Module
 from microgradc.modules import neuron_outputs
+from microgradc.settings import FROM_0_TO_1, number
 
 __all__ = ["MLP", "Activation", "Dropout", "Layer", "Module", "Neuron", "Sequential", "Value"]
 
@@ -126,6 +127,7 @@ class Layer(Module):
             if not plan.rows or Neuron.__call__ is not _CALL_OF_A_NEURON:
                 if is_batch(x):
                     return [self(row) for row in x]
+                x = x if hasattr(x, "__len__") else list(x)
                 out = [n(x) for n in self.neurons]
             else:
                 out = neuron_outputs(x, plan.rows, plan.biases, plan.operations)
@@ -174,6 +176,12 @@ class Sequential(Module):
             x = layer(x)
         return x
 
+    def __getitem__(self, i: Any) -> Any:
+        return self.layers[i]
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__} of [{', '.join(map(name_of, self.layers))}]"
 
@@ -190,7 +198,9 @@ class MLP(Sequential):
         seed: for the initial weights, of a generator of their own, or a `random.Random`; None for the module `random`, as in micrograd.
 
     Raises:
-        ValueError: nouts is empty or a size is no positive integer; when called: x does not have nin entries.
+        ValueError: nouts is empty, a size is no positive integer, there is no such activation or initialiser; when called: x does not
+            have nin entries.
+        TypeError: an activation or init is neither a name nor callable.
 
     >>> import random
     >>> random.seed(1337)
@@ -264,6 +274,10 @@ class Activation(Module):
     Args:
         function: a name or a callable of a Value; see `Neuron`.
 
+    Raises:
+        ValueError: there is no activation of that name.
+        TypeError: function is neither a name nor callable.
+
     >>> Activation("relu")([Value(-1.0), 2.0])
     [Value(data=0.0, grad=0), 2.0]
     """
@@ -294,26 +308,25 @@ class Dropout(Module):
 
     Raises:
         ValueError: p is not in [0, 1].
+        TypeError: p is no number.
     """
 
     def __init__(self, p: float = 0.5, seed: Any = None) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"p must be a probability, from 0 to 1, got {p!r}")
-        self.p = p
-        self._rng = random_source(seed)
+        self.p = number(p, "p", FROM_0_TO_1)
+        self._rng = None if seed is None else random_source(seed)     # a module cannot be copied
 
     def __call__(self, x: Any) -> Any:
-        """Return x, a Value or a list of Values and numbers, with some entries dropped."""
+        """Return x, a Value, a list of Values and numbers or a batch of such lists, with some entries dropped."""
         if not self.training or self.p == 0:
             return x
         if is_tracing():
             refuse("dropout")
-        if isinstance(x, (Value, float, int)):
+        if not hasattr(x, "__iter__"):
             return self._drop(x)
         return [self(row) for row in x] if is_batch(x) else [self._drop(v) for v in x]
 
     def _drop(self, v: Any) -> Any:
-        return v * (0.0 if self._rng.random() < self.p else 1 / (1 - self.p))
+        return v * (0.0 if random_source(self._rng).random() < self.p else 1 / (1 - self.p))
 
     def __repr__(self) -> str:
         return f"Dropout(p={self.p})"

@@ -30,7 +30,9 @@ struct mgc_wide {
     unsigned flags;             /* those of all operands that are nodes, put together */
     unsigned char *is_node;     /* for each operand: 1 for a node, 0 for a number */
     double *local;              /* d result / d operand, or NULL */
-    mgc_operand operands[];
+    mgc_operand *operands;
+    PyObject *keeper;           /* NULL; or what owns the operands, leaves all of them, and their kinds, for any number of nodes */
+    Py_ssize_t closures;        /* with a keeper: how many closures had been assigned anywhere when none of the operands had one */
 };
 
 enum {

@@ -5,6 +5,7 @@ was not computed is 0, so every parameter takes part in every step; the state of
 group's list of parameters.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from math import inf, isfinite, isnan
@@ -73,6 +74,7 @@ class Optimizer:
         self.param_groups: list[dict[str, Any]] = []
         self.state: list[dict[str, Any]] = []
         self._seen: dict[int, tuple[list[Any], dict[str, Any]]] = {}
+        self._known: defaultdict[int, updates.Known] = defaultdict(updates.Known)
         for group in _groups(params):
             self.add_param_group(group)
 
@@ -126,9 +128,9 @@ class Optimizer:
             buffers = {name: state[name] if name in state else np.zeros(len(params)) for name in wanted}
             if len(self.param_groups) > 1:     # else the update checks in time
                 updates.check(params, buffers)
-            plans.append((params, settings, buffers, integer(state.get("step", 0), f"state[{i}]['step']", 0) + 1, state))
-        for params, settings, buffers, step, state in plans:
-            self._update(params, settings, buffers, step, first=not buffers.keys() <= state.keys())
+            plans.append((i, params, settings, buffers, integer(state.get("step", 0), f"state[{i}]['step']", 0) + 1, state))
+        for i, params, settings, buffers, step, state in plans:
+            self._update(i, params, settings, buffers, step, first=not buffers.keys() <= state.keys())
             state.update(buffers, step=step)
         return loss
 
@@ -187,8 +189,10 @@ class Optimizer:
             lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
         return "\n".join([*lines, ")"])
 
-    def _update(self, params: list[Value], settings: dict[str, Any], buffers: dict[str, Any], step: int, first: bool) -> None:
-        """Change the parameters. `step` counts from 1; `first`: the buffers are new."""
+    def _update(
+        self, i: int, params: list[Value], settings: dict[str, Any], buffers: dict[str, Any], step: int, first: bool
+    ) -> None:
+        """Change the parameters of group i. `step` counts from 1; `first`: the buffers are new."""
         raise NotImplementedError(f"{type(self).__name__} has no rule for a step; use SGD, Adam, AdamW or RMSprop")
 
     def _checked(self, settings: dict[str, Any], place: str = "", lr: Range = NOT_NEGATIVE) -> dict[str, Any]:
@@ -214,7 +218,8 @@ class Optimizer:
         seen, settings = self._seen.get(i, ([], {}))
         if len(seen) != len(values) or not all(map(is_, values, seen)):
             settings = self._checked(group, f"param_groups[{i}]")
-            self._seen[i] = values, settings
+            if all(type(value) in (float, int, bool, tuple) for value in values):    # others may change and be the same object
+                self._seen[i] = values, settings
         return settings
 
     def _params(self, i: int) -> list[Value]:
@@ -285,8 +290,10 @@ class SGD(Optimizer):
             raise ValueError(f"nesterov needs a momentum, got {checked['momentum']}, and no dampening, got {checked['dampening']}")
         return checked
 
-    def _update(self, params: list[Value], settings: dict[str, Any], buffers: dict[str, Any], step: int, first: bool) -> None:
-        updates.sgd(params, buffers.get("momentum_buffer"), first, **settings)
+    def _update(
+        self, i: int, params: list[Value], settings: dict[str, Any], buffers: dict[str, Any], step: int, first: bool
+    ) -> None:
+        updates.sgd(params, self._known[i], buffers.get("momentum_buffer"), first, **settings)
 
 
 class Adam(Optimizer):
@@ -321,11 +328,14 @@ class Adam(Optimizer):
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, {**defaults, "amsgrad": amsgrad, "maximize": maximize})
 
-    def _update(self, params: list[Value], settings: dict[str, Any], buffers: dict[str, Any], step: int, first: bool) -> None:
+    def _update(
+        self, i: int, params: list[Value], settings: dict[str, Any], buffers: dict[str, Any], step: int, first: bool
+    ) -> None:
         beta1, beta2 = settings["betas"]
         lr, weight_decay = settings["lr"], settings["weight_decay"]
         updates.adam(
             params,
+            self._known[i],
             buffers["exp_avg"],
             buffers["exp_avg_sq"],
             buffers.get("max_exp_avg_sq"),
@@ -393,9 +403,11 @@ class RMSprop(Optimizer):
         defaults = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, {**defaults, "momentum": momentum, "centered": centered, "maximize": maximize})
 
-    def _update(self, params: list[Value], settings: dict[str, Any], buffers: dict[str, Any], step: int, first: bool) -> None:
+    def _update(
+        self, i: int, params: list[Value], settings: dict[str, Any], buffers: dict[str, Any], step: int, first: bool
+    ) -> None:
         numbers = {name: value for name, value in settings.items() if name != "centered"}
-        updates.rmsprop(params, buffers["square_avg"], buffers.get("grad_avg"), buffers.get("momentum_buffer"), **numbers)
+        updates.rmsprop(params, self._known[i], buffers["square_avg"], buffers.get("grad_avg"), buffers.get("momentum_buffer"), **numbers)
 
 
 def clip_grad_norm_(
@@ -462,7 +474,8 @@ def _listed(params: Any) -> list[Any]:
         raise TypeError(f"{expected}, got a dict; pass [group] for one group, list(d.values()) for the Values of a dict")
     if isinstance(params, (set, frozenset)):
         raise TypeError(f"{expected}, got a set, which has no order; pass a list")
-    if isinstance(params, (str, bytes)) or not (hasattr(params, "__iter__") or hasattr(params, "__getitem__")):
+    iterable = hasattr(params, "__iter__") or hasattr(params, "__getitem__")
+    if isinstance(params, (str, bytes)) or hasattr(params, "parameters") or not iterable:
         raise TypeError(f"{expected}, got {type(params).__name__} {params!r:.60}")
     return list(params)
 

@@ -43,7 +43,7 @@ cdef class Plan:
     gradients: which gradients are wanted: none, those of the parameters, or those of the inputs too. Without any, slots are reused.
     """
     cdef Expressions e
-    cdef readonly list scalar_steps, lane_steps, constants, weights, broadcast, outputs
+    cdef readonly list scalar_steps, lane_steps, constants, weights, broadcast, outputs, cleared
     cdef readonly int parameter_count, input_count, scalar_count, slot_count
     cdef dict scalar_places, slot_places
     cdef list needs, levels
@@ -61,6 +61,7 @@ cdef class Plan:
         self.place_lanes([e for e in live if self.e.lane[e] and self.e.ops[e] != INPUT], outputs)
         self.slot_count = self.slots.count
         self.outputs = [self.slot_places[e] if self.e.lane[e] else -1 - <int>self.scalar_places[e] for e in outputs]
+        self.find_cleared()
 
     cdef list find_live(self, list outputs):
         """Return the expressions that the outputs depend on, operands first."""
@@ -229,6 +230,28 @@ cdef class Plan:
             k = len(values) // 2 if op == PRODUCTS else len(values)
             step = Step(op, index, f=slot, k=k, places=tuple([self.slot_places[x] for x in values]), receives=self.receives(e))
         self.lane_steps.append(step)
+        return 0
+
+    cdef int find_cleared(self) except -1:
+        """Find the rows of gradients that begin at 0: all but those that a dense layer is the first to write, on the way back."""
+        cdef set written = {place for place in self.outputs if place >= 0}, assigned = set()
+        for i in range(len(self.lane_steps) - 1, -1, -1):
+            step = self.lane_steps[i]
+            places = set(step.places)
+            if step.op == DENSE and step.receives & 1 and len(places) == len(step.places) and not places & written:
+                self.lane_steps[i] = step._replace(receives=step.receives | 4)
+                assigned |= places
+            elif step.op < MGC_TABLE_END:
+                places = {first + j for first in (step.x, step.y, step.z) for j in range(step.count)}
+            written |= places
+        self.cleared = []
+        for slot in range(self.slot_count):
+            if slot in assigned:
+                continue
+            if self.cleared and sum(self.cleared[-1]) == slot:
+                self.cleared[-1] = (self.cleared[-1][0], self.cleared[-1][1] + 1)
+            else:
+                self.cleared.append((slot, 1))
         return 0
 
 

@@ -26,10 +26,16 @@ cdef extern from "replay.h":
         int scalar_step_count, lane_step_count
         int *places
         int scalar_count, parameter_count, weight_count
-        int *weight_sources
+        int run_count
+        int *run_weights
+        int *run_scalars
+        int *run_sizes
         int input_count, slot_count, broadcast_count
         int *broadcast_scalars
         int *broadcast_slots
+        int clear_count
+        int *clear_slots
+        int *clear_sizes
         int output_count
         int *output_places
 
@@ -64,8 +70,8 @@ include "running.pxi"
 cdef class Program:
     """A graph of Values, made ready to be replayed over many examples at once.
 
-    The inputs become the columns of a batch. All other leaves are parameters: they are read at each call, and get the gradients. What depends
-    on no input is computed once a call. While it runs, the GIL is released; the numbers are the same for every number of threads.
+    The inputs become the columns of a batch. All other leaves are parameters: they are read at each call, and get the gradients. What
+    depends on no input is computed once a call. While it runs, the GIL is released; results have the same bits for every number of threads.
 
     Args:
         outputs: a Value, or a list of them.
@@ -90,9 +96,11 @@ cdef class Program:
     cdef readonly tuple parameters
     cdef readonly int input_count, output_count
     cdef object lanes
+    cdef Source source
     cdef Sums sums
     cdef dict runners        # by which gradients are wanted, and of which outputs
-    cdef mgc_node **nodes    # the parameters'
+    cdef SharedLeaves leaves # the parameters
+    cdef mgc_node **nodes    # the same
 
     def __init__(self, outputs, inputs, *, lanes=None):
         if self.nodes != NULL:
@@ -112,11 +120,12 @@ cdef class Program:
             raise ValueError("inputs must be different Values, one comes twice")
         if lanes is not None and (not isinstance(lanes, int) or lanes < 1 or lanes % MGC_LANE_MULTIPLE):
             raise ValueError(f"lanes must be a positive multiple of {MGC_LANE_MULTIPLE}, got {lanes!r}")
-        cdef Source source = read_graph(outputs, inputs)
-        self.parameters = tuple(source.parameters)
+        self.source = read_graph(outputs, inputs)
+        self.parameters = tuple(self.source.parameters)
         self.input_count, self.output_count = len(inputs), len(outputs)
         self.lanes = lanes
-        self.sums = Sums(source)
+        self.leaves = SharedLeaves(self.parameters)
+        self.sums = Sums(self.source)
         self.runners = {}
         self.nodes = <mgc_node **>PyMem_Malloc((len(self.parameters) + 1) * sizeof(mgc_node *))
         if self.nodes == NULL:
@@ -163,9 +172,9 @@ cdef class Program:
             with_input_grads: whether to return the gradients of the inputs.
 
         Returns:
-            The sum of each output over the examples, a list; the outputs, an array of shape (n, number of outputs), or None; the gradients of the
-            parameters, a float64 array, or None; those of the inputs, a list of arrays of the shapes of `arrays`, or None. Gradients are those of
-            the sum over examples and outputs of seed times output.
+            The sum of each output over the examples, a list; the outputs, an array of shape (n, number of outputs), or None; the
+            gradients of the parameters, a float64 array, or None; those of the inputs, a list of arrays of the shapes of `arrays`, or
+            None. Gradients are those of the sum over examples and outputs of seed times output.
         """
         cdef int gradients = 0 if seeds is None else 2 if with_input_grads else 1
         cdef Call call = self.runner(gradients).run(self, arrays, seeds, with_outputs, gradients == 2)
@@ -214,7 +223,9 @@ cdef class Program:
         if call.call.seeds == NULL:
             return Value(total)
         if input_values is None:
-            return custom_node(total, self.parameters, call.gscalars.doubles)
+            if call.parameter_flags & (MGC_CLOSURE | MGC_TRACKED):
+                return custom_node(total, self.parameters, call.gscalars.doubles)
+            return shared_node(total, self.leaves, call.gscalars.doubles)
         children = list(self.parameters)
         local = Memory(count + len(input_values))
         memcpy(local.doubles, call.gscalars.doubles, count * sizeof(double))
@@ -227,12 +238,24 @@ cdef class Program:
     def add_gradients(self, tuple arrays, seeds):
         """Add the gradients of the sum of seed times output to the parameters; return the sums and the outputs of each example."""
         cdef Call call = self.runner(1).run(self, arrays, seeds, True, False)
-        cdef Py_ssize_t i
-        for i in range(len(self.parameters)):
-            self.nodes[i].grad += call.gscalars.doubles[i]
+        cdef Py_ssize_t i, count = len(self.parameters)
+        cdef const double *grads = call.gscalars.doubles
+        cdef mgc_node **nodes = self.nodes
+        for i in range(count):
+            nodes[i].grad += grads[i]
         results = call.sums_list(), call.outputs
         call.release()
         return results
+
+    def has_same_graph(self, list outputs, list inputs) -> bool:
+        """Return whether other outputs come from other inputs in the same way, with the same constants and parameters."""
+        cdef Source other = read_graph(outputs, inputs)
+        cdef Expressions ours = self.source.expressions, theirs = other.expressions
+        if ours.ops != theirs.ops or ours.operands != theirs.operands or ours.payloads != theirs.payloads:
+            return False
+        # A leaf that the function itself makes is another one each time.
+        same = [(<Value>p).node.data.hex() == (<Value>q).node.data.hex() or p is q for p, q in zip(self.parameters, other.parameters)]
+        return self.source.outputs == other.outputs and all(same)
 
     def stats(self) -> dict:
         """Return how large the program is: numbers of inputs, parameters, steps, …; bytes for a block of examples."""

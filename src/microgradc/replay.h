@@ -28,7 +28,7 @@ typedef struct {
     int k;          /* how many operands of a dot product, how many pairs, how many values */
     int places;     /* where the places of these begin in the program's list */
     int weights;    /* where count * k weights begin, and then count biases */
-    int receives;   /* bit i: operand i has a gradient; of DENSE: bit 0 the operands, bit 1 the weights */
+    int receives;   /* bit i: operand i has a gradient; of DENSE: bit 0 the operands, bit 1 the weights, bit 2 nothing has arrived before */
 } mgc_step;
 
 typedef struct {
@@ -38,11 +38,14 @@ typedef struct {
     int scalar_count;        /* parameters first, then constants, then results */
     int parameter_count;
     int weight_count;
-    int *weight_sources;     /* the scalar that each weight is */
+    int run_count;           /* runs of weights that are scalars one after another */
+    int *run_weights, *run_scalars, *run_sizes;
     int input_count;         /* they have the first slots */
     int slot_count;
     int broadcast_count;     /* scalars that steps over lanes read as a row */
     int *broadcast_scalars, *broadcast_slots;
+    int clear_count;         /* rows of gradients, in runs, that begin at 0; the others are assigned first */
+    int *clear_slots, *clear_sizes;
     int output_count;
     int *output_places;      /* a slot, or -1 - a scalar */
 } mgc_program;
@@ -132,6 +135,19 @@ static void mgc_run_scalars_back(const mgc_program *p, const double *s, double *
 
 /* Lanes. base is the block's rows of values, gbase those of gradients; n lanes, of which the first `valid` are examples. */
 
+/* Column j of n rows of numbers, columns wide, becomes a row; and back. */
+static inline void mgc_take_column(double *row, const double *table, int j, int columns, Py_ssize_t n)
+{
+    if (columns == 1) memcpy(row, table, (size_t)n * sizeof *row);
+    else for (Py_ssize_t l = 0; l < n; l++) row[l] = table[l * columns + j];
+}
+
+static inline void mgc_put_column(const double *row, double *table, int j, int columns, Py_ssize_t n)
+{
+    if (columns == 1) memcpy(table, row, (size_t)n * sizeof *row);
+    else for (Py_ssize_t l = 0; l < n; l++) table[l * columns + j] = row[l];
+}
+
 static void mgc_load(const mgc_call *c, double *base, Py_ssize_t first, Py_ssize_t n, Py_ssize_t valid)
 {
     const mgc_program *p = c->program;
@@ -140,7 +156,7 @@ static void mgc_load(const mgc_call *c, double *base, Py_ssize_t first, Py_ssize
         const int columns = c->array_columns[a];
         const double *from = c->arrays[a] + first * columns;
         for (int j = 0; j < columns; j++, row += n) {
-            for (Py_ssize_t l = 0; l < valid; l++) row[l] = from[l * columns + j];
+            mgc_take_column(row, from, j, columns, valid);
             for (Py_ssize_t l = valid; l < n; l++) row[l] = row[valid - 1];   /* padding: any number that the program is made for */
         }
     }
@@ -183,7 +199,7 @@ static void mgc_run_lanes_back(const mgc_call *c, const double *base, double *gb
         switch (t->op) {
         case MGC_DENSE:
             if (t->receives & 2) lanes->dense_weights(g, base, places, gw, gw + (Py_ssize_t)t->count * t->k, t->count, t->k, n, valid);
-            if (t->receives & 1) lanes->dense_operands(w, g, gbase, places, 0, t->count, t->k, n);
+            if (t->receives & 1) lanes->dense_operands(w, g, gbase, places, t->receives & 4, t->count, t->k, n);
             break;
         case MGC_PRODUCTS: lanes->products_back(base, places, g, gbase, t->k, n); break;
         case MGC_LOGSUMEXP: lanes->logsumexp_back(base, places, f, g, gbase, t->k, n); break;
@@ -207,8 +223,9 @@ static void mgc_store_outputs(const mgc_call *c, const double *base, double *sum
         const double *row = base + place * n;
         sums[k] += place < 0 ? c->scalars[-1 - place] * (double)valid : c->lanes->sum(row, valid);
         if (!c->outputs) continue;
-        double *to = c->outputs + first * p->output_count + k;
-        for (Py_ssize_t l = 0; l < valid; l++) to[l * p->output_count] = place < 0 ? c->scalars[-1 - place] : row[l];
+        double *to = c->outputs + first * p->output_count;
+        if (place >= 0) mgc_put_column(row, to, k, p->output_count, valid);
+        else for (Py_ssize_t l = 0; l < valid; l++) to[l * p->output_count + k] = c->scalars[-1 - place];
     }
 }
 
@@ -223,7 +240,7 @@ static void mgc_run_block(const mgc_call *c, Py_ssize_t b, double *memory, doubl
     mgc_run_lanes(c, base, n);
     mgc_store_outputs(c, base, sums, first, n, valid);
     if (!c->seeds) return;
-    memset(gbase, 0, (size_t)p->slot_count * n * sizeof *gbase);
+    for (int i = 0; i < p->clear_count; i++) memset(gbase + p->clear_slots[i] * n, 0, (size_t)p->clear_sizes[i] * n * sizeof *gbase);
     for (int k = 0; k < p->output_count; k++)
         if (p->output_places[k] >= 0)
             for (Py_ssize_t l = 0; l < n; l++) gbase[p->output_places[k] * n + l] += c->seeds[k];
@@ -234,8 +251,7 @@ static void mgc_run_block(const mgc_call *c, Py_ssize_t b, double *memory, doubl
     for (int a = 0; a < c->array_count; a++) {
         const int columns = c->array_columns[a];
         double *to = c->input_grads[a] + first * columns;
-        for (int j = 0; j < columns; j++, row += n)
-            for (Py_ssize_t l = 0; l < valid; l++) to[l * columns + j] = row[l];
+        for (int j = 0; j < columns; j++, row += n) mgc_put_column(row, to, j, columns, valid);
     }
 }
 
@@ -256,7 +272,8 @@ static void mgc_begin(const mgc_call *c)
 {
     const mgc_program *p = c->program;
     mgc_run_scalars(p, c->scalars);
-    for (int i = 0; i < p->weight_count; i++) c->weights[i] = c->scalars[p->weight_sources[i]];
+    for (int i = 0; i < p->run_count; i++)
+        memcpy(c->weights + p->run_weights[i], c->scalars + p->run_scalars[i], (size_t)p->run_sizes[i] * sizeof(double));
 }
 
 /* When they are done: sums gets output_count sums over all examples; gscalars, scalar_count numbers, the gradients of the scalars. */
@@ -270,7 +287,11 @@ static void mgc_finish(const mgc_call *c, double *sums, double *gscalars)
     memcpy(sums, total + p->weight_count + p->broadcast_count, (size_t)p->output_count * sizeof *sums);
     if (!c->seeds) return;
     memset(gscalars, 0, (size_t)p->scalar_count * sizeof *gscalars);
-    for (int i = 0; i < p->weight_count; i++) gscalars[p->weight_sources[i]] += total[i];
+    for (int i = 0; i < p->run_count; i++) {
+        const double *from = total + p->run_weights[i];
+        double *to = gscalars + p->run_scalars[i];
+        for (int j = 0; j < p->run_sizes[i]; j++) to[j] += from[j];
+    }
     for (int i = 0; i < p->broadcast_count; i++) gscalars[p->broadcast_scalars[i]] += total[p->weight_count + i];
     for (int k = 0; k < p->output_count; k++)
         if (p->output_places[k] < 0) gscalars[-1 - p->output_places[k]] += c->seeds[k] * (double)c->n;

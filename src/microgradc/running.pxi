@@ -1,8 +1,9 @@
 # A plan in C, and a call of it: memory, blocks of examples, threads. Included by program.pyx.
 
 cdef enum:
-    CACHE_BYTES = 160 * 1024        # what a block's rows may take; most second-level caches have 256 KiB or more
-    MOST_LANES = 256
+    CACHE_BYTES = 40 * 1024         # what a block's rows may take, if that leaves enough lanes: about a first-level cache
+    LEAST_LANES = 32
+    MOST_LANES = 104
     MOST_PARTITIONS = 16
     PARTIAL_BYTES = 1 << 22         # what the sums of all partitions may take
     PARALLEL_WORK = 1 << 20         # multiplications or so, a quarter of a millisecond: less is not worth a thread
@@ -44,7 +45,10 @@ cdef class Runner:
         self.plan, self.with_gradients, self.spare = plan, with_gradients, []
         cdef mgc_program *p = &self.program
         places, steps = [], [plan.scalar_steps, plan.lane_steps]
-        tables = [plan.weights, [s for s, _ in plan.broadcast], [s for _, s in plan.broadcast], plan.outputs]
+        tables = [[s for s, _ in plan.broadcast], [s for _, s in plan.broadcast], plan.outputs]
+        tables += [[first for first, _ in plan.cleared], [size for _, size in plan.cleared]]
+        runs = runs_of(plan.weights)
+        tables += [[run[i] for run in runs] for i in range(3)]
         step_count = len(plan.scalar_steps) + len(plan.lane_steps)
         place_count = sum([len(step.places) for group in steps for step in group])
         cdef size_t bytes_wanted = step_count * sizeof(mgc_step) + (place_count + sum(map(len, tables))) * sizeof(int)
@@ -70,11 +74,16 @@ cdef class Runner:
                 limits[step.x] = min(limits.get(step.x, step.k), step.k)
         self.index_limits = list(limits.items())
         cdef int *table = p.places + next_place
-        p.weight_sources = fill(&table, tables[0])
-        p.broadcast_scalars = fill(&table, tables[1])
-        p.broadcast_slots = fill(&table, tables[2])
-        p.output_places = fill(&table, tables[3])
-        p.weight_count, p.broadcast_count, p.output_count = len(tables[0]), len(tables[1]), len(tables[3])
+        p.broadcast_scalars = fill(&table, tables[0])
+        p.broadcast_slots = fill(&table, tables[1])
+        p.output_places = fill(&table, tables[2])
+        p.clear_slots = fill(&table, tables[3])
+        p.clear_sizes = fill(&table, tables[4])
+        p.run_weights = fill(&table, tables[5])
+        p.run_scalars = fill(&table, tables[6])
+        p.run_sizes = fill(&table, tables[7])
+        p.clear_count, p.run_count, p.weight_count = len(plan.cleared), len(runs), len(plan.weights)
+        p.broadcast_count, p.output_count = len(plan.broadcast), len(plan.outputs)
         p.scalar_count, p.parameter_count = plan.scalar_count, plan.parameter_count
         p.input_count, p.slot_count = plan.input_count, plan.slot_count
         self.scalars = Memory(p.scalar_count)
@@ -82,7 +91,7 @@ cdef class Runner:
             self.scalars.doubles[p.parameter_count + i] = x
         row_bytes = max(1, p.slot_count) * sizeof(double) * (2 if with_gradients else 1)
         fitting = CACHE_BYTES // row_bytes // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
-        self.lanes = lanes if lanes is not None else min(max(fitting, 2 * MGC_LANE_MULTIPLE), MOST_LANES)
+        self.lanes = lanes if lanes is not None else min(max(fitting, LEAST_LANES), MOST_LANES)
 
     cdef Call run(self, Program program, tuple arrays, seeds, bint with_outputs, bint with_input_grads):
         """Return a call that is done, and has its results; give it back by `release`."""
@@ -114,6 +123,17 @@ cdef class Runner:
         lines += [f"  {text_of(step, 'r')}" for step in self.plan.lane_steps]
         lines.append("outputs: " + ", ".join([f"r{place}" if place >= 0 else f"s{-1 - place}" for place in self.plan.outputs]))
         return "\n".join(lines)
+
+
+cdef list runs_of(list scalars):
+    """Return (weight, scalar, size) for each run of weights whose scalars follow one another."""
+    runs = []
+    for weight, scalar in enumerate(scalars):
+        if runs and runs[-1][1] + runs[-1][2] == scalar:
+            runs[-1] = (runs[-1][0], runs[-1][1], runs[-1][2] + 1)
+        else:
+            runs.append((weight, scalar, 1))
+    return runs
 
 
 cdef int *fill(int **table, list numbers):
@@ -173,6 +193,7 @@ cdef class Call:
     cdef object outputs              # an array, or None
     cdef Memory example_grads        # of the inputs of one example
     cdef list input_grads            # arrays, or None
+    cdef unsigned int parameter_flags    # those of all parameters, put together
 
     def __cinit__(self, Runner runner):
         cdef mgc_program *p = &runner.program
@@ -253,7 +274,11 @@ cdef class Call:
             self.outputs = numpy().empty((n, p.output_count))
             self.call.outputs = <double *>self.view(self.outputs, True).buf
         if with_input_grads:
-            self.input_grads = [numpy().empty_like(array) for array in arrays]
+            flat = numpy().empty(n * total)     # one piece of memory is had faster than several
+            self.input_grads = []
+            for i, array in enumerate(arrays):
+                self.input_grads.append(flat[:n * self.columns[i]].reshape(array.shape))
+                flat = flat[n * self.columns[i]:]
             for i, array in enumerate(self.input_grads):
                 self.grad_pointers[i] = <double *>self.view(array, True).buf
             self.call.input_grads = self.grad_pointers
@@ -282,7 +307,7 @@ cdef class Call:
 
     cdef int check_indices(self) except -1:
         """Raise IndexError unless each index picks a value."""
-        cdef Py_ssize_t l
+        cdef Py_ssize_t example
         cdef const double *index
         cdef double x
         cdef int limit, a, columns
@@ -292,10 +317,10 @@ cdef class Call:
                 place -= self.columns[a]
                 a += 1
             index, columns = self.pointers[a] + <int>place, self.columns[a]
-            for l in range(self.call.n):
-                x = index[l * columns]
+            for example in range(self.call.n):
+                x = index[example * columns]
                 if not 0 <= x < limit or x != floor(x):
-                    raise IndexError(f"the index of example {l} must be an integer, at least 0 and less than {limit}, got {x:g}")
+                    raise IndexError(f"the index of example {example} must be an integer, at least 0 and less than {limit}, got {x:g}")
         return 0
 
     cdef int set_seeds(self, seeds) except -1:
@@ -315,6 +340,8 @@ cdef class Call:
         cdef Py_ssize_t n = self.call.n, blocks = (n - 1) // self.runner.lanes + 1, block = (n - 1) // blocks + 1
         cdef Py_ssize_t size = mgc_partial_size(p)
         block = (block + MGC_LANE_MULTIPLE - 1) // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
+        if block % 64 == 0:
+            block += MGC_LANE_MULTIPLE    # rows a power of two apart would get into each other's way in the cache
         self.call.block, self.call.blocks = block, (n - 1) // block + 1
         self.call.partitions = max(1, min(MOST_PARTITIONS, self.call.blocks // 2, PARTIAL_BYTES // <Py_ssize_t>(size * sizeof(double) + 1)))
         if self.partials.size < <size_t>(size * self.call.partitions):
@@ -332,9 +359,14 @@ cdef class Call:
         return memory.doubles
 
     cdef int execute(self, Program program) except -1:
-        cdef int i, workers
-        for i in range(self.runner.program.parameter_count):
-            self.scalars.doubles[i] = program.nodes[i].data
+        cdef int i, workers, count = self.runner.program.parameter_count
+        cdef unsigned int flags = 0
+        cdef double *to = self.scalars.doubles
+        cdef mgc_node **nodes = program.nodes
+        for i in range(count):
+            to[i] = nodes[i].data
+            flags |= nodes[i].flags
+        self.parameter_flags = flags
         self.set_blocks()
         workers = 1
         if self.runner.work * self.call.n >= PARALLEL_WORK:

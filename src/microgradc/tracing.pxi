@@ -19,7 +19,8 @@ cdef dict WAYS_OUT = {
     "==": "Values are compared by identity, so it would be False for all examples; use less and less_equal with microgradc.where",
     "backward()": "call it on what the compiled function returns",
     "_backward": "replace the closure by operations of microgradc",
-    "a node with local gradients": "a function from outside cannot be replayed (Value.func, function, Value(data, children, local_grads)); use operations of microgradc",
+    "a node with local gradients": "Value.func, function and Value(data, children, local_grads) compute with numbers of this example; "
+                                   "use operations of microgradc",
     "no_grad": "enter it around the call of the compiled function",
     "values[i]": "an integer argument is another one for each example; use microgradc.take(values, i)",
     "f.mean": "call the function itself for one example, and mean, sum or map of the outer one",

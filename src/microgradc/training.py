@@ -1,24 +1,21 @@
-"""The training loop: `fit` and its `History`; what a trained model says: `outputs` and `accuracy`."""
+"""The training loop: `fit` and its `History`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from microgradc import losses, optim
-from microgradc.checks import check_count, check_examples, check_rows, random_source
+from microgradc import optim
+from microgradc.checks import check_count, check_examples, random_source
 from microgradc.data import batches, hold_out
-from microgradc.engine import no_grad
+from microgradc.settings import flag
+from microgradc.tasks import Compiled, Eager, Loss, Task, accuracy, choose_way, outputs, set_mode
 
 __all__ = ["History", "accuracy", "fit", "outputs"]
-
-Loss = Callable[[Sequence[Any], Sequence[Any]], Any]
 
 # The optimizers that have a name, and the learning rate that suits networks of some hundred parameters.
 OPTIMIZERS: dict[str, tuple[Any, float]] = {
@@ -39,6 +36,7 @@ class History:
         lr: the learning rate.
         seconds: how long the epoch took.
         interrupted: whether Ctrl-C ended the training.
+        why_eager: why the training was not compiled; '' if it was.
     """
 
     def __init__(self) -> None:
@@ -49,6 +47,7 @@ class History:
         self.lr: list[float] = []
         self.seconds: list[float] = []
         self.interrupted = False
+        self.why_eager = ""
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -84,6 +83,7 @@ def fit(
     progress: bool = True,
     callback: Callable[[History], Any] | None = None,
     check_finite: bool = True,
+    compile: bool | None = None,
 ) -> History:
     """Train a model on examples, and leave it in evaluation mode. `model.fit(X, y, …)` is this function.
 
@@ -105,6 +105,9 @@ def fit(
         progress: whether to show a progress bar (tqdm, on standard error).
         callback: called with the history after each epoch; training ends early if it returns True.
         check_finite: whether an inf or nan in the data, or a loss that becomes one, is an error.
+        compile: whether to compile the model and the loss, which makes training some ten times faster (`microgradc.compile`); by
+            default, where that is possible: not with dropout, a loss of your own, or a model that looks at its numbers.
+            `History.why_eager` says why not. A callback may change the model; it is then compiled again.
 
     Returns:
         A History. After Ctrl-C (KeyboardInterrupt) it has the epochs that were completed, and the model is what it was then.
@@ -113,7 +116,9 @@ def fit(
         ValueError: the data are empty, not finite, of the wrong shape or out of range; so is another argument.
         TypeError: the data are no numbers; an argument is of the wrong type.
         FloatingPointError: the loss became inf or nan; the parameters are those before that step.
+        CompileError: compile is True, and that is not possible.
 
+    >>> import numpy as np
     >>> from microgradc import nn
     >>> model = nn.MLP(1, [8, 1], activation="tanh", seed=0)
     >>> x = np.linspace(-1, 1, 20)
@@ -123,6 +128,11 @@ def fit(
     """
     check_count(epochs, "epochs")
     check_count(batch_size, "batch_size")
+    flag(shuffle, "shuffle")
+    if compile is not None:
+        flag(compile, "compile")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be a function of the history, got {callback!r:.60}")
     rng = random_source(seed)
     X, y = check_examples(X, y, check_finite)
     held_out = None
@@ -138,24 +148,30 @@ def fit(
     if held_out is not None:
         task.check(held_out[1], count, "the validation data's ")
     steps = make_optimizer(optimizer, model, lr)
-    rows, targets = X.tolist(), y.tolist()
     history = History()
     set_mode(model, training=True)
     try:
-        with tqdm(total=epochs, desc="training", unit="epoch", disable=not progress) as bar:
+        way, history.why_eager = choose_way(model, task, X[0], y[0], compile)
+        with tqdm(total=epochs, desc="training, compiled" if way.compiled else "training", unit="epoch", disable=not progress) as bar:
             for _ in range(epochs):
+                set_mode(model, training=True)
                 begin, rate = perf_counter(), steps.param_groups[0]["lr"]
-                turns = batches(rows, targets, batch_size, shuffle=shuffle, seed=rng)
-                entry = train_epoch(model, turns, task, steps, check_finite)
+                turns = batches(X, y, batch_size, shuffle=shuffle, seed=rng)
+                entry = train_epoch(way, turns, task, steps, check_finite)
                 entry |= {"lr": rate, "seconds": perf_counter() - begin}
                 if held_out is not None:
-                    found = task.evaluate(outputs(model, held_out[0]), held_out[1])
+                    found = task.measure(*way.evaluate(*held_out), held_out[1])
                     entry |= {f"validation_{name}": number for name, number in found.items()}
                 history.append(entry)
                 bar.set_postfix(history.latest(), refresh=False)
                 bar.update()
-                if callback is not None and callback(history) is True:
+                if callback is None:
+                    continue
+                if callback(history) is True:
                     break
+                set_mode(model, training=True)
+                if isinstance(way, Compiled) and not way.is_current():     # the callback changed the model
+                    way, history.why_eager = choose_way(model, task, X[0], y[0], compile)
     except KeyboardInterrupt:
         history.interrupted = True
     finally:
@@ -163,20 +179,18 @@ def fit(
     return history
 
 
-def train_epoch(model: Any, turns: Iterable[tuple[Any, Any]], task: Task, steps: Any, check_finite: bool) -> dict[str, float]:
+def train_epoch(way: Eager | Compiled, turns: Iterable[tuple[Any, Any]], task: Task, steps: Any, check_finite: bool) -> dict[str, float]:
     """Take one step of the optimizer for each batch; return the mean loss and accuracy, each example at its turn."""
     totals: dict[str, float] = {}
     count = 0
     for X, y in turns:
-        results = [model(x) for x in X]
-        loss = task.loss(results, y)
+        steps.zero_grad()
+        loss, results = way.add_gradients(X, y)
         if check_finite and not math.isfinite(loss):
             raise FloatingPointError(
-                f"the loss became {float(loss)}; a lower learning rate than {steps.param_groups[0]['lr']} may help, or inputs of size 1, "
+                f"the loss became {loss}; a lower learning rate than {steps.param_groups[0]['lr']} may help, or inputs of size 1, "
                 "or optim.clip_grad_norm_. (check_finite=False goes on.)"
             )
-        steps.zero_grad()
-        loss.backward()
         steps.step()
         for name, number in task.measure(loss, results, y).items():
             totals[name] = totals.get(name, 0.0) + number * len(y)
@@ -184,79 +198,14 @@ def train_epoch(model: Any, turns: Iterable[tuple[Any, Any]], task: Task, steps:
     return {name: total / count for name, total in totals.items()}
 
 
-class Task:
-    """What is to be learnt: a loss, and where the classes part, if there are classes.
-
-    Args:
-        loss: see `fit`.
-        y: the targets, int64 or float64.
-        count: the number of outputs.
-
-    Attributes:
-        loss: a function of a list of outputs and a list of targets.
-        threshold: what one output is compared with, see `accuracy`; None if the targets are no classes.
-    """
-
-    def __init__(self, loss: str | Loss | None, y: np.ndarray, count: int) -> None:
-        self.loss: Any = usual_loss(y, count) if loss is None else loss
-        if isinstance(self.loss, str):
-            if self.loss not in losses.__all__:
-                raise ValueError(f"loss must be one of {', '.join(losses.__all__)}, or a callable, got {loss!r}")
-            self.loss = getattr(losses, self.loss)
-        elif not callable(self.loss):
-            raise TypeError(f"loss must be a name or a callable of outputs and targets, got {loss!r}")
-        self.threshold: float | None = None
-        if self.loss is losses.binary_cross_entropy:
-            self.threshold = 0.5
-        elif self.loss in CLASSIFICATION or (count == 1 and has_classes(y, {-1, 1})):
-            self.threshold = 0.0
-
-    def check(self, y: np.ndarray, count: int, whose: str = "") -> None:
-        """Raise what one of our losses would raise for these targets, all at once, with the example's number in the data."""
-        if self.loss in (losses.cross_entropy, losses.nll_loss) and count == 1:
-            raise ValueError(f"{self.loss.__name__} needs a model with an output for each class, this one has a single output")
-        if self.loss in [getattr(losses, name) for name in losses.__all__]:
-            try:
-                self.loss(np.full(len(y) if count == 1 else (len(y), count), 0.5), y)
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"{whose}y does not fit {self.loss.__name__} and {count} outputs: {error}") from None
-
-    def measure(self, loss: Any, results: Any, y: Any) -> dict[str, float]:
-        """Return the loss as a float and, of classes, the accuracy of the outputs of some examples."""
-        measured = {"loss": float(loss)}
-        if self.threshold is not None:
-            measured["accuracy"] = float(np.mean(is_right(as_array(results), np.asarray(y), self.threshold)))
-        return measured
-
-    def evaluate(self, results: np.ndarray, y: np.ndarray) -> dict[str, float]:
-        """Return the loss and, of classes, the accuracy of outputs, an array."""
-        with no_grad():
-            return self.measure(self.loss(results.tolist(), y.tolist()), results, y)
-
-
-CLASSIFICATION = (losses.cross_entropy, losses.nll_loss, losses.binary_cross_entropy_with_logits, losses.hinge_loss)
-
-
-def usual_loss(y: np.ndarray, count: int) -> Loss:
-    """Return the loss that `fit` takes by default."""
-    if y.dtype.kind == "i" and y.ndim == 1:
-        if count > 1:
-            return losses.cross_entropy
-        if has_classes(y, {0, 1}):
-            return losses.binary_cross_entropy_with_logits
-        if has_classes(y, {-1, 1}):
-            return losses.hinge_loss
-    return losses.mse_loss
-
-
-def has_classes(y: np.ndarray, classes: set[int]) -> bool:
-    """Return whether the targets are classes out of these."""
-    return y.ndim == 1 and set(np.unique(y).tolist()) <= classes
-
-
 def make_optimizer(optimizer: Any, model: Any, lr: float | None) -> Any:
     """Return the optimizer that `fit` was asked for."""
+    if not callable(getattr(model, "parameters", None)):
+        raise TypeError(f"model must be a Module, or have a method parameters(), got {model!r:.60}")
     if isinstance(optimizer, optim.Optimizer):
+        ours = {id(p) for p in model.parameters()}
+        if not any(id(p) in ours for group in optimizer.param_groups for p in group["params"]):
+            raise ValueError("the optimizer has none of the model's parameters; make it from model.parameters()")
         if lr is not None:
             raise ValueError("lr is given to the optimizer that you made; leave it out here")
         return optimizer
@@ -269,68 +218,3 @@ def make_optimizer(optimizer: Any, model: Any, lr: float | None) -> Any:
     elif not callable(optimizer):
         raise TypeError(f"optimizer must be a name, an optimizer or a class of them, got {optimizer!r}")
     return optimizer(list(model.parameters()), **settings)
-
-
-def outputs(model: Any, X: Any) -> np.ndarray:
-    """Return what a model gives for each of the rows of X, without a graph and in evaluation mode.
-
-    Args:
-        model: a `Module`, or anything that can be called with a list of numbers.
-        X: examples, numbers of shape (n, nin).
-
-    Returns:
-        float64 of shape (n,) for one output, else (n, nout).
-
-    Raises:
-        ValueError: X is not of that shape.
-        TypeError: X are no numbers.
-    """
-    rows = check_rows(X).tolist()
-    with evaluating(model), no_grad():
-        return as_array([model(row) for row in rows])
-
-
-def accuracy(model: Any, X: Any, y: Any, threshold: float = 0.0) -> float:
-    """Return the share of examples that a model classifies right.
-
-    Args:
-        model: as in `outputs`.
-        X: examples, numbers of shape (n, nin).
-        y: classes, integers of shape (n,): indices for a model with several outputs, of which the largest decides; 0 and 1, or -1 and 1,
-            for one output.
-        threshold: where the classes part if there is one output: 0 for a score or logit, 0.5 for a probability.
-
-    Raises:
-        ValueError: X or y is of the wrong shape or empty.
-        TypeError: they are no numbers.
-    """
-    X, y = check_examples(X, y, check_finite=False)
-    return float(np.mean(is_right(outputs(model, X), y, threshold)))
-
-
-def is_right(results: np.ndarray, y: np.ndarray, threshold: float) -> np.ndarray:
-    """Return for each example whether its class was found: that of the largest output, or that on the right side of the threshold."""
-    return results.argmax(axis=1) == y if results.ndim == 2 else (results > threshold) == (y > 0)
-
-
-def as_array(results: list[Any]) -> np.ndarray:
-    """Return outputs, Values or lists of them, as float64 of shape (n,) for one output, else (n, nout)."""
-    found = np.array([[float(v) for v in r] if isinstance(r, (list, tuple, np.ndarray)) else float(r) for r in results])
-    return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
-
-
-def set_mode(model: Any, training: bool) -> None:
-    """Switch a model between training and evaluation, if it has the two."""
-    if hasattr(model, "train"):
-        model.train(training)
-
-
-@contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """Set a model to evaluation, and back."""
-    before = getattr(model, "training", False)
-    set_mode(model, training=False)
-    try:
-        yield
-    finally:
-        set_mode(model, training=before)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from microgradc.engine import IntegerInput, Trace, Value, is_tracing, refuse
+from microgradc.engine import CompileError, IntegerInput, Trace, Value, is_tracing, refuse
 from microgradc.program import Example, Program, plain_batch
 
 __all__ = ["Compiled", "compile"]
@@ -18,10 +18,10 @@ __all__ = ["Compiled", "compile"]
 def compile(f: Callable[..., Any] | None = None, *, lanes: int | None = None) -> Any:
     """Make a function of one example fast: it is recorded once, and replayed for all examples of a batch, many at a time. A decorator.
 
-    The function is called once for each shape of its arguments, with Values in place of the numbers. What it does with them is
-    recorded, and it is not called again. So it must not depend on the numbers in any other way: what would write a number of the
-    first example into the record (`if`, `float()`, `.data`, …) raises a CompileError that says what to do instead. All other
-    leaves, such as the parameters of a model, are read anew at each call, and get their gradients.
+    The function is called for each shape of its arguments, with Values in place of the numbers, and what it does with them is recorded;
+    and once more, with other numbers, to see that it does the same. So it must not depend on the numbers in any other way: what would
+    write a number of the first example into the record (`if`, `float()`, `.data`, …) raises a CompileError that says what to do
+    instead. All other leaves, such as the parameters of a model, are read anew at each call, and get their gradients.
 
     Args:
         f: a function of numbers, and of lists, tuples, dicts and arrays of numbers, that returns a Value, or lists, tuples and dicts of
@@ -180,18 +180,18 @@ class _Recording:
     """A function's program for one shape of arguments, and the shape of what it returns."""
 
     def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], lanes: int | None) -> None:
-        inputs: list[Value] = []
-        traced = tuple(_with_inputs(a, inputs) for a in args)
-        with Trace():
-            self.outputs = f(*traced)
-        try:
-            leaves = [v if isinstance(v, Value) else Value(v) for v in _leaves(self.outputs)]
-        except TypeError:
-            leaves = []
+        self.outputs, leaves, inputs = _trace(f, args, change=False)
         if not leaves:
             raise TypeError(f"a compiled function must return a Value, or lists, tuples and dicts of them, got {self.outputs!r:.60}")
         self.program = Program(leaves, inputs, lanes=lanes)
-        self.outputs = _like(self.outputs, iter(range(len(leaves))))    # where each is; the graph is not needed any more
+        outputs, leaves, inputs = _trace(f, args, change=True)
+        if not self.program.has_same_graph(leaves, inputs):
+            raise CompileError(
+                f"{getattr(f, '__qualname__', f)} did something else when it was called again with other numbers, so it cannot be "
+                "replayed: it draws random numbers, or changes what it uses, or looks at its numbers; compute such things outside, and "
+                "pass them as arguments"
+            )
+        self.outputs = _like(outputs, iter(range(len(leaves))))    # where each is; the graph is not needed any more
 
     def rebuild(self, values: list[Value]) -> Any:
         """Return Values in the shape of what the function returned."""
@@ -269,6 +269,31 @@ class _Batch:
         return next(grads).reshape(np.shape(a))
 
 
+def has_same_graph(program: Program, f: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    """Return whether a function, called again, does what a program was recorded from.
+
+    Raises:
+        CompileError: it does what cannot be recorded.
+    """
+    _, leaves, inputs = _trace(f, args, change=True)
+    return len(leaves) == program.output_count and program.has_same_graph(leaves, inputs)
+
+
+def _trace(f: Callable[..., Any], args: tuple[Any, ...], change: bool) -> tuple[Any, list[Value], list[Value]]:
+    """Call f with Values in place of the numbers in args, or of others; return what it returned, the Values in it, and its inputs."""
+    inputs: list[Value] = []
+    traced = tuple(_with_inputs(a, inputs) for a in args)
+    if change:
+        for v in inputs:
+            v.data = 0.7 * v.data + 0.1
+    with Trace():
+        outputs = f(*traced)
+    try:
+        return outputs, [v if isinstance(v, Value) else Value(v) for v in _leaves(outputs)], inputs
+    except TypeError:
+        return outputs, [], inputs
+
+
 def _with_inputs(a: Any, inputs: list[Value]) -> Any:
     """Return an argument with new Values in place of its numbers, in the order in which `Example` reads them."""
     if isinstance(a, dict):
@@ -313,7 +338,7 @@ def _gradient_like(a: Any, flat: Iterator[float]) -> Any:
         return {name: _gradient_like(entry, flat) for name, entry in a.items()}
     if isinstance(a, tuple):
         return tuple(_gradient_like(entry, flat) for entry in a)
-    if getattr(a, "shape", ()):
+    if isinstance(a, np.ndarray) and a.ndim:
         return np.array([next(flat) for _ in range(a.size)]).reshape(a.shape)
     if isinstance(a, list):
         entries = [_gradient_like(entry, flat) for entry in a]

@@ -4,9 +4,12 @@ from typing import Any
 
 from microgradc.engine import Value, _Number
 
-__all__ = ["adam", "check", "clamp_grads", "grad_norm", "number", "rmsprop", "scale_grads", "sgd", "zero_grad"]
+__all__ = ["Known", "adam", "check", "clamp_grads", "grad_norm", "number", "rmsprop", "scale_grads", "sgd", "zero_grad"]
 
 # A buffer is a writable float64 array with one number for each parameter: anything with the buffer protocol.
+
+class Known:
+    """A list of parameters that has passed all checks, as a tuple: it owns them, and what is a leaf remains one."""
 
 def number(value: Any, name: str) -> float:
     """Return a real number as a float, or raise the TypeError that says what the argument `name` should have been."""
@@ -22,6 +25,7 @@ def zero_grad(params: list[Value]) -> None:
 
 def sgd(
     params: list[Value],
+    known: Known,
     momentum_buffer: Any,
     first: bool,
     *,
@@ -37,6 +41,7 @@ def sgd(
 
 def adam(
     params: list[Value],
+    known: Known,
     exp_avg: Any,
     exp_avg_sq: Any,
     max_exp_avg_sq: Any,
@@ -55,6 +60,7 @@ def adam(
 
 def rmsprop(
     params: list[Value],
+    known: Known,
     square_avg: Any,
     grad_avg: Any,
     momentum_buffer: Any,

@@ -5,9 +5,10 @@ The formulas are those of PyTorch's single-tensor optimizers, with the roundings
 """
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.list cimport PyList_GET_ITEM
 from cpython.object cimport PyObject
 from libc.math cimport INFINITY, fabs, isnan, pow, sqrt
-from libc.string cimport strcmp
+from libc.string cimport memcmp, strcmp
 
 from microgradc.engine cimport MGC_LEAF, Value, mgc_node, read_number
 
@@ -18,7 +19,7 @@ cdef extern from "node.h":
     ctypedef struct mgc_object:
         mgc_node node
 
-__all__ = ["adam", "check", "clamp_grads", "grad_norm", "number", "rmsprop", "scale_grads", "sgd", "zero_grad"]
+__all__ = ["Known", "adam", "check", "clamp_grads", "grad_norm", "number", "rmsprop", "scale_grads", "sgd", "zero_grad"]
 
 
 cdef class Buffer:
@@ -54,12 +55,40 @@ cdef inline mgc_node *node_of(PyObject *value) noexcept nogil:
     return &(<mgc_object *>value).node
 
 
+cdef class Known:
+    """A list of parameters that has passed all checks, as a tuple: it owns them, and what is a leaf remains one."""
+    cdef tuple params
+
+    def __cinit__(self):
+        self.params = ()
+
+    def __reduce__(self):
+        return Known, ()     # a copy's parameters are others
+
+
+cdef int remember(Known known, list params) except -1:
+    """Check a list of parameters, unless it is known; this allocates, so it comes before `require`."""
+    cdef size_t size = len(params) * sizeof(PyObject *)
+    if len(known.params) != len(params) or memcmp(PySequence_Fast_ITEMS(params), PySequence_Fast_ITEMS(known.params), size):
+        copy = tuple(params)
+        require(list(copy), True)
+        known.params = copy
+    return 0
+
+
 # From here until the loop ends nothing may run Python code, which could change the list; so nothing is allocated, for the garbage
 # collector runs finalizers.
-cdef Py_ssize_t require(list params, bint leaves, Buffer a=None, Buffer b=None, Buffer c=None) except -1:
-    """Return the number of parameters; raise unless all are Values (leaves, if so asked) and each buffer has one number for each."""
+cdef Py_ssize_t require(list params, bint leaves, Buffer a=None, Buffer b=None, Buffer c=None, Known known=None) except -1:
+    """Return the number of parameters; raise unless all are Values (leaves, if so asked) and each buffer has one number for each.
+
+    `known`: a list that has passed is soon seen to be the same.
+    """
     cdef Py_ssize_t i = 0
-    for p in params:
+    cdef size_t size = len(params) * sizeof(PyObject *)
+    cdef tuple seen = () if known is None else known.params
+    if len(seen) == len(params) and not memcmp(PySequence_Fast_ITEMS(params), PySequence_Fast_ITEMS(seen), size):
+        i = len(params)
+    for p in params if not i else ():
         if not isinstance(p, Value):
             advice = "; pass list(array.flat) for an array of Values" if hasattr(p, "flat") else ""
             raise TypeError(f"params[{i}] must be a Value, got {describe(p)}{advice}")
@@ -98,18 +127,20 @@ def check(list params not None, dict buffers not None):
 
 
 def zero_grad(list params not None):
-    """Set all gradients to 0."""
-    cdef Py_ssize_t n = require(params, False), i
-    cdef PyObject **items = PySequence_Fast_ITEMS(params)
+    """Set all gradients to 0; those before an entry that is no Value, if there is one."""
+    cdef Py_ssize_t i, n = len(params)
     for i in range(n):
-        node_of(items[i]).grad = 0
+        if not isinstance(<object>PyList_GET_ITEM(params, i), Value):
+            require(params, False)
+        (<Value>PyList_GET_ITEM(params, i)).node.grad = 0
 
 
-def sgd(list params not None, momentum_buffer, bint first, *, double lr, double momentum, double dampening, double weight_decay,
-        bint nesterov, bint maximize):
+def sgd(list params not None, Known known not None, momentum_buffer, bint first, *, double lr, double momentum, double dampening,
+        double weight_decay, bint nesterov, bint maximize):
     """Take a step of stochastic gradient descent. `first`: momentum_buffer has no numbers yet, and gets the gradients."""
+    remember(known, params)
     cdef Buffer b = Buffer(momentum_buffer if momentum != 0 else None, "momentum_buffer")
-    cdef Py_ssize_t n = require(params, True, b), i
+    cdef Py_ssize_t n = require(params, True, b, None, None, known), i
     cdef PyObject **items = PySequence_Fast_ITEMS(params)
     cdef double *buffer = b.numbers
     cdef bint with_momentum = buffer != NULL
@@ -131,8 +162,8 @@ cdef inline double lerp(double x, double y, double weight) noexcept nogil:
     return x + weight * (y - x) if weight < 0.5 else y - (y - x) * (1 - weight)
 
 
-def adam(list params not None, exp_avg, exp_avg_sq, max_exp_avg_sq, *, double step_size, double root_correction, double beta1,
-         double beta2, double eps, double weight_decay, double decay, bint maximize):
+def adam(list params not None, Known known not None, exp_avg, exp_avg_sq, max_exp_avg_sq, *, double step_size, double root_correction,
+         double beta1, double beta2, double eps, double weight_decay, double decay, bint maximize):
     """Take a step of Adam.
 
     Args:
@@ -142,10 +173,11 @@ def adam(list params not None, exp_avg, exp_avg_sq, max_exp_avg_sq, *, double st
         weight_decay: what is added to the gradient for each unit of the parameter.
         decay: what the parameter is multiplied with before the step (AdamW), 1 for nothing.
     """
+    remember(known, params)
     cdef Buffer b1 = Buffer(exp_avg, "exp_avg"), b2 = Buffer(exp_avg_sq, "exp_avg_sq"), b3 = Buffer(max_exp_avg_sq, "max_exp_avg_sq")
     if b1.numbers == NULL or b2.numbers == NULL:
         raise (b1 if b1.numbers == NULL else b2).unfit("None")
-    cdef Py_ssize_t n = require(params, True, b1, b2, b3), i
+    cdef Py_ssize_t n = require(params, True, b1, b2, b3, known), i
     cdef PyObject **items = PySequence_Fast_ITEMS(params)
     cdef double *m = b1.numbers
     cdef double *v = b2.numbers
@@ -168,14 +200,15 @@ def adam(list params not None, exp_avg, exp_avg_sq, max_exp_avg_sq, *, double st
         p.data += -step_size * m[i] / (sqrt(second) / root_correction + eps)
 
 
-def rmsprop(list params not None, square_avg, grad_avg, momentum_buffer, *, double lr, double alpha, double eps, double weight_decay,
-            double momentum, bint maximize):
+def rmsprop(list params not None, Known known not None, square_avg, grad_avg, momentum_buffer, *, double lr, double alpha, double eps,
+            double weight_decay, double momentum, bint maximize):
     """Take a step of RMSprop. grad_avg is None for the variant that is not centred, momentum_buffer for none."""
+    remember(known, params)
     cdef Buffer b1 = Buffer(square_avg, "square_avg"), b2 = Buffer(grad_avg, "grad_avg")
     cdef Buffer b3 = Buffer(momentum_buffer, "momentum_buffer")
     if b1.numbers == NULL:
         raise b1.unfit("None")
-    cdef Py_ssize_t n = require(params, True, b1, b2, b3), i
+    cdef Py_ssize_t n = require(params, True, b1, b2, b3, known), i
     cdef PyObject **items = PySequence_Fast_ITEMS(params)
     cdef double *squares = b1.numbers
     cdef double *means = b2.numbers

@@ -1,9 +1,15 @@
-/* Elementary functions without branches, calls or tables, which compilers vectorise in loops over lanes (lanes_level.h includes this
- * text once for each level of SIMD instructions). MGC_V(exp) is the level's exp, and so on.
+/* Elementary functions without branches, calls or tables, which compilers vectorise in loops over lanes: MGC_V(exp) is the exp of a
+ * level of SIMD instructions, and so on. lanes_rows.h includes this text once for each level.
  *
- * Needed before: MGC_V(name), the level's name of a function; MGC_MADD(a, b, c), a * b + c, fused where the level can;
- * MGC_INLINE; MGC_UNROLLED, before a short loop. To be compiled with -fno-math-errno -fno-trapping-math -ffp-contract=off,
- * and never with -ffast-math: nan, infinities, signed zeros and subnormals are right.
+ * Needed before: MGC_V(name), the level's name of a function; MGC_WIDTH, the lanes in a vector; MGC_MADD(a, b, c), a * b + c, fused
+ * where the level can; MGC_INLINE; MGC_UNROLLED, before a short loop. To be compiled with -fno-math-errno -fno-trapping-math
+ * -ffp-contract=off, and never with -ffast-math: nan, infinities, signed zeros and subnormals are as in C99, annex F.
+ *
+ * Largest errors in units in the last place, of some millions of arguments: exp 0.9, expm1 1.2, log 0.9, log1p 0.9, log2 0.8, pow 1.2,
+ * sinh 1.0, cosh 1.0, tanh 1.5, asinh 1.4, acosh 1.8, atanh 1.5, sigmoid 1.4, erf 2.0, sin 1.0, cos 1.0, tan 1.5, asin 1.2, acos 1.2,
+ * atan 1.7, atan2 1.6, hypot 1.2 . Angles are bounded: see vmath_angles.h.
+ *
+ * libm's remain: fmod and floor, in the rows of % and //, and pow on two lanes.
  *
  * Conditions are comparisons of doubles, as SSE2 cannot compare 64-bit integers, and integers come from the low bits of x + MGC_ROUND.
  * A chain has at most three ?:, as gcc 12 gives up at a choice of five values.
@@ -13,12 +19,17 @@
 
 #include <float.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define MGC_ROUND 0x1.8p52               /* x + MGC_ROUND holds the integer nearest to x in its low bits, for |x| < 2^51 */
 #define MGC_LN2_HI 0x1.62e42fefap-1      /* 37 bits: n * MGC_LN2_HI is exact for |n| < 2^16 */
 #define MGC_LN2_LO 0x1.cf79abc9e3b3ap-40
 #define MGC_1_LN2 1.4426950408889634
+#define MGC_1_LN2_HI 0x1.7154760000000p+0
+#define MGC_1_LN2_LO 1.9259629911266175e-08
+#define MGC_2_3 0.6666666666666666
+#define MGC_2_3_LO 3.700743415417188e-17
 #define MGC_SQRT_HALF_BITS 0x3fe6a09e667f3bcd
 
 /* The coefficients, the constant first, are minimax ones (Remez' algorithm) on the interval that the argument is reduced to; the
@@ -45,6 +56,18 @@ static const double mgc_erf_p[] = {
     4.301945055690651e-11, -3.364476636944259e-12, 1.6149330348253233e-13, -3.592335373963067e-15,
 };
 
+/* (sinh(x) / x - 1) / x^2 at z = x^2, 0 <= x <= 1; error 2^-63 */
+static const double mgc_sinh_p[] = {
+    0.16666666666666669, 0.008333333333333139, 0.00019841269841437692, 2.7557319155333173e-06, 2.5052123399172768e-08,
+    1.6057240292666125e-10, 7.759313669355194e-13,
+};
+
+/* ((log((1 + s) / (1 - s)) / s - 2) / s^2 - 2 / 3) / s^2 at z = s^2; relative error of the logarithm 2^-73 */
+static const double mgc_pow_p[] = {
+    0.3999999999999998, 0.2857142857144522, 0.222222222175106, 0.1818181887349391, 0.1538455665378563,
+    0.13336325786369038, 0.11674648453740645, 0.11990431066981956,
+};
+
 #define MGC_TERMS(p) (int)(sizeof(p) / sizeof *(p))
 #define MGC_POLY(p, x) MGC_V(poly)(p, MGC_TERMS(p), x)
 
@@ -63,6 +86,9 @@ static inline double mgc_from_bits(uint64_t bits)
 /* 2^n, -1022 <= n <= 1023, from the bits of n + MGC_ROUND: all but the lowest fall out. */
 static inline double mgc_power_of_2(uint64_t n) { return mgc_from_bits((n + 1023) << 52); }
 
+/* The leading 26 bits, whose products with 27 bits are exact. */
+static inline double mgc_head(double x) { return mgc_from_bits(mgc_bits(x) & 0xfffffffff8000000); }
+
 #endif
 
 /* p[0] + p[1] x + p[2] x^2 + ...: Horner's rule on the even and on the odd powers, two shorter chains. */
@@ -80,11 +106,11 @@ MGC_INLINE double MGC_V(poly)(const double *p, int terms, double x)
 
 /* Exponentials */
 
-/* x = n log(2) + r + low, |r| <= log(2) / 2, by Cody and Waite's method; returns r, and n as the bits of n + MGC_ROUND. */
-MGC_INLINE double MGC_V(reduce_exp)(double x, double *low, uint64_t *n)
+/* x + x_low = n log(2) + r + low, |r| <= log(2) / 2, by Cody and Waite's method; returns r, and n as the bits of n + MGC_ROUND. */
+MGC_INLINE double MGC_V(reduce_exp)(double x, double x_low, double *low, uint64_t *n)
 {
     const double rounded = MGC_MADD(x, MGC_1_LN2, MGC_ROUND), whole = rounded - MGC_ROUND;
-    const double hi = MGC_MADD(whole, -MGC_LN2_HI, x), lo = whole * MGC_LN2_LO, r = hi - lo;
+    const double hi = MGC_MADD(whole, -MGC_LN2_HI, x), lo = MGC_MADD(whole, MGC_LN2_LO, -x_low), r = hi - lo;
     *n = mgc_bits(rounded);
     *low = hi - r - lo;
     return r;
@@ -97,13 +123,13 @@ MGC_INLINE double MGC_V(exp_tail)(double r, double low)
     return MGC_MADD(rr * r, MGC_POLY(mgc_exp_p, r), MGC_MADD(rr, 0.5, low));
 }
 
-/* 2^shift * exp(x + x_low) for |x| < 1000, and its rounding error: scaled in two steps, as 2^n may be too large or too small for a
+/* 2^shift exp(x + x_low) for |x| < 1000, and its rounding error: scaled in two steps, as 2^n may be too large or too small for a
    double when the result is not. */
 MGC_INLINE double MGC_V(scaled_exp)(double x, double x_low, uint64_t shift, double *error)
 {
     uint64_t n;
     double low;
-    const double r = MGC_V(reduce_exp)(x, &low, &n), y_1 = r + MGC_V(exp_tail)(r, low + x_low), y = 1 + y_1;
+    const double r = MGC_V(reduce_exp)(x, x_low, &low, &n), y_1 = r + MGC_V(exp_tail)(r, low), y = 1 + y_1;
     n += shift;
     const uint64_t half = ((n + 4096) & 8191) >> 1;   /* floor(n / 2) + 2048 */
     const double scale_1 = mgc_power_of_2(half - 2048), scale_2 = mgc_power_of_2(n - half + 2048);
@@ -123,7 +149,7 @@ MGC_INLINE double MGC_V(half_expm1)(double x, double *error)
 {
     uint64_t n;
     double low;
-    const double r = MGC_V(reduce_exp)(x, &low, &n), scale = mgc_power_of_2(n - 1);   /* n - 1: exp(710) is too large */
+    const double r = MGC_V(reduce_exp)(x, 0, &low, &n), scale = mgc_power_of_2(n - 1);   /* n - 1: exp(710) is too large */
     const double a = scale - 0.5, b = scale * r, sum = a + b, b_part = sum - a, sum_error = (a - (sum - b_part)) + (b - b_part);
     const double rest = MGC_MADD(scale, MGC_V(exp_tail)(r, low), sum_error), y = sum + rest;
     *error = sum - y + rest;
@@ -166,6 +192,22 @@ MGC_INLINE double MGC_V(erf)(double x)
     return size < 0x1p-30 ? MGC_MADD(x, mgc_erf_p[0], x) : copysign(2 * y, x);
 }
 
+/* (exp(x) - exp(-x)) / 2, from 1 on; a polynomial below, where they cancel. */
+MGC_INLINE double MGC_V(sinh)(double x)
+{
+    double error;
+    const double size = fabs(x), half = MGC_V(scaled_exp)(size > 711 ? 711 : size, 0, -1, &error), z = x * x;
+    const double large = half - (0.25 / half - error), small = MGC_MADD(x * z, MGC_POLY(mgc_sinh_p, z), x);
+    return size < 1 ? small : copysign(large, x);
+}
+
+MGC_INLINE double MGC_V(cosh)(double x)
+{
+    double error;
+    const double size = fabs(x), half = MGC_V(scaled_exp)(size > 711 ? 711 : size, 0, -1, &error);
+    return half + (0.25 / half + error);
+}
+
 /* Logarithms */
 
 /* x = 2^k m, sqrt(1/2) <= m < sqrt(2), for a positive, normal x; returns m. */
@@ -197,11 +239,104 @@ MGC_INLINE double MGC_V(log)(double x)
     return MGC_V(log_special)(x, MGC_V(reduced_log)(x < DBL_MIN ? k - 54 : k, m - 1, 0));
 }
 
-/* log(u) + error / u, where 1 + x is u + error exactly. */
-MGC_INLINE double MGC_V(log1p)(double x)
+/* k log(2) + log(1 + x + low): log(u) + error / u, where 1 + x + low is u + error. */
+MGC_INLINE double MGC_V(log1p_sum)(double k, double x, double low)
+{
+    double u_k;
+    const double u = 1 + x, x_part = u - 1, error = (1 - (u - x_part)) + (x - x_part);
+    const double f = MGC_V(reduce_log)(u, &u_k) - 1;
+    return MGC_V(log_special)(u, MGC_V(reduced_log)(u_k + k, f, (error + low) / u));
+}
+
+MGC_INLINE double MGC_V(log1p)(double x) { return copysign(MGC_V(log1p_sum)(0, x, 0), x); }   /* -0 stays */
+
+/* log(x) / log(2), with log(1 + f) in a head whose product with that of 1 / log(2) is exact, and a tail (FreeBSD's e_log2.c). */
+MGC_INLINE double MGC_V(log2)(double x)
 {
     double k;
-    const double u = 1 + x, x_part = u - 1, error = (1 - (u - x_part)) + (x - x_part);
-    const double f = MGC_V(reduce_log)(u, &k) - 1;
-    return copysign(MGC_V(log_special)(u, MGC_V(reduced_log)(k, f, error / u)), x);   /* -0 */
+    const double f = MGC_V(reduce_log)(x < DBL_MIN ? x * 0x1p54 : x, &k) - 1, n = x < DBL_MIN ? k - 54 : k;
+    const double s = f / (2 + f), z = s * s, half_square = 0.5 * f * f, head = mgc_head(f - half_square);
+    const double tail = MGC_MADD(s, MGC_MADD(z, MGC_POLY(mgc_log_p, z), half_square), f - head - half_square);
+    const double hi = head * MGC_1_LN2_HI, lo = MGC_MADD(tail + head, MGC_1_LN2_LO, tail * MGC_1_LN2_HI), sum = n + hi;
+    return MGC_V(log_special)(x, sum + (lo + (n - sum + hi)));
 }
+
+/* (log(1 + x) - log(1 - x)) / 2: two terms of one sign */
+MGC_INLINE double MGC_V(atanh)(double x) { return 0.5 * (MGC_V(log1p)(x) - MGC_V(log1p)(-x)); }
+
+/* log(1 + t), t = x + x^2 / (1 + sqrt(1 + x^2)), and log(2 x) where x^2 might be too large. */
+MGC_INLINE double MGC_V(asinh)(double x)
+{
+    const double size = fabs(x), bounded = size > 0x1p28 ? 0 : size, square = bounded * bounded, more = square / (1 + sqrt(1 + square));
+    const double t = bounded + more, low = more - (t - bounded);
+    return copysign(MGC_V(log1p_sum)(size > 0x1p28, size > 0x1p28 ? size : t, size > 0x1p28 ? -1 : low), x);
+}
+
+/* log(1 + t), t = x - 1 + sqrt((x - 1) (x + 1)), and log(2 x) likewise. */
+MGC_INLINE double MGC_V(acosh)(double x)
+{
+    const double less = (x > 0x1p28 ? 1 : x) - 1, root = sqrt(x < 1 ? -1 : less * (less + 2));
+    const double t = root + less, low = less - (t - root);
+    return MGC_V(log1p_sum)(x > 0x1p28, x > 0x1p28 ? x : t, x > 0x1p28 ? -1 : low);
+}
+
+/* Powers */
+
+#if MGC_WIDTH < 4   /* libm's is faster than this on two lanes */
+MGC_INLINE double MGC_V(pow)(double x, double y) { return pow(x, y); }
+#else
+
+/* log(x 2^more) of a positive, normal x, as a sum of two; relative error below 2^-64. With s = f / (2 + f),
+   log(1 + f) = s (2 + s^2 (2/3 + s^2 p(s^2))): all but p in two parts, of which the first has 26 bits, so that products are exact. */
+MGC_INLINE double MGC_V(log_in_two)(double x, double more, double *low)
+{
+    double k;
+    const double f = MGC_V(reduce_log)(x, &k) - 1, inverse = 1 / (2 + f);
+    const double below_head = mgc_head(2 + f), below_tail = f - (below_head - 2);
+    const double s = f * inverse, s_head = mgc_head(s), s_tail = (f - s_head * below_head - s_head * below_tail) * inverse;
+    const double z = s * s, z_exact = s_head * s_head, z_head = mgc_head(z_exact);
+    const double z_tail = (z_exact - z_head) + s_tail * (s_head + s);
+    const double c = z * MGC_POLY(mgc_pow_p, z), c_head = mgc_head(MGC_2_3 + c), c_tail = MGC_2_3 - c_head + c + MGC_2_3_LO;
+    const double u_exact = z_head * c_head, u_tail = MGC_MADD(z_head, c_tail, z_tail * (c_head + c_tail));
+    const double v_head = mgc_head(2 + u_exact), v_tail = 2 - v_head + u_exact + u_tail;
+    const double y = v_head * s_head, y_tail = MGC_MADD(v_head, s_tail, v_tail * s);
+    const double n = k + more, n_ln2 = n * MGC_LN2_HI, sum = n_ln2 + y;
+    *low = n_ln2 - sum + y + MGC_MADD(n, MGC_LN2_LO, y_tail);
+    return sum;
+}
+
+/* exp(y log(|x|)), and the special cases of C99, annex F.9.4.4 */
+MGC_INLINE double MGC_V(pow)(double x_, double y_)
+{
+    double low, error;
+    const double x = y_ == 0 ? 1 : x_, y = x_ == 1 ? 0 : y_;   /* 1 even of nan */
+    const double size = fabs(x), finite_y = y > 0x1p70 ? 0x1p70 : y < -0x1p70 ? -0x1p70 : y;
+    const double log_x = MGC_V(log_in_two)(size < DBL_MIN ? size * 0x1p54 : size, size < DBL_MIN ? -54 : 0, &low);
+    const double log_head = mgc_head(log_x), log_tail = log_x - log_head + low, y_head = mgc_head(finite_y);
+    const double exact = log_head * y_head, rest = MGC_MADD(log_head, finite_y - y_head, log_tail * finite_y);
+    const double special_log = size == 0 ? -HUGE_VAL : size < HUGE_VAL ? 0 : size;   /* nan is not < */
+    const double product = special_log == 0 ? exact + rest : special_log * y;
+    const double clipped = product > 720 ? 720 : product < -760 ? -760 : product;
+    const double power = MGC_V(scaled_exp)(clipped, product == clipped ? exact - product + rest : 0, 0, &error);
+
+    /* The sign: beyond 2^53 all integers are even, and below the roundings to an integer are right. */
+    const double y_size = fabs(y), half = 0.5 * y_size;
+    const double fraction = y_size < 0x1p52 ? y_size + 0x1p52 - 0x1p52 - y_size : 0;
+    const double half_fraction = y_size < 0x1p53 ? half + 0x1p52 - 0x1p52 - half : 0;
+    const double negative = size < HUGE_VAL ? NAN : 1, of_fraction = x < 0 ? negative : 1;
+    const double of_integer = half_fraction != 0 ? copysign(1, x) : 1;
+    return power * (fraction != 0 ? of_fraction : of_integer);
+}
+#endif
+
+/* Scaled, as a square may be too large or too small for a double. */
+MGC_INLINE double MGC_V(hypot)(double x, double y)
+{
+    const double a = fabs(x), b = fabs(y), size = a > b ? a : b;
+    const double scale = size > 0x1p510 ? 0x1p-600 : size < 0x1p-450 ? 0x1p600 : 1;
+    const double back = size > 0x1p510 ? 0x1p600 : size < 0x1p-450 ? 0x1p-600 : 1;
+    const double f = sqrt(a * scale * (a * scale) + b * scale * (b * scale)) * back;
+    return ((a == HUGE_VAL) | (b == HUGE_VAL)) ? HUGE_VAL : f;   /* even beside nan */
+}
+
+#include "vmath_angles.h"
