@@ -206,7 +206,8 @@ def test_compiled_functions_call_each_other_and_themselves():
         return x if n == 1 else x * power(x, n - 1)
 
     assert power(2.0).data == 32.0
-    assert compile(square)(3.0).data == 18.0
+    assert compile(square, lanes=16)(3.0).data == 18.0
+    assert compile(square, lanes=16).program(3.0).stats()["lanes"] == 16
     assert compile(lanes=16)(lambda x: x + w).sum(np.ones(3)).data == 9.0
     for inside in (lambda x: square.mean(np.ones(3)), lambda x: square.map(np.array([x])), lambda x: square.value_and_grad(x)[0] * w):
         with pytest.raises(CompileError, match="outer one"):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 
 import numpy as np
 import pytest
@@ -164,6 +165,56 @@ def test_random_graphs(recipe, data):
         if params:
             total = np.sum([e[1] for e in of_root], axis=0)
             assert np.abs(np.array(parameter_grads(made, w, grads)) - total).max() <= 10 * SHARE * n * scale
+
+
+def graph_of_integers(seed, inputs, params, index):
+    """Operations that give integers for integers, small enough to be exact: whatever the order of additions, the bits are the same."""
+    r, m = random.Random(seed), microgradc
+    nodes = [*inputs, *params]
+
+    def pick():
+        return r.choice(nodes[-8:] if r.random() < 0.6 else nodes)
+
+    def some(values=None, count=None):
+        return [r.choice(values) if values else m.clip(pick(), -9, 9) for _ in range(count or r.randrange(1, 6))]
+
+    kinds = [
+        lambda: pick() + pick(), lambda: pick() - pick(), lambda: r.randrange(-3, 4) * pick(), lambda: pick() + r.randrange(-3, 4),
+        lambda: -pick(), lambda: pick() * m.clip(pick(), -9, 9), lambda: m.maximum(pick(), pick()), lambda: abs(pick()).relu(),
+        lambda: m.sum(some()), lambda: m.mean(some(count=2)) * 2, lambda: m.dot(some(count=3), some(count=3), pick()),
+        lambda: take(some(count=4), index), lambda: take(some([*params, 5, pick()], 4), index) + params[0],
+        lambda: m.where(m.less(pick(), pick()), pick(), pick()),
+        lambda: sum(m.linear(some(count=3), [some(params, 3) for _ in range(3)], some(params, 3))),
+    ]  # fmt: skip
+    for _ in range(r.choice([1, 3, 10, 30, 80])):
+        nodes.append(m.clip(r.choice(kinds)(), -60, 60) if r.random() < 0.5 else r.choice(kinds)())
+    return [nodes[-1], *(pick() for _ in range(r.randrange(3)))]
+
+
+@pytest.mark.parametrize("first", range(0, 300, 50))
+def test_random_graphs_of_integers_have_the_same_bits(first):
+    compared = 0
+    for seed in range(first, first + 50):
+        r = np.random.default_rng(seed)
+        columns, n = int(r.integers(1, 5)), int(r.choice([1, 7, 8, 9, 17]))
+        params = r.integers(-3, 4, r.integers(1, 7)).astype(float).tolist()
+        X = np.column_stack([r.integers(-3, 4, (n, columns)), r.integers(0, 4, n)]).astype(float)
+
+        def build(x, w, seed=seed, columns=columns):
+            return graph_of_integers(seed, x[:columns], w, x[columns])
+
+        made, w = record(build, columns + 1, params, r.choice([8, 16]).item(), integers=(columns,))
+        values = made(X)
+        for k in range(made.output_count):
+            expected = [eager(lambda x, w, k=k: build(x, w)[k], row, params, (columns,)) for row in X]
+            if not max(abs(x) for value, gw, gx in expected for x in [value, *gw, *gx[:-1]]) < 1e14:
+                continue
+            compared += 1
+            _, again, grads, (input_grads,) = made.run((X,), [float(k == j) for j in range(made.output_count)], True, True)
+            assert values[:, k].tolist() == again[:, k].tolist() == [e[0] for e in expected], (seed, made)
+            assert input_grads[:, :-1].tolist() == [e[2][:-1] for e in expected], (seed, made)
+            assert parameter_grads(made, w, grads) == np.sum([e[1] for e in expected], axis=0).tolist(), (seed, made)
+    assert compared > 60
 
 
 def weighted(x, w):

@@ -206,6 +206,9 @@ def test_wrong_arguments():
     ]:
         with pytest.raises(error, match=message):
             made(*arrays)
+    for values, error in [([1.0, None], TypeError), (["a", x], TypeError), ([None], IndexError)]:
+        with pytest.raises(error):
+            made.totals((np.ones((2, 1)),), 1.0, values)
     with pytest.raises(ValueError, match="seeds must have 1 numbers"):
         made.run((np.ones((2, 1)),), [1.0, 2.0], True, True)
     assert made(np.array([[4.0]])).tolist() == [[8.0]]    # all the same
@@ -284,3 +287,21 @@ for _ in range(3):
 assert (made(X[:8]) == expected).all()
 """)
     assert out.count("no memory for") == 3
+
+
+def test_long_chains_and_many_outputs():
+    """Lowering and planning take time that grows with the graph, no recursion, and few places where no gradient is wanted."""
+    x, p = Value(0.5), Value(0.25)
+    y = x
+    for i in range(100_000):
+        y = (y * p).sin() if i % 2 else y + 0.1
+    X = np.array([[0.5], [0.75]])
+    made = Program(y, [x])
+    assert made(X)[0, 0] == pytest.approx(y.data, rel=1e-12)
+    y.backward()
+    (total,) = made.totals((X[:1],), 1.0)
+    expected, p.grad = p.grad, 0.0
+    total.backward()
+    assert p.grad == pytest.approx(expected, rel=1e-12)
+    outputs = Program([(x * float(i)).tanh() for i in range(1000)], [x])
+    assert outputs(X)[1] == pytest.approx(np.tanh(0.75 * np.arange(1000)))

@@ -24,6 +24,7 @@ for _i, _row in enumerate(TABLE, 1):
 cdef list RECEIVES = [0] + [(row.gx != "0") + 2 * (row.gy != "0") + 4 * (row.gz != "0") for row in TABLE]
 
 
+@cython.internal
 cdef class Expressions:
     """Expressions, each once: an operation and the expressions that it is made from."""
     cdef list ops, operands, payloads, lane
@@ -61,6 +62,7 @@ cdef class Expressions:
         return x
 
 
+@cython.internal
 cdef class Source:
     """What the expressions were read from."""
     cdef Expressions expressions
@@ -197,6 +199,7 @@ cdef int read_node(Expressions to, mgc_node *node, Py_ssize_t count) except -1:
     return to.add(op, tuple(operands))
 
 
+@cython.internal
 cdef class Sums:
     """Expressions in which what is a sum has become one expression: of scalars, of rows with weights, of products of rows."""
     cdef Expressions old, new

@@ -3,6 +3,7 @@
 Step = namedtuple("Step", "op x y z f count k places weights receives", defaults=(0, 0, 0, 0, 1, 0, (), (), 0))
 
 
+@cython.internal
 cdef class Slots:
     """Gives out places of rows; takes them back if they may be reused."""
     cdef int count
@@ -35,6 +36,7 @@ cdef class Slots:
         return 0
 
 
+@cython.internal
 cdef class Plan:
     """The steps of a program, and the places of what they read and write.
 
@@ -43,7 +45,7 @@ cdef class Plan:
     cdef Expressions e
     cdef readonly list scalar_steps, lane_steps, constants, weights, broadcast, outputs, cleared
     cdef readonly int parameter_count, input_count, scalar_count, slot_count
-    cdef dict scalar_places, slot_places, last_uses
+    cdef dict scalar_places, slot_places
     cdef list needs, levels
     cdef Slots slots
 
@@ -138,16 +140,18 @@ cdef class Plan:
                 elif self.is_read_as_row(e):
                     self.place_broadcast(operand)
             by_level[self.levels[e]].append(e)
-        self.last_uses = dict.fromkeys(outputs, len(by_level))
+        last_uses = {operand: 0 for e in live for operand in self.e.operands[e] if self.e.lane[operand] and self.e.ops[operand] != INPUT}
         for e in live:
             for operand in self.e.operands[e]:
-                if operand not in outputs:
-                    self.last_uses[operand] = max(self.last_uses.get(operand, 0), self.levels[e])
+                if operand in last_uses:
+                    last_uses[operand] = max(last_uses[operand], self.levels[e])
+        unused_after = defaultdict(list)
+        for e in last_uses.keys() - set(outputs):
+            unused_after[last_uses[e]].append(e)
         for level in sorted(by_level):
             self.place_level(by_level[level])
-            for e, last in self.last_uses.items() if self.slots.reuse else ():
-                if last == level and self.e.lane[e] and self.e.ops[e] != INPUT:
-                    self.slots.take_back(self.slot_places[e])
+            for e in sorted(unused_after[level]):
+                self.slots.take_back(self.slot_places[e])
         return 0
 
     cdef bint is_read_as_row(self, int e):

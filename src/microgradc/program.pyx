@@ -1,6 +1,7 @@
 # cython: boundscheck=True, wraparound=True
 """Program: a graph of Values, recorded once and replayed over many examples at once."""
 
+cimport cython
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
@@ -232,7 +233,7 @@ cdef class Program:
         for i, grad in enumerate(call.input_gradients()):
             if input_values[i] is not None:
                 local.doubles[len(children)] = grad
-                children.append(input_values[i])
+                children.append(<Value?>input_values[i])
         return custom_node(total, tuple(children), local.doubles)
 
     def add_gradients(self, tuple arrays, seeds):

@@ -9,6 +9,7 @@ cdef enum:
     PARALLEL_WORK = 1 << 20         # multiplications or so, a quarter of a millisecond: less is not worth a thread
 
 
+@cython.internal
 cdef class Memory:
     """64-byte aligned doubles."""
     cdef void *allocated
@@ -27,6 +28,7 @@ cdef class Memory:
         PyMem_Free(self.allocated)
 
 
+@cython.internal
 cdef class Runner:
     """A plan as C structures, which stay as they are; and memory of calls that are over, for the next."""
     cdef mgc_program program
@@ -174,6 +176,7 @@ cdef str places_text(str kind, tuple places):
     return ", ".join(texts[:4] + [f"… {len(texts) - 4} more"] * (len(texts) > 4))
 
 
+@cython.internal
 cdef class Call:
     """One call of a program: its memory, which the next call may have, and what it reads and writes."""
     cdef Runner runner

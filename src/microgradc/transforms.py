@@ -57,10 +57,10 @@ class Compiled:
     def __init__(self, f: Callable[..., Any], lanes: int | None = None) -> None:
         if not callable(f):
             raise TypeError(f"f must be a function of one example, got {f!r:.60}")
+        update_wrapper(self, f)    # first: f may be a Compiled, whose attributes it copies
         self._f = f
         self._lanes = lanes
         self._recordings: dict[Any, _Recording] = {}
-        update_wrapper(self, f)
 
     def __call__(self, *args: Any) -> Any:
         """Return what the function returns for one example: a Value, or a list, tuple or dict of them, which fit into any graph.
