@@ -134,6 +134,30 @@ def float_step():
     return step
 
 
+def compiled_step():
+    """Return the step with the loss of one point compiled, on one thread, and the update by `optim.SGD`."""
+    import numpy as np
+
+    from microgradc import optim, program, transforms
+
+    program.set_num_threads(1)
+    model = seeded(nn.MLP)
+    optimizer = optim.SGD(model.parameters(), lr=RATE)
+    X, y = (np.array(numbers) for numbers in moons())
+
+    @transforms.compile
+    def loss_of(x, y):
+        return (1 - y * model(x)).relu() + DECAY * sum(p * p for p in model.parameters())
+
+    def step():
+        loss = loss_of.mean(X, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.data
+    return step
+
+
 def minigrad_step():
     """Return the step of minigrad 0.0.6, which takes no plain numbers as operands."""
     protect_none()
@@ -193,6 +217,7 @@ ENGINES = {
     "micrograd, garbage collector off": Engine("micrograd", micrograd_step, turn=2, between=collect_by_hand),
     "microgradc, micrograd's expression": Engine("microgradc", lambda: scalar_step(with_neurons(SumNeuron), Value)),
     "microgradc.nn": Engine("microgradc", lambda: scalar_step(seeded(nn.MLP), Value)),
+    "microgradc, compiled": Engine("microgradc", compiled_step, turn=100),
     "minigrad": Engine("minigrad", minigrad_step),
     "PyTorch eager, batched": Engine("torch", torch_step),
     "Python floats, no autograd": Engine("microgradc", float_step, learns=False),

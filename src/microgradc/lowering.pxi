@@ -70,7 +70,7 @@ cdef class Source:
 
 
 cdef bint same_graphs(list outputs, list inputs, list others, list other_inputs) except -1:
-    """Whether two graphs do the same with their inputs: operations, constants, parameters. A leaf that was made twice has the same number."""
+    """Whether two graphs do the same with their inputs: operations, constants, parameters. A leaf made twice has the same number."""
     cdef Py_ssize_t i, count
     cdef mgc_node *a
     cdef mgc_node *b

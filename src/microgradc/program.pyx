@@ -99,8 +99,8 @@ cdef class Program:
     cdef list outputs, inputs  # the graph that was recorded
     cdef Sums sums
     cdef dict runners        # by which gradients are wanted, and of which outputs
-    cdef SharedLeaves leaves # the parameters
-    cdef mgc_node **nodes    # the same
+    cdef SharedLeaves leaves  # the parameters
+    cdef mgc_node **nodes  # the same
 
     def __init__(self, outputs, inputs, *, lanes=None):
         if self.nodes != NULL:
