@@ -74,9 +74,9 @@ cdef Source read_graph(list outputs, list inputs):
     cdef Value v
     source.expressions, source.parameters = to, []
     for i, leaf in enumerate(inputs):
-        to.nodes[<uintptr_t>&(<Value>leaf).node] = to.add(INPUT, (), i, True)
+        to.nodes[<uintptr_t>&(<Value?>leaf).node] = to.add(INPUT, (), i, True)
     for output in outputs:
-        stack = [<uintptr_t>&(<Value>output).node]
+        stack = [<uintptr_t>&(<Value?>output).node]
         while stack:
             address = stack[-1]
             if address in to.nodes:
