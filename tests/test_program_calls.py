@@ -193,6 +193,8 @@ def test_wrong_arguments():
         pickle.dumps(made)
     with pytest.raises(TypeError, match="not initialised"):
         str(Program.__new__(Program))
+    with pytest.raises(TypeError, match="not initialised"):
+        Program.__new__(Program).has_same_graph([out], [x])
     for arrays, error, message in [
         ((), ValueError, "at least one array|1 columns together"),
         ((np.zeros((0, 1)),), ValueError, "at least one example"),
@@ -206,6 +208,9 @@ def test_wrong_arguments():
     ]:
         with pytest.raises(error, match=message):
             made(*arrays)
+    for outputs, inputs in [([1.0], [x]), ([out], ["a"])]:
+        with pytest.raises(TypeError, match="Value"):
+            made.has_same_graph(outputs, inputs)
     for values, error in [([1.0, None], TypeError), (["a", x], TypeError), ([None], IndexError)]:
         with pytest.raises(error):
             made.totals((np.ones((2, 1)),), 1.0, values)

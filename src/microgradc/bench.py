@@ -121,14 +121,15 @@ def with_neurons(kind):
 def float_step():
     """Return the control: the loops of the forward pass and of the update, no derivatives; its parameters stay as they are."""
     model = with_neurons(FloatNeuron)
+    parameters = [p for layer in model.layers for neuron in layer.neurons for p in (*neuron.w, neuron.b)]
     X, y = moons()
 
     def step():
         inputs = [list(map(float, row)) for row in X]
         scores = list(map(model, inputs))
         losses = [max(1 + -yi * scorei, 0.0) for yi, scorei in zip(y, scores)]
-        loss = sum(losses) * (1.0 / len(losses)) + DECAY * sum(p * p for p in model.parameters())
-        for p in model.parameters():
+        loss = sum(losses) * (1.0 / len(losses)) + DECAY * sum(p * p for p in parameters)
+        for p in parameters:
             p -= RATE * 0.0
         return loss
     return step

@@ -76,6 +76,9 @@ cdef bint same_graphs(list outputs, list inputs, list others, list other_inputs)
     cdef mgc_node *b
     if len(outputs) != len(others) or len(inputs) != len(other_inputs):
         return False
+    for v in [*outputs, *inputs, *others, *other_inputs]:
+        if not isinstance(v, Value):
+            raise TypeError(f"outputs and inputs must be Values, got {type(v).__name__} {v!r:.40}")
     cdef dict pairs = {address_of(v): address_of(w) for v, w in zip(inputs, other_inputs)}
     cdef list stack = [(address_of(v), address_of(w)) for v, w in zip(outputs, others)]
     while stack:
@@ -116,9 +119,9 @@ cdef Source read_graph(list outputs, list inputs):
     cdef Value v
     source.expressions, source.parameters = to, []
     for i, leaf in enumerate(inputs):
-        to.nodes[<uintptr_t>&(<Value>leaf).node] = to.add(INPUT, (), i, True)
+        to.nodes[<uintptr_t>&(<Value?>leaf).node] = to.add(INPUT, (), i, True)
     for output in outputs:
-        stack = [<uintptr_t>&(<Value>output).node]
+        stack = [<uintptr_t>&(<Value?>output).node]
         while stack:
             address = stack[-1]
             if address in to.nodes:

@@ -140,14 +140,18 @@ cdef class Program:
     def __reduce__(self):
         raise TypeError("a Program belongs to the parameters that it was made from; pickle the model, and compile it again")
 
+    cdef int require_initialised(self) except -1:
+        if self.nodes == NULL:
+            raise TypeError("this Program was not initialised: Program(outputs, inputs)")
+        return 0
+
     cdef Runner runner(self, int gradients, int output=-1):
         """What runs the program: 0 forward only, 1 with gradients of the parameters, 2 of the inputs too; for one output, or all (-1).
 
         For the gradients of one output, the steps of the others are left out: a gradient of 0 that goes through them could become nan.
         """
         cdef int key = gradients if self.output_count == 1 else gradients + 3 * (output + 1)
-        if self.nodes == NULL:
-            raise TypeError("this Program was not initialised: Program(outputs, inputs)")
+        self.require_initialised()
         found = self.runners.get(key)
         if found is None:
             outputs = self.sums.outputs if output < 0 else self.sums.outputs[output:output + 1]
@@ -250,6 +254,7 @@ cdef class Program:
 
     def has_same_graph(self, list outputs, list inputs) -> bool:
         """Return whether other outputs come from other inputs in the same way, with the same constants and parameters."""
+        self.require_initialised()
         return same_graphs(self.outputs, self.inputs, outputs, inputs)
 
     def stats(self) -> dict:
