@@ -138,3 +138,26 @@ def test_what_is_allowed_while_recording(capsys):
     X = np.array([-1.5, 0.5, 1.0, 2.0, 2.5, 3.0, 4.0])
     assert compiled.map(X).tolist() == [expected(x) for x in X]
     assert capsys.readouterr().out.count("Value(data=-1.5, grad=0)") == 3
+
+
+def test_a_model_that_changes_is_recorded_again():
+    model = nn.Sequential(nn.Layer(1, 3, activation="tanh"), nn.Dropout(0.5), nn.Layer(3, 1, nonlin=False)).eval()
+    f = compile(lambda x: model([x]))
+    x = np.linspace(-1, 1, 5)
+
+    def expected():
+        return pytest.approx([model([v]).data for v in x], rel=1e-12)
+
+    assert f.map(x).tolist() == expected()
+    before = f.program(0.5)
+    model.layers[1].p = 0.25      # which does nothing in evaluation
+    assert f.program(0.5) is before
+    model.layers[0].neurons[0].activation = "relu"
+    assert f.map(x).tolist() == expected()
+    assert f(0.5).data == pytest.approx(model([0.5]).data, rel=1e-12)
+    assert f.program(0.5) is not before
+    model.train()
+    with pytest.raises(CompileError, match="dropout"):
+        f.map(x)
+    model.eval()
+    assert f.mean(x).data == pytest.approx(sum(model([v]).data for v in x) / 5, rel=1e-12)

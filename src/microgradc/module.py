@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from microgradc.training import History
 
 
+# Another object whenever a public attribute of any module is set: who sees the same need not look at modules again.
+latest_change = object()
+
+
 class Module:
     """Something with parameters: the base class of networks and their parts.
 
@@ -34,6 +38,12 @@ class Module:
     """
 
     training = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):
+            global latest_change
+            latest_change = object()
+        super().__setattr__(name, value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return `self.forward(...)`."""

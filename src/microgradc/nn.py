@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from microgradc import functions
+from microgradc import functions, module
 from microgradc.checks import check_count, random_source
 from microgradc.engine import TABLE, Value, is_tracing, refuse
 from microgradc.functions import dot
@@ -36,9 +36,6 @@ ACTIVATIONS = {
 
 # The numbers of the operations of one operand, by name.
 _OPERATIONS = {row.name.lower(): i for i, row in enumerate(TABLE, start=1) if row.operands == 1}
-
-# Another object whenever an attribute of any Neuron is set. A Layer that sees the same need not ask its neurons again.
-_latest_change = object()
 
 
 class Neuron(Module):
@@ -74,11 +71,6 @@ class Neuron(Module):
         self.b = Value(0)
         self.nonlin = nonlin
         self.activation = check_activation(activation)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        global _latest_change
-        _latest_change = object()
-        super().__setattr__(name, value)
 
     def __call__(self, x: Any) -> Any:
         """Return the Value for the inputs x, nin Values or numbers; for a batch, a list of such x or a 2-D array, a list of Values."""
@@ -121,7 +113,7 @@ class Layer(Module):
         For a batch, a list of such x or a 2-D array, it is the list of what the rows give.
         """
         plan = self._plan
-        if plan is None or plan.latest_change is not _latest_change or plan.neurons != self.neurons:
+        if plan is None or plan.change is not module.latest_change or plan.neurons != self.neurons:
             plan = self._plan = _LayerPlan(self.neurons)
         try:
             if not plan.rows or Neuron.__call__ is not _CALL_OF_A_NEURON:
@@ -163,9 +155,9 @@ class Sequential(Module):
     def __init__(self, *modules: Any) -> None:
         if not modules:
             raise ValueError("Sequential needs at least one module")
-        for i, module in enumerate(modules):
-            if not callable(module):
-                raise TypeError(f"module {i} of Sequential cannot be called: {module!r}")
+        for i, part in enumerate(modules):
+            if not callable(part):
+                raise TypeError(f"module {i} of Sequential cannot be called: {part!r}")
         self.layers = list(modules)
 
     def __call__(self, x: Any) -> Any:
@@ -340,7 +332,7 @@ class _LayerPlan:
 
     def __init__(self, neurons: list[Any]) -> None:
         self.neurons = list(neurons)
-        self.latest_change = _latest_change
+        self.change = module.latest_change
         self.rows: list[list[Value]] = []
         self.biases: list[Value] = []
         self.operations: list[int] = []

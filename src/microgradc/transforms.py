@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from microgradc import module
 from microgradc.engine import CompileError, IntegerInput, Trace, Value, is_tracing, refuse
 from microgradc.program import Example, Program, plain_batch
 
@@ -71,7 +72,7 @@ class Compiled:
         if is_tracing():    # one compiled function calls another
             return self._f(*args)
         example = Example(args)
-        recording = self._recordings.get(example.key) or self._record(example, args)
+        recording = self._find(example.key) or self._record(example, args)
         return recording.rebuild(recording.program.example(example))
 
     def mean(self, *args: Any) -> Any:
@@ -114,7 +115,7 @@ class Compiled:
         if is_tracing():
             refuse("f.value_and_grad")
         example = Example(args)
-        recording = self._recordings.get(example.key) or self._record(example, args)
+        recording = self._find(example.key) or self._record(example, args)
         recording.require_one_output()
         sums, _, _, (grads,) = recording.program.run((example.row(),), [1.0], False, True)
         flat = iter(grads[0].tolist())
@@ -142,7 +143,7 @@ class Compiled:
     def program(self, *args: Any) -> Program:
         """Return the Program for the arguments of one example; `print` shows its steps."""
         example = Example(args)
-        return (self._recordings.get(example.key) or self._record(example, args)).program
+        return (self._find(example.key) or self._record(example, args)).program
 
     def _total(self, args: tuple[Any, ...], mean: bool) -> Any:
         recording, arrays, n, values = self._batch(args)
@@ -153,7 +154,7 @@ class Compiled:
         plain = plain_batch(args)
         if plain is not None:
             key, arrays, n = plain
-            recording = self._recordings.get(key)
+            recording = self._find(key)
             if recording is None:
                 recording = self._recordings[key] = self._recording(_Batch(args))
             return recording, arrays, n, None
@@ -163,7 +164,19 @@ class Compiled:
     def _recording(self, batch: _Batch) -> _Recording:
         """Return the recording for the examples of a batch."""
         example = Example(batch.first)
-        return self._recordings.get(example.key) or self._record(example, batch.first)
+        return self._find(example.key) or self._record(example, batch.first)
+
+    def _find(self, key: Any) -> _Recording | None:
+        """Return the recording for a key, made anew if the function does something else since an attribute of a module was set."""
+        recording = self._recordings.get(key)
+        if recording is None or recording.change is module.latest_change:
+            return recording
+        if has_same_graph(recording.program, self._f, recording.args):
+            recording.change = module.latest_change
+            return recording
+        renewed = _Recording(self._f, recording.args, self._lanes)
+        self._recordings = {key: renewed if other is recording else other for key, other in self._recordings.items()}
+        return renewed
 
     def _record(self, example: Example, args: tuple[Any, ...]) -> _Recording:
         recording = self._recordings[example.key] = _Recording(self._f, args, self._lanes)
@@ -192,6 +205,8 @@ class _Recording:
                 "pass them as arguments"
             )
         self.outputs = _like(outputs, iter(range(len(leaves))))    # where each is; the graph is not needed any more
+        self.args = args
+        self.change = module.latest_change     # after the calls of f, which may set attributes
 
     def rebuild(self, values: list[Value]) -> Any:
         """Return Values in the shape of what the function returned."""
