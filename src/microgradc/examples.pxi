@@ -92,6 +92,9 @@ cdef class Example:
         return 0
 
 
+cdef object array_type = None, float64 = None     # NumPy's, when they are first needed
+
+
 def plain_batch(tuple args):
     """Return a key of the shapes of an example, float64 arrays, and the number of examples; None for what is no array of numbers.
 
@@ -100,17 +103,18 @@ def plain_batch(tuple args):
     cdef Py_ssize_t n = -1
     cdef list key = [], arrays = []
     cdef tuple shape
-    array_type, float64 = numpy().ndarray, numpy().float64
+    global array_type, float64
+    if array_type is None:
+        array_type, float64 = numpy().ndarray, numpy().dtype(float)
     for a in args:
         if type(a) is not array_type:
             return None
         shape, dtype = a.shape, a.dtype
-        if not shape or shape[0] == 0 or dtype.kind not in "fiub" or (n >= 0 and shape[0] != n):
+        if dtype is not float64 and dtype.kind not in "fiub" or not shape or shape[0] == 0 or (n >= 0 and shape[0] != n):
             return None
         n = shape[0]
-        key.append(shape[1:])
-        key.append(dtype)
-        arrays.append(a if dtype == float64 and a.flags.c_contiguous else numpy().ascontiguousarray(a, float64))
+        key += (shape[1:], dtype.char)
+        arrays.append(a if dtype is float64 and a.flags.c_contiguous else numpy().ascontiguousarray(a, float64))
     return None if n < 0 or tracing_here() else (tuple(key), tuple(arrays), n)
 
 

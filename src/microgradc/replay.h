@@ -116,9 +116,13 @@ static void mgc_run_scalars_back(const mgc_program *p, const double *s, double *
         switch (t->op) {
         case MGC_PRODUCTS:
             for (int i = 0; i < t->k; i++) {
-                const double a = s[v[2 * i]], b = s[v[2 * i + 1]];
-                gs[v[2 * i]] += g * b;
-                gs[v[2 * i + 1]] += g * a;
+                const int x = v[2 * i], y = v[2 * i + 1];
+                if (x == y) {     /* a square, as in an L2 penalty: the second sum would wait for the first */
+                    gs[x] += 2 * g * s[x];
+                } else {
+                    gs[x] += g * s[y];
+                    gs[y] += g * s[x];
+                }
             }
             break;
         case MGC_LOGSUMEXP:
