@@ -2,12 +2,15 @@
 
 from typing import Any
 
+from typing_extensions import disjoint_base
+
 from microgradc.engine import Value, _Number
 
 __all__ = ["Known", "adam", "check", "clamp_grads", "grad_norm", "number", "rmsprop", "scale_grads", "sgd", "zero_grad"]
 
 # A buffer is a writable float64 array with one number for each parameter: anything with the buffer protocol.
 
+@disjoint_base
 class Known:
     """A list of parameters that has passed all checks, as a tuple: it owns them, and what is a leaf remains one."""
 
