@@ -5,6 +5,7 @@ import math
 import operator
 import pickle
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -127,7 +128,7 @@ def test_what_is_allowed_while_recording(capsys):
         assert x is not None
         bounded = where(x < 1, x, where(x >= 3, 3.0, x * w))
         x.label = "x"
-        return bounded * (x <= 2) + len({x, w}) + abs(x) // 1 + dropout_off(x)
+        return bounded * (x <= 2) + len({w, v}) + abs(x) // 1 + dropout_off(x)
 
     dropout_off = nn.Dropout(0.9).eval() or nn.Dropout(0.0)
     compiled = compile(f)
@@ -161,3 +162,51 @@ def test_a_model_that_changes_is_recorded_again():
         f.map(x)
     model.eval()
     assert f.mean(x).data == pytest.approx(sum(model([v]).data for v in x) / 5, rel=1e-12)
+
+
+def test_what_two_recordings_tell_apart():
+    cache = {}
+
+    def remembers(x):
+        if "h" not in cache:
+            cache["h"] = (x * w).tanh()
+        return cache["h"] + x
+
+    with pytest.raises(CompileError, match="did something else"):
+        compile(remembers).map(np.array([1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    ("f", "reason"),
+    [
+        (lambda x: x * (1.0 if x in {1.0} else 2.0), r"hash\(v\)"),
+        (lambda x: x * microgradc.clip_grad_norm_([w], 1.0), "an update"),
+        (lambda x: (microgradc.SGD([w], lr=0.1).step(), x)[1], "an update"),
+        (lambda x: (w.__init__(2.0), x)[1], r"\.data"),
+    ],
+)
+def test_more_that_is_refused(f, reason):
+    with pytest.raises(CompileError, match=f"{reason} cannot be replayed"):
+        compile(f)(1.0)
+    assert w.data == 2.0
+
+
+def test_a_compiled_function_can_be_copied():
+    model = nn.MLP(1, [2, 1], seed=0)
+    model.score = compile(lambda x: model([x]))
+    model.score(1.0)
+    other = copy.deepcopy(model)
+    assert other.score(1.0).data == model.score(1.0).data
+
+
+def test_edges():
+    assert compile(lambda x: x / 2.0**-1070).map(np.array([0.0, 2.0**-1070])).tolist() == [0.0, 1.0]
+    node = Value.__new__(Value)
+    node.__init__(1.0, (node,))
+    with pytest.raises(CompileError, match="a rule of its own"):
+        compile(lambda x: x * node)(1.0)
+    x = np.zeros((1000, 3))
+    references = sys.getrefcount(x)
+    f = compile(lambda row: row[0])
+    f.map(x)
+    assert sys.getrefcount(x) == references

@@ -315,8 +315,11 @@ class Trace:
     def __enter__(self) -> None: ...
     def __exit__(self, *exception: object) -> None: ...
 
-class IntegerInput(Value):
-    """An integer argument of a function that is recorded."""
+class Input(Value):
+    """A number among the arguments of a function that is recorded."""
+
+class IntegerInput(Input):
+    """An integer among them."""
 
     def __index__(self) -> int: ...
 

@@ -112,7 +112,7 @@ cdef class Value:
         if _children != () and mgc_recording():
             visible(0, "a node with local gradients")
             build_by_hand(self, _children, local)
-        self.node.data = number
+        self.node.data = visible(number, ".data") if self.node.flags & MGC_INITIALISED else number
         self.node.flags |= MGC_INITIALISED
         if _op != "" and _op != ():
             baggage_of(self).op = _op
@@ -301,6 +301,8 @@ cdef class Value:
         return format(visible(self.node.data, "a number as text"), spec) if spec else str(self)
 
     def __repr__(self):
+        if mgc_tracing():
+            return f"Value(op={op_of(self)!r}, recorded)"    # a number would be that of one example
         grad = <object>self.node.grad or 0   # in micrograd a gradient that nobody has touched is the int
         return f"Value(data={self.node.data!r}, grad={grad!r})"
 

@@ -17,6 +17,9 @@
 #define MGC_LANE_MULTIPLE 8
 #define MGC_CACHED 2048        /* doubles that surely stay in the first-level cache while a layer is computed */
 
+/* The place that an index picks. It was checked, but the array that it is from may have changed since, while the GIL was released. */
+static inline int mgc_index(double x, Py_ssize_t k) { return x >= 0 && x < (double)k ? (int)x : 0; }
+
 typedef void mgc_forward(const double *x, const double *y, const double *z, double *f, Py_ssize_t n);
 typedef void mgc_backward(const double *x, const double *y, const double *z, const double *f, const double *g,
                           double *gx, double *gy, double *gz, Py_ssize_t n);

@@ -83,7 +83,7 @@ static void MGC_V(cross_entropy)(const double *index, const double *base, const 
     for (Py_ssize_t first = 0; first < n; first += MGC_LANE_MULTIPLE) {
         double m[MGC_LANE_MULTIPLE], others[MGC_LANE_MULTIPLE];
         MGC_V(largest_and_others)(base + first, places, k, n, m, others);
-        for (int l = 0; l < MGC_LANE_MULTIPLE; l++) m[l] -= base[places[(int)index[first + l]] * n + first + l];
+        for (int l = 0; l < MGC_LANE_MULTIPLE; l++) m[l] -= base[places[mgc_index(index[first + l], k)] * n + first + l];
         MGC_EACH_LANE
         for (int l = 0; l < MGC_LANE_MULTIPLE; l++) f[first + l] = m[l] + MGC_V(log1p)(others[l]);
     }
@@ -95,7 +95,7 @@ static void MGC_V(cross_entropy_back)(const double *index, const double *base, c
 {
     for (Py_ssize_t first = 0; first < n; first += MGC_LANE_MULTIPLE) {
         double taken[MGC_LANE_MULTIPLE];
-        for (int l = 0; l < MGC_LANE_MULTIPLE; l++) taken[l] = base[places[(int)index[first + l]] * n + first + l];
+        for (int l = 0; l < MGC_LANE_MULTIPLE; l++) taken[l] = base[places[mgc_index(index[first + l], k)] * n + first + l];
         for (Py_ssize_t i = 0; i < k; i++) {
             const double *v = base + places[i] * n + first;
             double *gv = gbase + places[i] * n + first;

@@ -4,7 +4,7 @@
 # chains of additions and products into one expression each; `Plan` gives expressions their places and puts them in order.
 
 from collections import defaultdict, namedtuple
-from math import frexp
+from math import frexp, isfinite
 
 cdef enum:
     CONSTANT = -3
@@ -81,6 +81,7 @@ cdef bint same_graphs(list outputs, list inputs, list others, list other_inputs)
             raise TypeError(f"outputs and inputs must be Values, got {type(v).__name__} {v!r:.40}")
     cdef dict pairs = {address_of(v): address_of(w) for v, w in zip(inputs, other_inputs)}
     cdef list stack = [(address_of(v), address_of(w)) for v, w in zip(outputs, others)]
+    cdef set other = set(pairs.values())
     while stack:
         first, second = stack.pop()
         known = pairs.get(first)
@@ -89,9 +90,9 @@ cdef bint same_graphs(list outputs, list inputs, list others, list other_inputs)
                 return False
             continue
         pairs[first] = second
+        if second in other:      # an input on this side alone
+            return False
         a, b = <mgc_node *><uintptr_t>first, <mgc_node *><uintptr_t>second
-        if a == b:
-            continue
         count = operand_count(a)
         if a.op != b.op or count != operand_count(b) or (a.op == MGC_LEAF and memcmp(&a.data, &b.data, sizeof(double))):
             return False
@@ -134,6 +135,7 @@ cdef Source read_graph(list outputs, list inputs):
                 to.nodes[address] = to.add(PARAMETER, (), len(source.parameters))
                 source.parameters.append(v)
                 continue
+            refuse_closure(<Value>mgc_value_of(node), node)     # before its operands: only by hand is a node made its own operand
             count = operand_count(node)
             waiting = len(stack)
             for i in range(count - 1, -1, -1):
@@ -144,7 +146,6 @@ cdef Source read_graph(list outputs, list inputs):
             if len(stack) > waiting:
                 continue
             stack.pop()
-            refuse_closure(<Value>mgc_value_of(node), node)
             to.nodes[address] = read_node(to, node, count)
     source.outputs = [to.nodes[<uintptr_t>&(<Value>output).node] for output in outputs]
     return source
@@ -189,7 +190,8 @@ cdef int read_node(Expressions to, mgc_node *node, Py_ssize_t count) except -1:
             return to.add(MGC_MUL, (operands[0], operands[0]))
         if exponent == -1:
             return to.add(MGC_DIV, (to.constant(1.0), operands[0]))
-    if op == MGC_DIV and to.ops[operands[1]] == CONSTANT and abs(frexp(to.value_of(operands[1]))[0]) == 0.5:
+    if op == MGC_DIV and to.ops[operands[1]] == CONSTANT and abs(frexp(to.value_of(operands[1]))[0]) == 0.5 \
+            and isfinite(1 / to.value_of(operands[1])):
         return to.add(MGC_MUL, (operands[0], to.constant(1 / to.value_of(operands[1]))))    # a power of two: the same bits
     if op == MGC_SUB and to.ops[operands[0]] == MGC_LOGSUMEXP and to.ops[operands[1]] == TAKE:
         if to.operands[operands[0]] == to.operands[operands[1]][1:]:

@@ -284,6 +284,7 @@ cdef object custom_node(double data, tuple children, const double *local):
     return mgc_new_over(MGC_CUSTOM, w, data)
 
 
+@cython.no_gc_clear      # nodes that it keeps the leaves of may outlive its clearing
 cdef class SharedLeaves:
     """Leaves that many nodes are made over: they are owned once, by this."""
 

@@ -40,7 +40,7 @@ class Module:
     training = True
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_"):
+        if not name.startswith("_") and self.__dict__.get(name, self) is not value:
             global latest_change
             latest_change = object()
         super().__setattr__(name, value)

@@ -67,6 +67,7 @@ include "examples.pxi"
 include "running.pxi"
 
 
+@cython.no_gc_clear
 cdef class Program:
     """A graph of Values, made ready to be replayed over many examples at once.
 
@@ -118,8 +119,8 @@ cdef class Program:
                 raise ValueError(f"inputs[{i}] must be a leaf, got the result of {v._op!r}")
         if len({id(v) for v in inputs}) < len(inputs):
             raise ValueError("inputs must be different Values, one comes twice")
-        if lanes is not None and (not isinstance(lanes, int) or lanes < 1 or lanes % MGC_LANE_MULTIPLE):
-            raise ValueError(f"lanes must be a positive multiple of {MGC_LANE_MULTIPLE}, got {lanes!r}")
+        if lanes is not None and (not isinstance(lanes, int) or not 0 < lanes <= MOST_FORCED_LANES or lanes % MGC_LANE_MULTIPLE):
+            raise ValueError(f"lanes must be a positive multiple of {MGC_LANE_MULTIPLE}, at most {MOST_FORCED_LANES}, got {lanes!r}")
         cdef Source source = read_graph(outputs, inputs)
         self.outputs, self.inputs = outputs, inputs
         self.parameters = tuple(source.parameters)

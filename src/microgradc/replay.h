@@ -184,8 +184,8 @@ static void mgc_run_lanes(const mgc_call *c, double *base, Py_ssize_t n)
         case MGC_PRODUCTS: lanes->products(base, places, f, t->k, n); break;
         case MGC_LOGSUMEXP: lanes->logsumexp(base, places, f, t->k, n); break;
         case MGC_CROSS_ENTROPY: lanes->cross_entropy(x, base, places, f, t->k, n); break;
-        case MGC_TAKE: for (Py_ssize_t l = 0; l < n; l++) f[l] = base[places[(int)x[l]] * n + l]; break;
-        case MGC_TAKE_WEIGHT: for (Py_ssize_t l = 0; l < n; l++) f[l] = w[(int)x[l]]; break;
+        case MGC_TAKE: for (Py_ssize_t l = 0; l < n; l++) f[l] = base[places[mgc_index(x[l], t->k)] * n + l]; break;
+        case MGC_TAKE_WEIGHT: for (Py_ssize_t l = 0; l < n; l++) f[l] = w[mgc_index(x[l], t->k)]; break;
         default: lanes->forward[t->op](x, base + t->y * n, base + t->z * n, f, t->count * n);
         }
     }
@@ -208,8 +208,8 @@ static void mgc_run_lanes_back(const mgc_call *c, const double *base, double *gb
         case MGC_PRODUCTS: lanes->products_back(base, places, g, gbase, t->k, n); break;
         case MGC_LOGSUMEXP: lanes->logsumexp_back(base, places, f, g, gbase, t->k, n); break;
         case MGC_CROSS_ENTROPY: lanes->cross_entropy_back(x, base, places, f, g, gbase, t->k, n); break;
-        case MGC_TAKE: for (Py_ssize_t l = 0; l < n; l++) gbase[places[(int)x[l]] * n + l] += g[l]; break;
-        case MGC_TAKE_WEIGHT: for (Py_ssize_t l = 0; l < valid; l++) gw[(int)x[l]] += g[l]; break;
+        case MGC_TAKE: for (Py_ssize_t l = 0; l < n; l++) gbase[places[mgc_index(x[l], t->k)] * n + l] += g[l]; break;
+        case MGC_TAKE_WEIGHT: for (Py_ssize_t l = 0; l < valid; l++) gw[mgc_index(x[l], t->k)] += g[l]; break;
         default:
             lanes->backward[t->op](x, base + t->y * n, base + t->z * n, f, g,
                                    t->receives & 1 ? gbase + t->x * n : NULL, t->receives & 2 ? gbase + t->y * n : NULL,

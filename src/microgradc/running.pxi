@@ -4,6 +4,7 @@ cdef enum:
     CACHE_BYTES = 40 * 1024         # what a block's rows may take, if that leaves enough lanes: about a first-level cache
     LEAST_LANES = 32
     MOST_LANES = 104
+    MOST_FORCED_LANES = 0x7FFFFFF8  # an int holds it
     MOST_PARTITIONS = 16
     PARTIAL_BYTES = 1 << 22         # what the sums of all partitions may take
     PARALLEL_WORK = 1 << 20         # multiplications or so, a quarter of a millisecond: less is not worth a thread
@@ -109,7 +110,7 @@ cdef class Runner:
             "inputs": p.input_count, "parameters": p.parameter_count, "outputs": p.output_count,
             "scalar steps": p.scalar_step_count, "lane steps": p.lane_step_count, "operations": sum([s.count * max(1, s.k) for s in steps]),
             "slots": p.slot_count, "weights": p.weight_count, "lanes": self.lanes,
-            "bytes": p.slot_count * self.lanes * sizeof(double) * (2 if self.with_gradients else 1), "simd": LANES.name.decode(),
+            "bytes": <size_t>p.slot_count * self.lanes * sizeof(double) * (2 if self.with_gradients else 1), "simd": LANES.name.decode(),
         }
 
     def text(self, program):

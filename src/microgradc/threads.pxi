@@ -31,6 +31,8 @@ cdef int run_in_threads(function, int workers) except -1:
     """Call function(i, workers) for each i < workers, the first in this thread; return when all are done, whatever happens."""
     global pool
     cdef list futures = []
+    cdef bint refused = False
+    executor = None
     try:
         try:
             executor = pool      # another thread may set a new one meanwhile
@@ -38,10 +40,9 @@ cdef int run_in_threads(function, int workers) except -1:
                 executor = pool = ThreadPoolExecutor(MOST_PARTITIONS - 1, thread_name_prefix="microgradc")
             for i in range(1, workers):
                 futures.append(executor.submit(function, i, workers))
-        except RuntimeError:     # the interpreter shuts down, or there are no more threads: then this one does it all
-            pass
-        for i in (0, *range(len(futures) + 1, workers)):
-            function(i, workers)
+        except RuntimeError:     # the interpreter shuts down, or there are no more threads
+            refused = True
+        function(0, workers)
     finally:
         interrupted = None
         while futures:
@@ -54,6 +55,13 @@ cdef int run_in_threads(function, int workers) except -1:
             raise interrupted
     for future in futures:
         future.result()
+    if refused:     # then this thread does the rest; but what was refused may be queued, and must end before
+        if pool is executor:
+            pool = None
+        if executor is not None:
+            executor.shutdown(wait=True)
+        for i in range(1, workers):
+            function(i, workers)
     return 0
 
 

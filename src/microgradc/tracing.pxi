@@ -11,12 +11,14 @@ class CompileError(RuntimeError):
 # For each of the things that are refused: the way out.
 cdef dict WAYS_OUT = {
     ".data": "use the Value itself, or read the number outside of the function",
+    "an update": "take steps and clip gradients after the compiled function was called and backward() too",
     ".grad": "read gradients after the compiled function was called and backward() too",
     "float(v)": "use the Value itself: its methods and the functions in microgradc are differentiable (math.exp(v) is v.exp())",
     "int(v)": "use floor division, v // 1, or let an integer be an argument and pick by microgradc.take",
     "round(v)": "use (v + 0.5) // 1",
     "bool(v)": "if, while, and, or, not, max(), min() and sorted() take one way for all examples; use microgradc.where, maximum or minimum",
     "==": "Values are compared by identity, so it would be False for all examples; use less and less_equal with microgradc.where",
+    "hash(v)": "a set or dict would find no example's number in it; use microgradc.take, or less_equal with where",
     "backward()": "call it on what the compiled function returns",
     "_backward": "replace the closure by operations of microgradc",
     "a node with local gradients": "Value.func, function and Value(data, children, local_grads) compute with numbers of this example; "
@@ -79,11 +81,15 @@ class Trace:
         mgc_pause(self.paused)
 
 
-class IntegerInput(Value):
-    """An integer argument of a function that is recorded."""
+class Input(Value):
+    """A number among the arguments of a function that is recorded."""
+
+    def __hash__(self):
+        refuse("hash(v)")
+
+
+class IntegerInput(Input):
+    """An integer among them."""
 
     def __index__(self):
-        refuse("values[i]")
-
-    def __hash__(self):      # {0: a, 1: b}.get(i, c)
         refuse("values[i]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import update_wrapper
 from numbers import Real
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from microgradc import module
-from microgradc.engine import CompileError, IntegerInput, Trace, Value, is_tracing, refuse
+from microgradc.engine import CompileError, Input, IntegerInput, Trace, Value, is_tracing, refuse
 from microgradc.program import Example, Program, plain_batch
 
 __all__ = ["Compiled", "compile"]
@@ -142,6 +143,8 @@ class Compiled:
 
     def program(self, *args: Any) -> Program:
         """Return the Program for the arguments of one example; `print` shows its steps."""
+        if is_tracing():
+            refuse("f.value_and_grad")
         example = Example(args)
         return (self._find(example.key) or self._record(example, args)).program
 
@@ -182,6 +185,10 @@ class Compiled:
         recording = self._recordings[example.key] = _Recording(self._f, args, self._lanes)
         return recording
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or pickle has: a recording belongs to the parameters that it was made with."""
+        return {**self.__dict__, "_recordings": {}}
+
     def __repr__(self) -> str:
         return f"<compiled {getattr(self._f, '__qualname__', self._f)}>"
 
@@ -193,6 +200,7 @@ class _Recording:
     """A function's program for one shape of arguments, and the shape of what it returns."""
 
     def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], lanes: int | None) -> None:
+        args = tuple(map(_plain, args))
         self.outputs, leaves, inputs = _trace(f, args, change=False)
         if not leaves:
             raise TypeError(f"a compiled function must return a Value, or lists, tuples and dicts of them, got {self.outputs!r:.60}")
@@ -300,13 +308,25 @@ def _trace(f: Callable[..., Any], args: tuple[Any, ...], change: bool) -> tuple[
     traced = tuple(_with_inputs(a, inputs) for a in args)
     if change:
         for v in inputs:
-            v.data = 0.7 * v.data + 0.1
+            # An index stays one. What is not is another number, of the other sign.
+            v.data = 0.7 * v.data if isinstance(v, IntegerInput) else math.copysign(0.7 * abs(v.data) + 0.1, -v.data)
     with Trace():
         outputs = f(*traced)
     try:
         return outputs, [v if isinstance(v, Value) else Value(v) for v in _leaves(outputs)], inputs
     except TypeError:
         return outputs, [], inputs
+
+
+def _plain(a: Any) -> Any:
+    """Return a copy of an argument with numbers in place of Values, which refers to nothing of the caller's."""
+    if isinstance(a, dict):
+        return {name: _plain(entry) for name, entry in a.items()}
+    if isinstance(a, (list, tuple)):
+        return (list if isinstance(a, list) else tuple)(_plain(entry) for entry in a)
+    if isinstance(a, np.ndarray) and a.ndim:
+        return a.astype(float) if a.dtype == object else a.copy()
+    return a.data if isinstance(a, Value) else a
 
 
 def _with_inputs(a: Any, inputs: list[Value]) -> Any:
@@ -321,7 +341,7 @@ def _with_inputs(a: Any, inputs: list[Value]) -> Any:
             array[i] = _with_inputs(entry, inputs)
         return array
     integer = hasattr(type(a), "__index__") and not isinstance(a, (bool, np.bool_))
-    inputs.append(IntegerInput(a) if integer else Value(a.data if isinstance(a, Value) else a))
+    inputs.append(IntegerInput(a) if integer else Input(a))
     return inputs[-1]
 
 
