@@ -138,7 +138,7 @@ def test_what_is_allowed_while_recording(capsys):
 
     X = np.array([-1.5, 0.5, 1.0, 2.0, 2.5, 3.0, 4.0])
     assert compiled.map(X).tolist() == [expected(x) for x in X]
-    assert capsys.readouterr().out.count("Value(data=-1.5, grad=0)") == 3
+    assert capsys.readouterr().out == 2 * "Value(op='', recorded) Value(op='', recorded) Value(op='', recorded)\n"
 
 
 def test_a_model_that_changes_is_recorded_again():
