@@ -83,7 +83,7 @@ cdef double largest(object values, str name) except? -1.0
 cdef object sequence_of(object values, str name)
 cdef object wide(int op, object values, str name)
 cdef object dot_product(object w, object x, object bias)
-cdef list dot_products(object x, list rows, list biases, list operations)
+cdef list dot_products(object x, list rows, list biases, bytes operations)
 cdef bint tracing_here() noexcept
 cdef bint recording_here() noexcept
 

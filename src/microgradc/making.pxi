@@ -199,7 +199,7 @@ cdef object dot_product(object w, object x, object bias):
 
 
 @cython.boundscheck(True)    # reading a number may run Python code, which may change the lists
-cdef list dot_products(object x, list rows, list biases, list operations):
+cdef list dot_products(object x, list rows, list biases, bytes operations):
     """The dot product of x with each row, plus its bias, and the operation of that number on it, 0 for none; the last two may be None."""
     cdef object xs = sequence_of(x, "x")
     cdef list outputs = []

@@ -34,6 +34,8 @@ ACTIVATIONS = {
     "tanh": "Tanh",
 }
 
+_NUMBERS = (Value, float, int)
+
 # The numbers of the operations of one operand, by name.
 _OPERATIONS = {row.name.lower(): i for i, row in enumerate(TABLE, start=1) if row.operands == 1}
 
@@ -335,11 +337,11 @@ class _LayerPlan:
         self.change = module.latest_change
         self.rows: list[list[Value]] = []
         self.biases: list[Value] = []
-        self.operations: list[int] = []
+        self.operations = b""
         if all(type(n) is Neuron and type(n.w) is list and operation_of(n) is not None for n in neurons):
             self.rows = [n.w for n in neurons]
             self.biases = [n.b for n in neurons]
-            self.operations = [operation_of(n) or 0 for n in neurons]
+            self.operations = bytes([operation_of(n) or 0 for n in neurons])
 
 
 _CALL_OF_A_NEURON = Neuron.__call__   # somebody may put another in its place
@@ -375,6 +377,8 @@ def name_of(function: Any) -> str:
 
 def is_batch(x: Any) -> bool:
     """Return whether x is a list of examples: a 2-D array, or a list or tuple of lists, tuples or 1-D arrays."""
+    if type(x) is list and x and type(x[0]) in _NUMBERS:     # the usual example, told apart fast
+        return False
     if getattr(x, "ndim", None) == 2:
         return True
     return isinstance(x, (list, tuple)) and len(x) > 0 and (isinstance(x[0], (list, tuple)) or getattr(x[0], "ndim", 0) == 1)
