@@ -20,7 +20,7 @@ cdef extern from "Python.h":
 def neuron_outputs(x, rows, biases, operations):
     """Return `linear(x, rows, biases)`, to each entry of which the operation with that number is applied; 0 for none.
 
-    rows and biases are lists of one length, operations are as many bytes. The number of an operation is its place in `engine.TABLE`, from 1.
+    rows and biases are lists of one length, operations as many bytes. The number of an operation is its place in `engine.TABLE`, from 1.
     """
     return dot_products(x, rows, biases, operations)
 
