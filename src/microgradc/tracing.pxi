@@ -1,6 +1,5 @@
 # What a Value refuses while a function is recorded, to be replayed on other numbers. Included by engine.pyx.
 
-import linecache
 import sys
 
 
@@ -41,6 +40,8 @@ cdef bint is_library(str package):
 
 def refuse(str what):
     """Raise the CompileError that says what was refused, in which line, and what to do instead."""
+    import linecache     # here, for it takes as long to import as the rest of the engine
+
     frame = sys._getframe()
     while frame.f_back is not None and is_library(frame.f_globals.get("__name__", "").partition(".")[0]):
         frame = frame.f_back
