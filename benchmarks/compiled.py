@@ -11,7 +11,7 @@ import compiled_workloads
 from compiled_workloads import COMPILED, TOLERANCE, TORCH, WORKLOADS
 from ratios import Report, heading, line, take_turns
 
-from microgradc import bench
+from microgradc.cli import bench
 
 ROUNDS = 10
 PROJECTS = ["microgradc", "micrograd", "torch", "jax", "numpy", "scipy"]

@@ -20,7 +20,7 @@ import generated_c
 import numpy as np
 
 import microgradc
-from microgradc import bench, nn, optim
+from microgradc.cli import bench, nn, optim
 
 CHECKED = 10        # results of each engine
 TOLERANCE = 1e-9

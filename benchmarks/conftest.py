@@ -3,7 +3,7 @@
 import pytest
 import workloads
 
-from microgradc import bench
+from microgradc.cli import bench
 
 
 @pytest.fixture(scope="session")

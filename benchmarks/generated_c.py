@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from microgradc import Value, bench, topological_sort
+from microgradc import Value, topological_sort
+from microgradc.cli import bench
 
 COMMAND = ["gcc", "-O2", "-march=native", "-shared", "-fPIC"]
 

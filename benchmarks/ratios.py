@@ -1,6 +1,6 @@
 """Measure the ratios that the engine is held to, and say which hold: `python benchmarks/ratios.py`.
 
-Everything is measured as in `microgradc.bench`: each engine in a process of its own, by turns. A ratio is taken of the shortest times,
+Everything is measured as in `microgradc.cli.bench`: each engine in a process of its own, by turns. A ratio is taken of the shortest times,
 which decides, and of the medians, for comparison. The exit code is 1 if a target is missed. What is not installed is not held to anything.
 """
 
@@ -12,7 +12,7 @@ from time import perf_counter
 
 import workloads
 
-from microgradc import bench
+from microgradc.cli import bench
 
 ROUNDS = 10
 OPERATION_ENGINES = ["micrograd", "minigrad", "microgradc"]

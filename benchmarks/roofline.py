@@ -18,7 +18,7 @@ import generated_c
 import numpy as np
 
 import microgradc
-from microgradc import bench, nn, optim
+from microgradc.cli import bench, nn, optim
 
 LAYERS = [(16, 2), (16, 16), (1, 16)]     # outputs, inputs
 CALLS = 20_000

@@ -1,11 +1,12 @@
-"""The moons step of `microgradc.bench`: whole, and forward, backward and release apart."""
+"""The moons step of `microgradc.cli.bench`: whole, and forward, backward and release apart."""
 
 import gc
 import random
 
 import pytest
 
-from microgradc import Value, bench, nn
+from microgradc import Value, nn
+from microgradc.cli import bench
 
 CHECKED_STEPS = 3
 

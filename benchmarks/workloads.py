@@ -1,6 +1,6 @@
 """What is measured, apart from the moons step: the operations, the graphs, and the processes in which they are timed.
 
-`python workloads.py WORKLOAD ...` is a worker of `microgradc.bench.Worker`: products ENGINE, chains ENGINE, scaling NODES, gpt FORM.
+`python workloads.py WORKLOAD ...` is a worker of `microgradc.cli.bench.Worker`: products ENGINE, chains ENGINE, scaling NODES, gpt FORM.
 """
 
 import importlib.util
@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 
-from microgradc.bench import installed_version, protect_none, serve
+from microgradc.cli.bench import installed_version, protect_none, serve
 
 PRODUCTS = 10_000
 CHAINS, LENGTH = 20, 500  # micrograd's backward recurses: Python's limit is 1000 frames

@@ -90,7 +90,7 @@ def test_bad_input():
 
 def test_data_is_the_module_too():
     from microgradc import data as module
-    from microgradc.data import make_moons
+    from microgradc.train.data import make_moons
 
     assert module.make_moons is make_moons
     assert microgradc.data(array([1.0])).tolist() == [1.0]

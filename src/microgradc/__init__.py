@@ -4,10 +4,11 @@
 first use, networks (`nn`), losses, optimizers, training, small data sets, pictures and checkpoints.
 """
 
+import sys as _sys
 from importlib import import_module as _import_module
 
-from microgradc.engine import CompileError, Value, function, no_grad, topological_sort
-from microgradc.functions import (
+from microgradc.engine.value import CompileError, Value, function, no_grad, topological_sort
+from microgradc.engine.functions import (
     acos,
     acosh,
     asin,
@@ -53,6 +54,8 @@ from microgradc.functions import (
     tanh,
     where,
 )
+
+from microgradc import moved as _moved
 
 __version__ = "0.1.0"
 
@@ -167,27 +170,31 @@ __all__ = [
 _LAZY = {
     "arrays": "array grads".split(),
     "checkpoint": "load save".split(),
-    "data": "batches make_blobs make_circles make_moons".split(),
-    "dropin": "install".split(),
+    "cli.dropin": "install".split(),
     "losses": "binary_cross_entropy binary_cross_entropy_with_logits cross_entropy hinge_loss huber_loss l1_loss mse_loss nll_loss".split(),
     "nn": "MLP Activation Dropout Layer Module Neuron Sequential".split(),
     "optim": "SGD Adam AdamW CosineAnnealingLR LambdaLR LinearLR RMSprop StepLR clip_grad_norm_ clip_grad_value_".split(),
-    "program": "Program get_num_threads set_num_threads".split(),
-    "tasks": "accuracy outputs".split(),
-    "training": "History fit".split(),
-    "transforms": "compile".split(),
+    "program.compile": "compile".split(),
+    "program.program": "Program get_num_threads set_num_threads".split(),
+    "train.data": "batches make_blobs make_circles make_moons".split(),
+    "train.fit": "History fit".split(),
+    "train.scores": "accuracy outputs".split(),
     "viz": "draw_dot draw_graph format_graph plot_decision_boundary plot_history".split(),
 }
 _MODULES = {name: module for module, names in _LAZY.items() for name in names}
 _SUBMODULES = "checkpoint data init losses nn optim training viz".split()
+_sys.meta_path.append(_moved)
 
 TYPE_CHECKING = False   # type checkers take it for True, and need not import typing
 if TYPE_CHECKING:
-    from microgradc import checkpoint, data, init, losses, nn, optim, training, viz
+    from microgradc import checkpoint, losses, nn, optim, viz
+    from microgradc.nn import init
+    from microgradc.train import data
+    from microgradc.train import fit as training
     from microgradc.arrays import array, grads
     from microgradc.checkpoint import load, save
-    from microgradc.data import batches, make_blobs, make_circles, make_moons
-    from microgradc.dropin import install
+    from microgradc.train.data import batches, make_blobs, make_circles, make_moons
+    from microgradc.cli.dropin import install
     from microgradc.losses import (
         binary_cross_entropy,
         binary_cross_entropy_with_logits,
@@ -200,10 +207,10 @@ if TYPE_CHECKING:
     )
     from microgradc.nn import MLP, Activation, Dropout, Layer, Module, Neuron, Sequential
     from microgradc.optim import SGD, Adam, AdamW, CosineAnnealingLR, LambdaLR, LinearLR, RMSprop, StepLR, clip_grad_norm_, clip_grad_value_
-    from microgradc.program import Program, get_num_threads, set_num_threads
-    from microgradc.tasks import accuracy, outputs
-    from microgradc.training import History, fit
-    from microgradc.transforms import compile
+    from microgradc.program.program import Program, get_num_threads, set_num_threads
+    from microgradc.train.scores import accuracy, outputs
+    from microgradc.train.fit import History, fit
+    from microgradc.program.compile import compile
     from microgradc.viz import draw_dot, draw_graph, format_graph, plot_decision_boundary, plot_history
 
 

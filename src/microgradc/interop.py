@@ -7,9 +7,9 @@ from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
-from microgradc import functions, nn
+import microgradc
 
-_MLP = TypeVar("_MLP", bound=nn.MLP)
+_MLP = TypeVar("_MLP", bound="microgradc.MLP")
 
 # Activations with a setting: its name and default, which are the same here and in PyTorch.
 _SETTINGS = {"leaky_relu": ("negative_slope", 0.01), "elu": ("alpha", 1.0)}
@@ -41,15 +41,15 @@ def mlp_from_torch(cls: type[_MLP], module: Any) -> _MLP:
     return model
 
 
-def mlp_to_torch(model: nn.MLP) -> Any:
+def mlp_to_torch(model: microgradc.MLP) -> Any:
     """Return a PyTorch module with the parameters of an MLP. See `nn.MLP.to_torch`."""
     torch = _import_torch()
-    _check_plain(model, nn.MLP)
+    _check_plain(model, microgradc.MLP)
     modules, seen = [], set()
     for i, layer in enumerate(model.layers):
-        _check_plain(layer, nn.Layer)
+        _check_plain(layer, microgradc.Layer)
         for neuron in layer.neurons:
-            _check_plain(neuron, nn.Neuron)
+            _check_plain(neuron, microgradc.Neuron)
             for p in [*neuron.w, neuron.b]:
                 if id(p) in seen:
                     raise ValueError(f"a parameter of layer {i} comes twice in the model, PyTorch would have two: give each place its own")
@@ -60,7 +60,7 @@ def mlp_to_torch(model: nn.MLP) -> Any:
         modules.append(_linear_to_torch(torch, layer))
         name, settings = activations[0]
         if name != "linear":
-            modules.append(getattr(torch.nn, nn.ACTIVATIONS[name])(**settings))
+            modules.append(getattr(torch.nn, microgradc.nn.ACTIVATIONS[name])(**settings))
     return torch.nn.Sequential(*modules)
 
 
@@ -95,7 +95,7 @@ def _flatten(torch: Any, module: Any) -> Iterator[Any]:
         yield module
 
 
-def _linear_to_torch(torch: Any, layer: nn.Layer) -> Any:
+def _linear_to_torch(torch: Any, layer: microgradc.Layer) -> Any:
     """Return a Linear layer with the weights and biases of the neurons."""
     weight = torch.tensor([[w.data for w in neuron.w] for neuron in layer.neurons], dtype=torch.float64)
     bias = torch.tensor([neuron.b.data for neuron in layer.neurons], dtype=torch.float64)
@@ -106,10 +106,10 @@ def _linear_to_torch(torch: Any, layer: nn.Layer) -> Any:
 
 def _activation_from_torch(torch: Any, layer: Any) -> Any:
     """Return the activation that a layer of PyTorch is: its name, or for other settings than the usual ones a partial function."""
-    named = {getattr(torch.nn, shown): name for name, shown in nn.ACTIVATIONS.items() if name != "linear"}
+    named = {getattr(torch.nn, shown): name for name, shown in microgradc.nn.ACTIVATIONS.items() if name != "linear"}
     name = named.get(type(layer))
     if name is None:
-        supported = ", ".join(["Identity", *(nn.ACTIVATIONS[name] for name in named.values())])
+        supported = ", ".join(["Identity", *(microgradc.nn.ACTIVATIONS[name] for name in named.values())])
         hint = "; an MLP has no dropout: leave it out, as in evaluation" if isinstance(layer, torch.nn.Dropout) else ""
         got = layer if isinstance(layer, torch.nn.Module) else repr(layer)
         raise TypeError(f"from_torch takes a torch.nn.Linear, or a torch.nn.Sequential of Linear and {supported}, got {got}{hint}")
@@ -121,22 +121,22 @@ def _activation_from_torch(torch: Any, layer: Any) -> Any:
         setting, default = _SETTINGS[name]
         number = float(getattr(layer, setting))
         if number != default:
-            return partial(getattr(functions, name), **{setting: number})
+            return partial(getattr(microgradc, name), **{setting: number})
     return name
 
 
-def _activation_to_torch(neuron: nn.Neuron) -> tuple[str, dict[str, float]]:
+def _activation_to_torch(neuron: microgradc.Neuron) -> tuple[str, dict[str, float]]:
     """Return the name of a neuron's activation, and the arguments for PyTorch's module of that name."""
     activation = neuron.activation if neuron.nonlin else "linear"
-    function: Any = nn.function_of(activation)
+    function: Any = microgradc.nn.function_of(activation)
     settings: dict[str, Any] = {}
     if isinstance(function, partial) and not function.args:
         function, settings = function.func, function.keywords
     if all(isinstance(number, (float, int)) for number in settings.values()):
-        for name in nn.ACTIVATIONS:
-            if nn.function_of(name) is function and settings.keys() <= set(_SETTINGS.get(name, ())[:1]):
+        for name in microgradc.nn.ACTIVATIONS:
+            if microgradc.nn.function_of(name) is function and settings.keys() <= set(_SETTINGS.get(name, ())[:1]):
                 return name, {"threshold": _EXACT_THRESHOLD} if name == "softplus" else settings
-    raise TypeError(f"to_torch takes activations that have a name, {', '.join(nn.ACTIVATIONS)}, got {activation!r}")
+    raise TypeError(f"to_torch takes activations that have a name, {', '.join(microgradc.nn.ACTIVATIONS)}, got {activation!r}")
 
 
 def _check_plain(thing: Any, cls: type) -> None:

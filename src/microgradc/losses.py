@@ -24,8 +24,8 @@ from operator import index
 from typing import Any, Literal, TypeAlias
 
 from microgradc.engine import IntegerInput, Value, is_tracing
-from microgradc.functions import bce, clip, dot, logsumexp, mean, relu, softplus, sum, take
-from microgradc.updates import number
+from microgradc.engine.functions import bce, clip, dot, logsumexp, mean, relu, softplus, sum, take
+from microgradc.engine.value import real_number
 
 __all__ = [
     "binary_cross_entropy",
@@ -312,7 +312,7 @@ def _numbers(entries: list[Any], name: str, shape: _Shape) -> list[Any]:
 
 def _number(x: Any, name: str, expected: str = "a real number") -> float:
     try:
-        return number(x, name)
+        return real_number(x, name)
     except TypeError:
         raise TypeError(f"{name} must be {expected}, got {type(x).__name__} {x!r:.40}") from None
 

@@ -149,7 +149,7 @@ def test_types_stay_what_they_are():
             setattr(Value, name, "x")
 
 
-@pytest.mark.parametrize("cls", [Value, microgradc.engine.Listing], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", [Value, microgradc.engine.value.Listing], ids=lambda cls: cls.__name__)
 def test_methods_called_on_something_else(cls):
     """Cython's own method objects would read the memory of whatever comes as self."""
     for name, attribute in vars(cls).items():

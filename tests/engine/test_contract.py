@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import microgradc
-from microgradc.data import make_moons
+from microgradc.train.data import make_moons
 
 
 def readme_example(Value):

@@ -259,7 +259,7 @@ def test_lists_that_change_each_other_while_they_are_read():
     with pytest.raises(RuntimeError, match="w or x changed its length"):
         microgradc.dot(ws, [1.0], bias=Changes(lambda: ws.append(1.0)))
     with pytest.raises(IndexError):
-        microgradc.modules.neuron_outputs([1.0], [[1.0]] * 5000, [], None)
+        microgradc.nn.search.neuron_outputs([1.0], [[1.0]] * 5000, [], None)
 
 
 def test_an_entry_that_removes_itself():

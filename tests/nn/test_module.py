@@ -7,7 +7,7 @@ import pytest
 
 import microgradc
 from microgradc import Value, nn
-from microgradc.module import Module
+from microgradc.nn.module import Module
 
 
 class Everything(Module):
@@ -133,7 +133,7 @@ def test_a_module_says_that_it_computes_nothing():
     with pytest.raises(NotImplementedError, match="Module has no method forward"):
         Module()(1.0)
     assert Module().parameters() == []
-    assert microgradc.modules.find_parameters(3.0, None, True) == ([], [])
+    assert microgradc.nn.search.find_parameters(3.0, None, True) == ([], [])
 
 
 def test_train_and_eval_reach_all_parts():

@@ -238,7 +238,7 @@ def test_bad_arguments():
         nn.Sequential(nn.Layer(2, 1), 3)
     assert microgradc.engine.TABLE[6].operands == 2
     with pytest.raises(ValueError, match="7 is no operation of one operand"):
-        microgradc.modules.neuron_outputs([1.0], [[Value(1.0)]], [Value(0.0)], bytes([7]))
+        microgradc.nn.search.neuron_outputs([1.0], [[Value(1.0)]], [Value(0.0)], bytes([7]))
 
 
 def test_a_layer_takes_what_a_layer_of_one_neuron_returns():

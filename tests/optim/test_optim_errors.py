@@ -11,7 +11,9 @@ import pytest
 from test_memory import MEASURE, linux_only
 
 import microgradc
-from microgradc import Value, nn, optim, updates
+from microgradc import Value, nn, optim
+from microgradc.engine.value import zero_grad
+from microgradc.optim import updates
 
 OPTIMIZERS = [
     (optim.SGD, {}),
@@ -197,7 +199,7 @@ def test_the_loops_check_for_themselves():
             lambda p: updates.rmsprop(p, updates.Known(), good, None, None, **rmsprop),
             lambda p: updates.sgd(p, updates.Known(), None, True, **sgd),
             lambda p: updates.check(p, {}),
-            lambda p: updates.zero_grad(p),
+            lambda p: zero_grad(p),
             lambda p: updates.grad_norm(p, 2),
             lambda p: updates.scale_grads(p, 2),
             lambda p: updates.clamp_grads(p, 2),
@@ -364,7 +366,8 @@ def test_clipping(clip):
 def test_memory(run_python):
     run_python(MEASURE + """
 import numpy as np
-from microgradc import optim, updates
+from microgradc import optim
+from microgradc.optim import updates
 def fails(f):
     try:
         f()

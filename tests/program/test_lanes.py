@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import microgradc
-from microgradc import Value, engine, program
+from microgradc import Value, _kernels, engine
 
 INF, NAN = math.inf, math.nan
 CORNERS = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 0.1, 7.25, -7.25, 20.0, -20.0, 1000.0, -1000.0, 1e-300, -1e-300, 5e-324]
@@ -27,7 +27,7 @@ OPERATORS = {
     "ADD": operator.add, "SUB": operator.sub, "MUL": operator.mul, "DIV": operator.truediv, "POW": operator.pow,
     "FLOORDIV": operator.floordiv, "MOD": operator.mod, "NEG": operator.neg, "ABS": abs,
 }  # fmt: skip
-LEVELS = program._levels()
+LEVELS = _kernels.levels()
 each_level = pytest.mark.parametrize("level", LEVELS)
 each_row = pytest.mark.parametrize("name", ROWS)
 each_number_of_lanes = pytest.mark.parametrize("lanes", [1, 7, 8, 9, 24, 104])
@@ -69,7 +69,7 @@ def test_values_are_the_engines(name, level):
     points = points_of(name)
     expected, _ = eager(name, points, 1.0)
     got = np.full_like(expected, 7.0)
-    program._lane_forward(level, name, np.array(points).T, got, padding=NAN)
+    _kernels.forward(level, name, np.array(points).T, got, padding=NAN)
     same = agree(got, expected, ROWS[name].value)[0]
     assert not [(points[i], got[0, i], expected[0, i]) for i in np.flatnonzero(~same)]
 
@@ -82,13 +82,13 @@ def test_gradients_are_the_engines(name, level, gradient):
     values, expected = eager(name, points, gradient)
     operands, incoming = np.array(points).T, np.full_like(values, gradient)
     got = np.zeros_like(expected)
-    program._lane_backward(level, name, operands, values, incoming, got, padding=NAN)
+    _kernels.backward(level, name, operands, values, incoming, got, padding=NAN)
     for i, column in enumerate((row.gx, row.gy, row.gz)[: row.operands]):
         same = agree(got[i], expected[i], column)
         assert not [(points[j], i, got[i, j], expected[i, j]) for j in np.flatnonzero(~same)]
 
         alone = np.full_like(expected, 7.0)  # it adds up, and an operand that wants nothing is left alone
-        program._lane_backward(level, name, operands, values, incoming, alone, [j == i for j in range(row.operands)])
+        _kernels.backward(level, name, operands, values, incoming, alone, [j == i for j in range(row.operands)])
         assert agree(alone[i], 7.0 + got[i], "").all()
         assert (np.delete(alone, i, axis=0) == 7.0).all()
 
@@ -101,8 +101,8 @@ def test_one_array_for_all_operands(name, level):
     values, _ = eager(name, tuple(map(tuple, operands.T)), 1.0)
     incoming = np.full_like(values, 3.0)
     apart, together = np.zeros_like(operands), np.zeros_like(operands)
-    program._lane_backward(level, name, operands, values, incoming, apart)
-    program._lane_backward(level, name, operands, values, incoming, together, shared=True)
+    _kernels.backward(level, name, operands, values, incoming, apart)
+    _kernels.backward(level, name, operands, values, incoming, together, shared=True)
     with np.errstate(invalid="ignore"):
         assert agree(together[0], functools.reduce(operator.add, apart), "").all()
 
@@ -118,20 +118,20 @@ def test_no_lane_depends_on_another(level, lanes):
     for name in ROWS:
         if ROWS[name].operands == 2:
             g = f.copy()
-            program._lane_forward(level, name, x, f, padding=1.0)
-            program._lane_forward(level, name, spoilt, g, padding=INF)
+            _kernels.forward(level, name, x, f, padding=1.0)
+            _kernels.forward(level, name, spoilt, g, padding=INF)
             assert agree(f, g, "")[:, others].all()
     out, out_spoilt, reverse = np.empty((3, 5, lanes))
-    program._lane_dense(level, w, None, x, [0, 1], out, padding=1.0)
-    program._lane_dense(level, w, None, spoilt, [0, 1], out_spoilt, padding=NAN)
-    program._lane_dense(level, w, None, x[:, ::-1], [0, 1], reverse)
+    _kernels.dense(level, w, None, x, [0, 1], out, padding=1.0)
+    _kernels.dense(level, w, None, spoilt, [0, 1], out_spoilt, padding=NAN)
+    _kernels.dense(level, w, None, x[:, ::-1], [0, 1], reverse)
     assert (out[:, others] == out_spoilt[:, others]).all()
     assert np.isnan(out_spoilt[:, ~others]).all()
     assert (out == reverse[:, ::-1]).all()
     grads, grads_spoilt, reverse = np.zeros((3, 2, lanes))
-    program._lane_dense_operands(level, w, out, [0, 1], False, grads, padding=1.0)
-    program._lane_dense_operands(level, w, out_spoilt, [0, 1], False, grads_spoilt, padding=NAN)
-    program._lane_dense_operands(level, w, out[:, ::-1], [0, 1], True, reverse)
+    _kernels.dense_operands(level, w, out, [0, 1], False, grads, padding=1.0)
+    _kernels.dense_operands(level, w, out_spoilt, [0, 1], False, grads_spoilt, padding=NAN)
+    _kernels.dense_operands(level, w, out[:, ::-1], [0, 1], True, reverse)
     assert (grads[:, others] == grads_spoilt[:, others]).all()
     assert (grads == reverse[:, ::-1]).all()
 
@@ -153,27 +153,27 @@ def layers(draw):
 def test_layers_are_numpys(level, layer, padding):
     (w, bias, x, g), rows, valid = layer
     out = np.empty_like(g)
-    program._lane_dense(level, w, bias, x, rows, out, padding)
+    _kernels.dense(level, w, bias, x, rows, out, padding)
     assert (out == bias[:, None] + w @ x[rows]).all()
-    program._lane_dense(level, w, None, x, rows, out, padding)
+    _kernels.dense(level, w, None, x, rows, out, padding)
     assert (out == w @ x[rows]).all()
 
     grads, expected = x.copy(), x.copy()
     np.add.at(expected, rows, w.T @ g)
-    program._lane_dense_operands(level, w, g, rows, False, grads, padding)
+    _kernels.dense_operands(level, w, g, rows, False, grads, padding)
     assert (grads == expected).all()
     assigned = np.full((len(rows), x.shape[1]), NAN)
-    program._lane_dense_operands(level, w, g, list(range(len(rows)))[::-1], True, assigned, padding)
+    _kernels.dense_operands(level, w, g, list(range(len(rows)))[::-1], True, assigned, padding)
     assert (assigned == (w.T @ g)[::-1]).all()
 
     g[:, valid:], x[:, valid:] = padding, -padding
     gw, gbias = w.copy(), bias.copy()
-    program._lane_dense_weights(level, g, x, rows, gw, gbias, valid, padding)
+    _kernels.dense_weights(level, g, x, rows, gw, gbias, valid, padding)
     assert (gw == w + g[:, :valid] @ x[rows, :valid].T).all()
     assert (gbias == bias + g[:, :valid].sum(axis=1)).all()
-    program._lane_dense_weights(level, g, x, rows, gw, None, 0, padding)
+    _kernels.dense_weights(level, g, x, rows, gw, None, 0, padding)
     assert (gw == w + g[:, :valid] @ x[rows, :valid].T).all()
-    assert program._lane_sum(level, g[:1], valid, padding) == g[0, :valid].sum()
+    assert _kernels.sum(level, g[:1], valid, padding) == g[0, :valid].sum()
 
 
 @each_level
@@ -184,12 +184,12 @@ def test_layers_of_real_numbers(level, shape):
     w, bias, x, g = (rng.normal(size=size) for size in [(m, k), m, (k, n), (m, n)])
     rows = list(range(k))
     out, grads, gw, gbias = np.empty((m, n)), np.zeros((k, n)), np.zeros((m, k)), np.zeros(m)
-    program._lane_dense(level, w, bias, x, rows, out)
-    program._lane_dense_operands(level, w, g, rows, False, grads)
-    program._lane_dense_weights(level, g, x, rows, gw, gbias, n)
+    _kernels.dense(level, w, bias, x, rows, out)
+    _kernels.dense_operands(level, w, g, rows, False, grads)
+    _kernels.dense_weights(level, g, x, rows, gw, gbias, n)
     for got, expected in [(out, bias[:, None] + w @ x), (grads, w.T @ g), (gw, g @ x.T), (gbias, g.sum(axis=1))]:
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
-    assert program._lane_sum(level, x[:1], n) == pytest.approx(math.fsum(x[0]), rel=1e-13, abs=1e-13)
+    assert _kernels.sum(level, x[:1], n) == pytest.approx(math.fsum(x[0]), rel=1e-13, abs=1e-13)
 
 
 @each_level
@@ -198,22 +198,22 @@ def test_what_is_not_finite_goes_where_it_must(level, special):
     w, x = np.ones((3, 4)), np.ones((4, 10))
     w[1, 2], x[3, 6] = special, 0.0
     out = np.empty((3, 10))
-    program._lane_dense(level, w, None, x, [0, 1, 2, 3], out)
+    _kernels.dense(level, w, None, x, [0, 1, 2, 3], out)
     with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(out, w @ x)
     gw = np.zeros((3, 4))
     x[2, 5] = special
-    program._lane_dense_weights(level, np.ones((3, 10)), x, [0, 1, 2, 3], gw, None, 10)
+    _kernels.dense_weights(level, np.ones((3, 10)), x, [0, 1, 2, 3], gw, None, 10)
     np.testing.assert_array_equal(gw, np.tile([10, 10, special, 9], (3, 1)))
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_environment_chooses_the_level(level, run_python):
-    assert run_python("from microgradc import program; print(program._level())", MICROGRADC_SIMD=level).strip() == level
+    assert run_python("from microgradc import _kernels; print(_kernels.level())", MICROGRADC_SIMD=level).strip() == level
 
 
 def test_the_fastest_level_by_default(run_python):
-    assert run_python("from microgradc import program; print(program._level())", MICROGRADC_SIMD="").strip() == LEVELS[-1]
+    assert run_python("from microgradc import _kernels; print(_kernels.level())", MICROGRADC_SIMD="").strip() == LEVELS[-1]
 
 
 def test_a_level_that_there_is_not(run_python):
@@ -232,24 +232,24 @@ except ValueError as error:
 def test_shapes_that_do_not_fit():
     level, x, w, out = LEVELS[0], np.ones((2, 5)), np.ones((3, 2)), np.ones((3, 5))
     with pytest.raises(ValueError, match="not 'sse5'"):
-        program._lane_forward("sse5", "ADD", x, out[:1])
+        _kernels.forward("sse5", "ADD", x, out[:1])
     with pytest.raises(ValueError, match=r"no row of ops\.h"):
-        program._lane_forward(level, "LEAF", x, out[:1])
+        _kernels.forward(level, "LEAF", x, out[:1])
     with pytest.raises(ValueError, match="operands"):
-        program._lane_forward(level, "NEG", x, out[:1])
+        _kernels.forward(level, "NEG", x, out[:1])
     with pytest.raises(ValueError, match="out"):
-        program._lane_forward(level, "ADD", x, out)
+        _kernels.forward(level, "ADD", x, out)
     with pytest.raises(ValueError, match="grads"):
-        program._lane_backward(level, "ADD", x, out[:1], out[:1], out)
+        _kernels.backward(level, "ADD", x, out[:1], out[:1], out)
     with pytest.raises(ValueError, match="rows"):
-        program._lane_dense(level, w, None, x, [0, 2], out)
+        _kernels.dense(level, w, None, x, [0, 2], out)
     with pytest.raises(ValueError, match="rows"):
-        program._lane_dense(level, w, None, x, [0, -1], out)
+        _kernels.dense(level, w, None, x, [0, -1], out)
     with pytest.raises(ValueError, match="bias"):
-        program._lane_dense(level, w, np.ones(2), x, [0, 1], out)
+        _kernels.dense(level, w, np.ones(2), x, [0, 1], out)
     with pytest.raises(ValueError, match="must differ"):
-        program._lane_dense_operands(level, w, out, [1, 1], True, x)
+        _kernels.dense_operands(level, w, out, [1, 1], True, x)
     with pytest.raises(ValueError, match="valid"):
-        program._lane_dense_weights(level, out, x, [0, 1], w, None, 6)
+        _kernels.dense_weights(level, out, x, [0, 1], w, None, 6)
     with pytest.raises(TypeError, match="None"):
-        program._lane_sum(level, None, 1)
+        _kernels.sum(level, None, 1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_lanes import OPERATORS, ROWS
 
 import microgradc
-from microgradc import Program, Value, program, take
+from microgradc import Program, Value, _kernels, take
 from microgradc.engine import IntegerInput, Trace
 
 INF, NAN = math.inf, math.nan
@@ -364,7 +364,7 @@ def test_outputs_that_are_leaves_or_come_twice():
     assert input_grads == pytest.approx(np.column_stack([np.full(11, 27.0), np.full(11, 7.0)]))
 
 
-@pytest.mark.parametrize("level", program._levels())
+@pytest.mark.parametrize("level", _kernels.levels())
 def test_each_level_of_simd(level, run_python):
     out = run_python(
         "import sys, pytest; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', sys.argv[1], '-k', sys.argv[2]]))",

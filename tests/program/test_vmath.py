@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import microgradc
-from microgradc import Value, engine, program
+from microgradc import Value, _kernels, engine
 
 mpmath = pytest.importorskip("mpmath", reason="compares with mpmath")
 
 INF, NAN = math.inf, math.nan
-HEADER = (Path(microgradc.__file__).parent / "vmath.h").read_text()
+HEADER = (Path(microgradc.__file__).parent / "program/lanes/vmath.h").read_text()
 BOUNDS = {name: float(ulp) for name, ulp in re.findall(r"(\w+) (\d\.\d)(?=[ ,])", HEADER.split("Largest errors")[1].split("*/")[0])}
-each_level = pytest.mark.parametrize("level", program._levels())
+each_level = pytest.mark.parametrize("level", _kernels.levels())
 each_function = pytest.mark.parametrize("name", BOUNDS)
 
 FAR = 2.0**20  # angles beyond take another loop
@@ -39,7 +39,7 @@ def operands(name):
 def lanes(level, name, x):
     """The level's values at x of shape (operands, lanes)."""
     out = np.empty((1, x.shape[1]))
-    program._lane_forward(level, name.upper(), x, out)
+    _kernels.forward(level, name.upper(), x, out)
     return out[0]
 
 
@@ -98,7 +98,7 @@ def expected(name):
 
 
 def test_each_function_has_a_bound():
-    rows = (Path(microgradc.__file__).parent / "lanes_rows.h").read_text()
+    rows = (Path(microgradc.__file__).parent / "program/lanes/rows.h").read_text()
     assert set(re.findall(r"#define (\w+)\b.* MGC_V\(", rows)) == set(BOUNDS)
 
 
@@ -157,5 +157,5 @@ def test_a_far_angle_leaves_its_neighbours_alone(name, level):
 def test_gradients_at_far_angles(name, derivative, level):
     x = np.array([[0.5, 1e22, -3.0, 1e300, 2.0**20, -(2.0**20), np.nextafter(2.0**20, INF), 7.0]])
     grads = np.zeros_like(x)
-    program._lane_backward(level, name, x, np.zeros_like(x), np.full_like(x, 2.0), grads)
+    _kernels.backward(level, name, x, np.zeros_like(x), np.full_like(x, 2.0), grads)
     assert grads[0] == pytest.approx([2 * derivative(v) for v in x[0]], rel=1e-15)

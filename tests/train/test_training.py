@@ -9,7 +9,7 @@ import pytest
 
 import microgradc
 from microgradc import History, Value, accuracy, fit, losses, nn, no_grad, optim, outputs
-from microgradc.data import make_blobs, make_circles, make_moons
+from microgradc.train.data import make_blobs, make_circles, make_moons
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microgradc.layout import BOX_GAP, layered_layout
+from microgradc.viz.layout import BOX_GAP, layered_layout
 
 
 @st.composite

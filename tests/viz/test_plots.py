@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from microgradc import Value, data, nn, plots
+from microgradc import Value, data, nn
+from microgradc.viz import training as plots
 from microgradc.viz import plot_decision_boundary, plot_history
 
 

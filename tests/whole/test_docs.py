@@ -8,20 +8,22 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 import pytest
 
 import microgradc
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FINDER = doctest.DocTestFinder(exclude_empty=True)
-DOCTESTED = [import_module(f"microgradc.{module.name}") for module in iter_modules(microgradc.__path__) if module.name != "__main__"]
+DOCTESTED = [
+    import_module(module.name) for module in walk_packages(microgradc.__path__, "microgradc.") if module.name != "microgradc.__main__"
+]
 
 
 def docstring_examples():
     for module in DOCTESTED:
-        names = {**vars(microgradc.engine), **vars(microgradc.functions), **vars(module)}
+        names = {**vars(microgradc.engine), **vars(microgradc.engine.functions), **vars(module)}
         owners = [(module.__name__, module)]
         for name, thing in vars(module).items():
             if getattr(thing, "__module__", None) == module.__name__ and getattr(thing, "__doc__", None):

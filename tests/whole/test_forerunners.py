@@ -70,7 +70,7 @@ def test_training_on_blobs():
     """Its MLP has a training loop with a learning rate and a loss; the loss is a sum of squares."""
     names = run("""
 from microgradc import MLP
-from microgradc.data import make_blobs
+from microgradc.train.data import make_blobs
 from microgradc.losses import mse_loss
 
 X, y = make_blobs(n_samples=60, centers=[[-2.0, -2.0], [2.0, 2.0]], random_state=0)
@@ -89,7 +89,7 @@ right = sum((model(x).data > 0) == (t > 0) for x, t in zip(X, y))
 def test_two_moons_with_max_margin_and_gradient_descent():
     names = run("""
 from microgradc import MLP
-from microgradc.data import make_moons
+from microgradc.train.data import make_moons
 import numpy as np
 
 X, y = make_moons(n_samples=100, noise=0.1, random_state=1)

@@ -9,7 +9,7 @@ import pytest
 
 import microgradc
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 gpt = pytest.importorskip("gpt", reason="examples/gpt.py needs the package `names`")
 
 

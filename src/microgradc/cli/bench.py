@@ -35,12 +35,12 @@ SEED = 1337
 RATE = 0.1
 DECAY = 1e-4
 TOLERANCE = 1e-9
-STEP_WORKER = ["-m", "microgradc.bench", "--worker"]
+STEP_WORKER = ["-m", "microgradc.cli.bench", "--worker"]
 
 
 def moons():
     """Return the 100 points, a list of pairs, and their targets, -1.0 or 1.0."""
-    from microgradc.data import make_moons
+    from microgradc.train.data import make_moons
 
     X, y = make_moons(100, noise=0.1, random_state=SEED)
     return X.tolist(), (y * 2.0 - 1.0).tolist()
@@ -139,7 +139,8 @@ def compiled_step():
     """Return the step with the loss of one point compiled, on one thread, and the update by `optim.SGD`."""
     import numpy as np
 
-    from microgradc import optim, program, transforms
+    from microgradc import optim, program
+    from microgradc.program import compile as transforms
 
     program.set_num_threads(1)
     model = seeded(nn.MLP)

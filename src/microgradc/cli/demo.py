@@ -12,11 +12,11 @@ import numpy as np
 from tqdm import trange
 
 from microgradc import Value, topological_sort
-from microgradc.bench import DECAY, demo_loss
-from microgradc.data import make_moons
+from microgradc.cli.bench import DECAY, demo_loss
+from microgradc.train.data import make_moons
 from microgradc.optim import SGD
-from microgradc.training import History
-from microgradc.transforms import compile
+from microgradc.train.fit import History
+from microgradc.program.compile import compile
 
 COMPARED_STEPS = 5
 

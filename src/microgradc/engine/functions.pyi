@@ -11,7 +11,7 @@ from typing import Any, SupportsIndex, TypeAlias, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from microgradc.engine import Value, _Number
+from microgradc.engine.value import Value, _Number
 
 _T = TypeVar("_T")
 _Array: TypeAlias = NDArray[Any]

@@ -4,9 +4,9 @@ A function returns a Value if one of its arguments is a Value, and a float if al
 element: a numeric array gives float64, an object array of Values gives an object array.
 """
 
-from microgradc.engine cimport *
+from microgradc.engine.value cimport *
 
-from microgradc.engine import IntegerInput
+from microgradc.engine.value import IntegerInput
 
 
 cdef object elementwise(function, tuple arguments, str name):

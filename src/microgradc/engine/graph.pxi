@@ -298,3 +298,13 @@ def topological_sort(Value root not None):
     for v in nodes_of(root):
         make_constants_leaves(&v.node)
     return nodes_of(root)
+
+
+def zero_grad(list params not None):
+    """Set the gradient of each of the Values to 0."""
+    visible(0, "an update")
+    for i, p in enumerate(params):
+        if not isinstance(p, Value):
+            raise TypeError(f"params[{i}] must be a Value, got {describe(p)}")
+    for p in params:
+        (<Value>p).node.grad = 0

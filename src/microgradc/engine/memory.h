@@ -10,9 +10,9 @@
 #ifndef MGC_MEMORY_H
 #define MGC_MEMORY_H
 
-#include "node.h"
-#include "slab.h"
-#include "wide.h"
+#include "engine/node.h"
+#include "engine/slab.h"
+#include "engine/wide.h"
 
 static PyTypeObject *mgc_type;          /* microgradc.Value */
 
@@ -206,10 +206,11 @@ static int mgc_clear(PyObject *self)
 static int mgc_install_slots(PyTypeObject *type)
 {
     if (type->tp_basicsize != sizeof(mgc_object)) {
-        PyErr_SetString(PyExc_SystemError, "node.h and engine.pxd disagree about the layout of a Value");
+        PyErr_SetString(PyExc_SystemError, "node.h and value.pxd disagree about the layout of a Value");
         return -1;
     }
     mgc_type = type;
+    type->tp_name = "microgradc.engine.Value";   /* where users find it: its `__module__`, and what pickles refer to */
     type->tp_traverse = mgc_traverse;
     if (!mgc_header_is_as_expected(type)) {
         if (!PyErr_Occurred())

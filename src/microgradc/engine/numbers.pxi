@@ -26,6 +26,11 @@ cdef double require_number(object o, str name) except? -1.0:
     raise not_a_number(o, name, "a real number")
 
 
+def real_number(value, str name not None) -> float:
+    """Return a real number as a float, or raise the TypeError that says what the argument `name` should have been."""
+    return require_number(value, name)
+
+
 cdef object not_a_number(object o, str name, str expected):
     advice = ""
     if isinstance(o, Complex):

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "node.h"
+#include "engine/node.h"
 
 #ifdef Py_GIL_DISABLED
 #error "microgradc needs a CPython with the GIL: without it, objects have no collector's header"

@@ -4,7 +4,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
 
-cdef extern from "node.h":
+cdef extern from "engine/node.h":
     ctypedef union mgc_operand:
         mgc_node *node
         double number
@@ -35,7 +35,7 @@ cdef extern from "node.h":
     mgc_operand *mgc_operand_at(mgc_node *, Py_ssize_t)
     double mgc_operand_value(mgc_node *, Py_ssize_t)
 
-cdef extern from "ops.h":
+cdef extern from "engine/ops.h":
     ctypedef struct mgc_row:
         const char *name
         const char *op
@@ -56,7 +56,7 @@ cdef extern from "ops.h":
         MGC_SILU, MGC_SOFTPLUS, MGC_STEP, MGC_ATAN2, MGC_HYPOT, MGC_MINIMUM, MGC_MAXIMUM, MGC_LESS, MGC_LESS_EQUAL
         MGC_BCE, MGC_WHERE, MGC_CLIP
 
-cdef extern from "wide.h":
+cdef extern from "engine/wide.h":
     enum:
         MGC_SUM, MGC_MEAN, MGC_DOT, MGC_LOGSUMEXP, MGC_TAKE, MGC_CUSTOM, MGC_OPAQUE, MGC_OPS_END
     const char *const *mgc_wide_names

@@ -275,6 +275,14 @@ class Value:
         """Return f(self), for any function f of one number."""
         ...
 
+def real_number(value: Any, name: str) -> float:
+    """Return a real number as a float, or raise the TypeError that says what the argument `name` should have been."""
+    ...
+
+def zero_grad(params: list[Value]) -> None:
+    """Set the gradient of each of the Values to 0."""
+    ...
+
 def topological_sort(root: Value) -> list[Value]:
     """Return the nodes that `root` depends on, itself included, each after its operands."""
     ...

@@ -16,7 +16,7 @@ from collections import namedtuple
 from functools import wraps
 from numbers import Complex, Real
 
-cdef extern from "memory.h":
+cdef extern from "engine/memory.h":
     int mgc_install_slots(PyTypeObject *) except -1
     void mgc_track(mgc_node *)
     void mgc_pause(int by)

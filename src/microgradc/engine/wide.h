@@ -7,8 +7,8 @@
 #ifndef MGC_WIDE_H
 #define MGC_WIDE_H
 
-#include "node.h"
-#include "ops.h"
+#include "engine/node.h"
+#include "engine/ops.h"
 
 #define MGC_WIDE_TABLE(ROW) \
 ROW( SUM,       "sum",       g ) \

@@ -10,34 +10,18 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from microgradc import functions, module
-from microgradc.checks import check_count, random_source
-from microgradc.engine import TABLE, Value, is_tracing, refuse
-from microgradc.functions import dot
-from microgradc.init import Initializer, initializer
-from microgradc.module import Module
-from microgradc.modules import neuron_outputs
-from microgradc.settings import FROM_0_TO_1, number
+from microgradc import changes
+from microgradc.checks import FROM_0_TO_1, check_count, number, random_source
+from microgradc.engine import Value, is_tracing, refuse
+from microgradc.engine.functions import dot
+from microgradc.nn.activations import ACTIVATIONS, check_activation, function_of, operation_of
+from microgradc.nn.init import Initializer, initializer
+from microgradc.nn.module import Module
+from microgradc.nn.search import neuron_outputs
 
-__all__ = ["MLP", "Activation", "Dropout", "Layer", "Module", "Neuron", "Sequential", "Value"]
-
-# The activations that have a name: the name of the function, and that of PyTorch's module.
-ACTIVATIONS = {
-    "linear": "Linear",
-    "relu": "ReLU",
-    "leaky_relu": "LeakyReLU",
-    "elu": "ELU",
-    "gelu": "GELU",
-    "silu": "SiLU",
-    "softplus": "Softplus",
-    "sigmoid": "Sigmoid",
-    "tanh": "Tanh",
-}
+__all__ = ["MLP", "Activation", "Dropout", "Layer", "Neuron", "Sequential"]
 
 _NUMBERS = (Value, float, int)
-
-# The numbers of the operations of one operand, by name.
-_OPERATIONS = {row.name.lower(): i for i, row in enumerate(TABLE, start=1) if row.operands == 1}
 
 
 class Neuron(Module):
@@ -115,7 +99,7 @@ class Layer(Module):
         For a batch, a list of such x or a 2-D array, it is the list of what the rows give.
         """
         plan = self._plan
-        if plan is None or plan.change is not module.latest_change or plan.neurons != self.neurons:
+        if plan is None or plan.change is not changes.latest or plan.neurons != self.neurons:
             plan = self._plan = _LayerPlan(self.neurons)
         try:
             if not plan.rows or Neuron.__call__ is not _CALL_OF_A_NEURON:
@@ -149,7 +133,8 @@ class Sequential(Module):
         ValueError: there are none.
         TypeError: one cannot be called.
 
-    >>> model = Sequential(Layer(2, 8, activation="tanh"), Dropout(0.2), Layer(8, 3, nonlin=False), functions.softmax)
+    >>> import microgradc
+    >>> model = Sequential(Layer(2, 8, activation="tanh"), Dropout(0.2), Layer(8, 3, nonlin=False), microgradc.softmax)
     >>> round(sum(p.data for p in model([1.0, 2.0])), 12)
     1.0
     """
@@ -334,7 +319,7 @@ class _LayerPlan:
 
     def __init__(self, neurons: list[Any]) -> None:
         self.neurons = list(neurons)
-        self.change = module.latest_change
+        self.change = changes.latest
         self.rows: list[list[Value]] = []
         self.biases: list[Value] = []
         self.operations = b""
@@ -347,27 +332,9 @@ class _LayerPlan:
 _CALL_OF_A_NEURON = Neuron.__call__   # somebody may put another in its place
 
 
-def operation_of(neuron: Neuron) -> int | None:
-    """Return the number of the operation that is the neuron's activation, 0 for none; None for one that is no row of the table."""
-    if not neuron.nonlin or neuron.activation == "linear":
-        return 0
-    return _OPERATIONS.get(neuron.activation) if isinstance(neuron.activation, str) else None
-
-
 def activation_of(neuron: Neuron) -> Callable[[Any], Any]:
     """Return the function that the neuron applies."""
     return function_of(neuron.activation if neuron.nonlin else "linear")
-
-
-def function_of(activation: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return the function of that name, or the callable itself."""
-    if not isinstance(activation, str):
-        return activation
-    return _identity if activation == "linear" else getattr(functions, activation)
-
-
-def _identity(x: Any) -> Any:
-    return x
 
 
 def name_of(function: Any) -> str:
@@ -382,16 +349,6 @@ def is_batch(x: Any) -> bool:
     if getattr(x, "ndim", None) == 2:
         return True
     return isinstance(x, (list, tuple)) and len(x) > 0 and (isinstance(x[0], (list, tuple)) or getattr(x[0], "ndim", 0) == 1)
-
-
-def check_activation(activation: Any) -> Any:
-    """Raise unless activation is one that has a name, or a callable."""
-    if isinstance(activation, str):
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, or a callable, got {activation!r}")
-    elif not callable(activation):
-        raise TypeError(f"activation must be a name or a callable of a Value, got {activation!r}")
-    return activation
 
 
 def check_inputs(x: Any, neuron: Neuron) -> None:

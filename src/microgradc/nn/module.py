@@ -6,18 +6,12 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from microgradc.engine import Value
-from microgradc.modules import find_parameters
-from microgradc.updates import zero_grad
+from microgradc import changes
+from microgradc.engine.value import Value, zero_grad
+from microgradc.nn.search import find_parameters
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from microgradc.training import History
-
-
-# Another object whenever a public attribute of any module is set: who sees the same need not look at modules again.
-latest_change = object()
 
 
 class Module:
@@ -41,8 +35,7 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and self.__dict__.get(name, self) is not value:
-            global latest_change
-            latest_change = object()
+            changes.happened()
         super().__setattr__(name, value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -155,15 +148,15 @@ class Module:
             for p, number in zip(groups[name].parameters, array.flat, strict=True):
                 p.data = number
 
-    def fit(self, X: Any, y: Any, **settings: Any) -> History:
-        """Train on examples: see `microgradc.training.fit`, which has the same arguments."""
-        from microgradc.training import fit
+    def fit(self, X: Any, y: Any, **settings: Any) -> Any:
+        """Train on examples: see `microgradc.fit`, which has the same arguments."""
+        from microgradc.train.fit import fit
 
         return fit(self, X, y, **settings)
 
     def outputs(self, X: Any) -> np.ndarray:
-        """Return the outputs for the rows of X, without a graph and with dropout off: see `microgradc.tasks.outputs`."""
-        from microgradc.tasks import outputs
+        """Return the outputs for the rows of X, without a graph and with dropout off: see `microgradc.outputs`."""
+        from microgradc.train.scores import outputs
 
         return outputs(self, X)
 

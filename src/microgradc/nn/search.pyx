@@ -10,7 +10,7 @@ from cpython.type cimport PyType_Check
 from cpython.unicode cimport PyUnicode_Check
 from libc.stdint cimport uintptr_t
 
-from microgradc.engine cimport *
+from microgradc.engine.value cimport *
 
 cdef extern from "Python.h":
     int Py_EnterRecursiveCall(const char *)   # not 0 after an error

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import cos, pi
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from microgradc.settings import ABOVE_0_TO_1, FINITE, FROM_0_TO_1, NOT_NEGATIVE, integer, number
-
-if TYPE_CHECKING:
-    from microgradc.optim import Optimizer
+from microgradc.checks import ABOVE_0_TO_1, FINITE, FROM_0_TO_1, NOT_NEGATIVE, integer, number
+from microgradc.optim.optimizer import Optimizer
 
 __all__ = ["CosineAnnealingLR", "LRScheduler", "LambdaLR", "LinearLR", "StepLR"]
 

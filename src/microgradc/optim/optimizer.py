@@ -1,40 +1,18 @@
-"""Optimizers, schedules of their learning rates and the clipping of gradients: `torch.optim` for scalar parameters.
-
-The names, arguments, defaults and formulas are PyTorch's, so training goes as it does there, in float64. What differs: a gradient that
-was not computed is 0, so every parameter takes part in every step; the state of a group is one array for each quantity, aligned with the
-group's list of parameters.
-"""
+"""Optimizers: groups of parameters, their settings and state, and the rules of a step."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
-from math import inf, isfinite, isnan
 from operator import is_
-from types import GeneratorType
 from typing import Any, ClassVar
-from warnings import warn
 
 import numpy as np
 
-from microgradc import lr_scheduler, updates
-from microgradc.engine import Value
-from microgradc.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, StepLR
-from microgradc.settings import BELOW_1, BOUND, FINITE, FROM_0_TO_1, NOT_NEGATIVE, POSITIVE, Range, flag, integer, number, pair
+from microgradc.checks import BELOW_1, FINITE, FROM_0_TO_1, NOT_NEGATIVE, POSITIVE, Range, flag, integer, number, pair
+from microgradc.engine.value import Value, zero_grad
+from microgradc.optim import updates
 
-__all__ = [
-    "SGD",
-    "Adam",
-    "AdamW",
-    "CosineAnnealingLR",
-    "LambdaLR",
-    "LinearLR",
-    "Optimizer",
-    "RMSprop",
-    "StepLR",
-    "clip_grad_norm_",
-    "clip_grad_value_",
-    "lr_scheduler",
-]
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
 # A new learning rate is positive; a schedule may take it down to 0.
 _RANGES = {
@@ -89,7 +67,7 @@ class Optimizer:
         """
         if not isinstance(param_group, dict) or "params" not in param_group:
             raise TypeError(f"a group must be a dict with 'params', such as {{'params': [v], 'lr': 0.1}}, got {param_group!r:.60}")
-        params = _listed(param_group["params"])
+        params = listed(param_group["params"])
         if not params:
             raise ValueError(
                 "params is empty, there is nothing to optimize; a generator that was used up gives an empty list: "
@@ -142,7 +120,7 @@ class Optimizer:
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to 0, before the next `backward()`."""
         for i in range(len(self.param_groups)):
-            updates.zero_grad(self._params(i))
+            zero_grad(self._params(i))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what training needs to go on later: a copy of the state and of the settings.
@@ -415,62 +393,16 @@ class RMSprop(Optimizer):
         updates.rmsprop(params, self._known[i], buffers["square_avg"], buffers.get("grad_avg"), buffers.get("momentum_buffer"), **numbers)
 
 
-def clip_grad_norm_(
-    parameters: Value | Iterable[Value], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
-) -> float:
-    """Scale all gradients by min(1, max_norm / (norm + 1e-6)), norm that of all of them as one vector. As `torch.nn.utils.clip_grad_norm_`.
-
-    Args:
-        parameters: an iterable of Values, or one.
-        max_norm: the largest norm that is left as it is, at least 0.
-        norm_type: the p of the p-norm; `math.inf` or "inf" for the largest absolute value.
-        error_if_nonfinite: whether a norm that is inf or nan is an error. If not, inf makes finite gradients 0, nan makes all of them nan.
-
-    Returns:
-        The norm before the scaling.
-
-    Raises:
-        TypeError: a parameter is no Value, max_norm or norm_type no number.
-        ValueError: max_norm is negative or nan, norm_type is nan.
-        RuntimeError: the norm is not finite, and that is an error. No gradient has changed.
-    """
-    params = _clipped(parameters)
-    largest = number(max_norm, "max_norm", BOUND)
-    p = updates.number(inf if norm_type == "inf" else norm_type, "norm_type")
-    if isnan(p):
-        raise ValueError("norm_type must be the p of a p-norm, got nan")
-    norm = updates.grad_norm(params, p)
-    if error_if_nonfinite and not isfinite(norm):
-        raise RuntimeError(f"the norm of the gradients is {norm}, they cannot be clipped; error_if_nonfinite=False scales them anyway")
-    factor = largest / (norm + 1e-6)
-    updates.scale_grads(params, 1.0 if factor > 1 else factor)
-    return norm
-
-
-def clip_grad_value_(parameters: Value | Iterable[Value], clip_value: float) -> None:
-    """Put all gradients into [-clip_value, clip_value]; nan stays nan. As `torch.nn.utils.clip_grad_value_`.
-
-    Args:
-        parameters: an iterable of Values, or one.
-        clip_value: the largest absolute value that is left as it is, at least 0.
-
-    Raises:
-        TypeError: a parameter is no Value, clip_value is no number.
-        ValueError: clip_value is negative or nan.
-    """
-    updates.clamp_grads(_clipped(parameters), number(clip_value, "clip_value", BOUND))
-
-
 def _groups(params: Any) -> Iterator[dict[str, Any]]:
     """Yield the groups in what an optimizer was given."""
-    entries = _listed(params)
+    entries = listed(params)
     if entries and isinstance(entries[0], dict):
         yield from entries
     else:
         yield {"params": entries}
 
 
-def _listed(params: Any) -> list[Any]:
+def listed(params: Any) -> list[Any]:
     """Return the entries of an ordered iterable as a list of its own."""
     expected = "params must be an iterable of Values, such as model.parameters(), or of dicts with 'params'"
     if isinstance(params, Value):
@@ -483,11 +415,3 @@ def _listed(params: Any) -> list[Any]:
     if isinstance(params, (str, bytes)) or hasattr(params, "parameters") or not iterable:
         raise TypeError(f"{expected}, got {type(params).__name__} {params!r:.60}")
     return list(params)
-
-
-def _clipped(parameters: Any) -> list[Value]:
-    """Return the parameters whose gradients are to be clipped as a list."""
-    params = [parameters] if isinstance(parameters, Value) else _listed(parameters)
-    if not params and isinstance(parameters, GeneratorType):
-        warn("parameters is a generator that gives nothing: no gradient is clipped; was it used up before?", stacklevel=3)
-    return params

@@ -4,9 +4,9 @@ from typing import Any
 
 from typing_extensions import disjoint_base
 
-from microgradc.engine import Value, _Number
+from microgradc.engine.value import Value, _Number
 
-__all__ = ["Known", "adam", "check", "clamp_grads", "grad_norm", "number", "rmsprop", "scale_grads", "sgd", "zero_grad"]
+__all__ = ["Known", "adam", "check", "clamp_grads", "grad_norm", "rmsprop", "scale_grads", "sgd"]
 
 # A buffer is a writable float64 array with one number for each parameter: anything with the buffer protocol.
 
@@ -14,16 +14,8 @@ __all__ = ["Known", "adam", "check", "clamp_grads", "grad_norm", "number", "rmsp
 class Known:
     """A list of parameters that has passed all checks, as a tuple: it owns them, and what is a leaf remains one."""
 
-def number(value: Any, name: str) -> float:
-    """Return a real number as a float, or raise the TypeError that says what the argument `name` should have been."""
-    ...
-
 def check(params: list[Value], buffers: dict[str, Any]) -> None:
     """Raise what an update of these parameters with these buffers, arrays by name, would raise."""
-    ...
-
-def zero_grad(params: list[Value]) -> None:
-    """Set all gradients to 0."""
     ...
 
 def sgd(

@@ -10,18 +10,18 @@ from cpython.object cimport PyObject
 from libc.math cimport INFINITY, fabs, isnan, pow, sqrt
 from libc.string cimport memcmp, strcmp
 
-from microgradc.engine cimport MGC_LEAF, Value, mgc_node, read_number, tracing_here
+from microgradc.engine.value cimport MGC_LEAF, Value, mgc_node, read_number, tracing_here
 
-from microgradc.engine import refuse
+from microgradc.engine.value import refuse
 
 cdef extern from "Python.h":
     PyObject **PySequence_Fast_ITEMS(object)
 
-cdef extern from "node.h":
+cdef extern from "engine/node.h":
     ctypedef struct mgc_object:
         mgc_node node
 
-__all__ = ["Known", "adam", "check", "clamp_grads", "grad_norm", "number", "rmsprop", "scale_grads", "sgd", "zero_grad"]
+__all__ = ["Known", "adam", "check", "clamp_grads", "grad_norm", "rmsprop", "scale_grads", "sgd"]
 
 
 cdef class Buffer:
@@ -111,14 +111,6 @@ cdef int require_length(Buffer buffer, Py_ssize_t n) except -1:
     return 0
 
 
-def number(value, str name not None):
-    """Return a real number as a float, or raise the TypeError that says what the argument `name` should have been."""
-    cdef double x
-    if read_number(value, &x):
-        return x
-    raise TypeError(f"{name} must be a real number, got {describe(value)}")
-
-
 def check(list params not None, dict buffers not None):
     """Raise what an update of these parameters with these buffers, arrays by name, would raise."""
     cdef Buffer buffer
@@ -128,15 +120,6 @@ def check(list params not None, dict buffers not None):
         if array is None:
             raise buffer.unfit("None")
         require_length(buffer, len(params))
-
-
-def zero_grad(list params not None):
-    """Set all gradients to 0; those before an entry that is no Value, if there is one."""
-    cdef Py_ssize_t i, n = len(params)
-    for i in range(n):
-        if not isinstance(<object>PyList_GET_ITEM(params, i), Value):
-            require(params, False)
-        (<Value>PyList_GET_ITEM(params, i)).node.grad = 0
 
 
 def sgd(list params not None, Known known not None, momentum_buffer, bint first, *, double lr, double momentum, double dampening,

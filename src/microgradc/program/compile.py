@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from microgradc import module
+from microgradc import changes
 from microgradc.engine import CompileError, Input, IntegerInput, Trace, Value, is_tracing, refuse
-from microgradc.program import Example, Program, plain_batch
+from microgradc.program.program import Example, Program, plain_batch
 
 __all__ = ["Compiled", "compile"]
 
@@ -172,10 +172,10 @@ class Compiled:
     def _find(self, key: Any) -> _Recording | None:
         """Return the recording for a key, made anew if the function does something else since an attribute of a module was set."""
         recording = self._recordings.get(key)
-        if recording is None or recording.change is module.latest_change:
+        if recording is None or recording.change is changes.latest:
             return recording
         if has_same_graph(recording.program, self._f, recording.args):
-            recording.change = module.latest_change
+            recording.change = changes.latest
             return recording
         renewed = _Recording(self._f, recording.args, self._lanes)
         self._recordings = {key: renewed if other is recording else other for key, other in self._recordings.items()}
@@ -214,7 +214,7 @@ class _Recording:
             )
         self.outputs = _like(outputs, iter(range(len(leaves))))    # where each is; the graph is not needed any more
         self.args = args
-        self.change = module.latest_change     # after the calls of f, which may set attributes
+        self.change = changes.latest     # after the calls of f, which may set attributes
 
     def rebuild(self, values: list[Value]) -> Any:
         """Return Values in the shape of what the function returned."""

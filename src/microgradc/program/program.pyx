@@ -7,13 +7,13 @@ from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.math cimport floor
 
-from microgradc.engine cimport *
+from microgradc.engine.value cimport *
 
-from microgradc.engine import TABLE, CompileError
+from microgradc.engine.value import TABLE, CompileError
 
-include "lanes.pxi"
+include "lanes/levels.pxi"
 
-cdef extern from "replay.h":
+cdef extern from "program/replay.h":
     enum:
         MGC_DENSE, MGC_PRODUCTS, MGC_CROSS_ENTROPY, MGC_TAKE_WEIGHT
 

@@ -8,8 +8,8 @@
 #ifndef MGC_REPLAY_H
 #define MGC_REPLAY_H
 
-#include "lanes.h"
-#include "wide.h"
+#include "program/lanes/lanes.h"
+#include "engine/wide.h"
 
 /* The operation of a step: a row of ops.h, LOGSUMEXP or TAKE of wide.h, or one of these. */
 enum {

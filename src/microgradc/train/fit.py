@@ -10,10 +10,11 @@ from typing import Any
 from tqdm import tqdm
 
 from microgradc import optim
-from microgradc.checks import check_count, check_examples, random_source
-from microgradc.data import batches, hold_out
-from microgradc.settings import flag
-from microgradc.tasks import Compiled, Eager, Loss, Task, accuracy, choose_way, outputs, set_mode
+from microgradc.checks import check_count, check_examples, flag, random_source
+from microgradc.train.data import batches, hold_out
+from microgradc.train.scores import accuracy, outputs, set_mode
+from microgradc.train.task import Loss, Task
+from microgradc.train.ways import Compiled, Eager, choose_way
 
 __all__ = ["History", "accuracy", "fit", "outputs"]
 

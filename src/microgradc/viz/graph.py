@@ -11,8 +11,8 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from microgradc.engine import Value
-from microgradc.layout import Layout, layered_layout
-from microgradc.plots import check_axes, import_matplotlib, new_figure, plot_decision_boundary, plot_history
+from microgradc.viz.layout import Layout, layered_layout
+from microgradc.viz.training import check_axes, import_matplotlib, new_figure, plot_decision_boundary, plot_history
 
 if TYPE_CHECKING:
     from graphviz import Digraph

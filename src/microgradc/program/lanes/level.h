@@ -22,11 +22,11 @@ typedef long long MGC_V(mask) __attribute__((vector_size(8 * MGC_WIDTH), may_ali
 #endif
 #define vector MGC_V(vector)
 
-#include "lanes_rows.h"
-#include "lanes_dense.h"
-#include "lanes_sums.h"
+#include "program/lanes/rows.h"
+#include "program/lanes/dense.h"
+#include "program/lanes/sums.h"
 
-#include "lanes_wide.h"
+#include "program/lanes/wide.h"
 
 static const mgc_lanes MGC_V(lanes) = {
     MGC_STRING(MGC_LEVEL),

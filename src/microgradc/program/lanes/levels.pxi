@@ -1,37 +1,17 @@
-# The level of SIMD instructions that programs run on, and, for tests, the kernels of lanes.h on arrays: `_levels`, `_lane_*`.
+# The level of SIMD instructions that programs run on. Included by program.pyx.
 
 import os
 
 from libc.stdint cimport uint64_t, uintptr_t
-from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
-from microgradc.engine cimport MGC_TABLE_END, mgc_row, mgc_rows
-
-cdef extern from "lanes.h":
-    enum:
-        MGC_LANE_MULTIPLE
-    ctypedef void mgc_forward(const double *x, const double *y, const double *z, double *f, Py_ssize_t n) noexcept nogil
-    ctypedef void mgc_backward(const double *x, const double *y, const double *z, const double *f, const double *g,
-                               double *gx, double *gy, double *gz, Py_ssize_t n) noexcept nogil
-    ctypedef struct mgc_lanes:
-        const char *name
-        int width
-        mgc_forward **forward
-        mgc_backward **backward
-        void (*dense)(const double *w, const double *bias, const double *base, const int *rows, double *out,
-                      Py_ssize_t m, Py_ssize_t k, Py_ssize_t n) noexcept nogil
-        void (*dense_operands)(const double *w, const double *g, double *gbase, const int *rows, bint assign,
-                               Py_ssize_t m, Py_ssize_t k, Py_ssize_t n) noexcept nogil
-        void (*dense_weights)(const double *g, const double *base, const int *rows, double *gw, double *gbias,
-                              Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid) noexcept nogil
-        double (*sum)(const double *x, Py_ssize_t valid) noexcept nogil
+cdef extern from "program/lanes/levels.h":
     const mgc_lanes *const *mgc_lanes_levels
     const mgc_lanes *mgc_lanes_of(const char *name)
 
 
-def _levels():
-    """Return the names of the levels that this processor has, slowest first."""
+cdef list level_names():
+    """The names of the levels that this processor has, slowest first."""
     cdef Py_ssize_t i = 0
     names = []
     while mgc_lanes_levels[i] != NULL:
@@ -42,206 +22,15 @@ def _levels():
 
 
 cdef const mgc_lanes *level_of(str name) except NULL:
-    """Return the level of that name."""
+    """The level of that name; the fastest for the empty one."""
     cdef bytes encoded = name.encode()
-    cdef const mgc_lanes *found = mgc_lanes_of(encoded)
+    cdef const char *wanted = encoded
+    cdef const mgc_lanes *found = mgc_lanes_of(wanted if name else NULL)
     if found == NULL:
-        raise ValueError(f"this processor has the SIMD levels {', '.join(_levels())}, not {name!r}; "
+        raise ValueError(f"this processor has the SIMD levels {', '.join(level_names())}, not {name!r}; "
                          "leave the environment variable MICROGRADC_SIMD unset to have the fastest")
     return found
 
 
 # What programs run on.
-cdef const mgc_lanes *LANES = level_of(os.environ["MICROGRADC_SIMD"]) if os.environ.get("MICROGRADC_SIMD") else mgc_lanes_of(NULL)
-
-
-def _level():
-    """Return the name of the level that programs run on."""
-    return LANES.name.decode()
-
-
-cdef class Rows:
-    """Rows of lanes at a 64-byte boundary, and how to fill and read them."""
-
-    cdef void *memory
-    cdef double *data
-    cdef readonly Py_ssize_t count, lanes, n      # n: lanes with their padding
-
-    def __cinit__(self, Py_ssize_t count, Py_ssize_t lanes, double padding):
-        self.count, self.lanes = count, lanes
-        self.n = (lanes + MGC_LANE_MULTIPLE - 1) // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
-        self.memory = malloc((count * self.n + 8) * sizeof(double))
-        if self.memory == NULL:
-            raise MemoryError
-        self.data = <double *>((<uintptr_t>self.memory + 63) & ~<uintptr_t>63)
-        for i in range(count * self.n):
-            self.data[i] = padding
-
-    def __dealloc__(self):
-        free(self.memory)
-
-    cdef Rows fill(self, const double[:, :] values):
-        for i in range(self.count):
-            for lane in range(self.lanes):
-                self.data[i * self.n + lane] = values[i, lane]
-        return self
-
-    cdef object read(self, double[:, :] into):
-        for i in range(self.count):
-            for lane in range(self.lanes):
-                into[i, lane] = self.data[i * self.n + lane]
-
-
-cdef Rows rows_of(const double[:, :] values, double padding):
-    return Rows(values.shape[0], values.shape[1], padding).fill(values)
-
-
-cdef int check(bint holds, str what) except -1:
-    if not holds:
-        raise ValueError(f"the shapes do not fit: {what}")
-    return 0
-
-
-cdef int op_of(str name) except -1:
-    for op in range(1, MGC_TABLE_END):
-        if mgc_rows[op].name.decode() == name:
-            return op
-    raise ValueError(f"{name!r} is no row of ops.h")
-
-
-def _lane_forward(str level not None, str name not None, const double[:, :] operands not None, double[:, :] out not None,
-                  double padding=0.0):
-    """Put the value of a row of ops.h into out.
-
-    Args:
-        level: a name from `_levels`.
-        name: the row's name, such as "ADD".
-        operands: its operands, float64 of shape (operands, lanes).
-        out: float64 of shape (1, lanes).
-        padding: what the lanes that make up the multiple of `MGC_LANE_MULTIPLE` hold.
-    """
-    cdef const mgc_lanes *lanes = level_of(level)
-    cdef int op = op_of(name)
-    check(operands.shape[0] == mgc_rows[op].operands, "operands")
-    check(out.shape[0] == 1 and out.shape[1] == operands.shape[1], "out")
-    cdef Rows x = rows_of(operands, padding), f = Rows(1, x.lanes, padding)
-    cdef Py_ssize_t y = x.n if x.count > 1 else 0, z = 2 * x.n if x.count > 2 else 0
-    with nogil:
-        lanes.forward[op](x.data, x.data + y if y else NULL, x.data + z if z else NULL, f.data, x.n)
-    f.read(out)
-
-
-def _lane_backward(str level not None, str name not None, const double[:, :] operands not None, const double[:, :] value not None,
-                   const double[:, :] gradient not None, double[:, :] grads not None, list wanted=None, bint shared=False,
-                   double padding=0.0):
-    """Add to grads what the operands of a row of ops.h receive.
-
-    Args:
-        level, name, operands, padding: as for `_lane_forward`.
-        value, gradient: the row's value and the gradient that arrives at it, float64 of shape (1, lanes).
-        grads: float64 of shape (operands, lanes).
-        wanted: for each operand, whether it receives anything; None for all.
-        shared: the operands are one array, the first, and receive in the first of grads.
-    """
-    cdef const mgc_lanes *lanes = level_of(level)
-    cdef int op = op_of(name), i
-    cdef const double *x[3]
-    cdef double *gx[3]
-    check(operands.shape[0] == mgc_rows[op].operands, "operands")
-    check(value.shape[0] == gradient.shape[0] == 1, "value and gradient")
-    check(value.shape[1] == gradient.shape[1] == operands.shape[1] == grads.shape[1], "lanes")
-    check(grads.shape[0] == operands.shape[0], "grads")
-    check(wanted is None or len(wanted) == operands.shape[0], "wanted")
-    cdef Rows data = rows_of(operands, padding), f = rows_of(value, padding), g = rows_of(gradient, padding), out = rows_of(grads, padding)
-    for i in range(3):
-        x[i], gx[i] = NULL, NULL
-        if i < data.count:
-            x[i] = data.data + (0 if shared else i * data.n)
-            if wanted is None or wanted[i]:
-                gx[i] = out.data + (0 if shared else i * data.n)
-    with nogil:
-        lanes.backward[op](x[0], x[1], x[2], f.data, g.data, gx[0], gx[1], gx[2], data.n)
-    out.read(grads)
-
-
-cdef class Indices:
-    """Row numbers as C ints, all within bounds."""
-
-    cdef int *data
-
-    def __cinit__(self, rows, Py_ssize_t bound):
-        cdef Py_ssize_t i, row
-        self.data = <int *>malloc((len(rows) + 1) * sizeof(int))
-        if self.data == NULL:
-            raise MemoryError
-        for i in range(len(rows)):
-            row = rows[i]
-            check(0 <= row < bound, "rows")
-            self.data[i] = <int>row
-
-    def __dealloc__(self):
-        free(self.data)
-
-
-def _lane_dense(str level not None, const double[:, ::1] w not None, const double[::1] bias, const double[:, :] x not None,
-                list rows not None, double[:, :] out not None, double padding=0.0):
-    """Put `bias + w @ x[rows]` into out: w (m, k), bias (m,) or None, x (any, lanes), rows k numbers, out (m, lanes)."""
-    cdef const mgc_lanes *lanes = level_of(level)
-    cdef Py_ssize_t m = w.shape[0], k = w.shape[1]
-    check(m > 0 and k > 0 and (bias is None or bias.shape[0] == m), "w and bias")
-    check(len(rows) == k, "rows")
-    check(out.shape[0] == m and out.shape[1] == x.shape[1], "out")
-    cdef Indices at = Indices(rows, x.shape[0])
-    cdef Rows base = rows_of(x, padding), f = Rows(m, base.lanes, padding)
-    cdef const double *b = NULL
-    if bias is not None:
-        b = &bias[0]
-    with nogil:
-        lanes.dense(&w[0, 0], b, base.data, at.data, f.data, m, k, base.n)
-    f.read(out)
-
-
-def _lane_dense_operands(str level not None, const double[:, ::1] w not None, const double[:, :] g not None, list rows not None,
-                         bint assign, double[:, :] grads not None, double padding=0.0):
-    """Add `w.T @ g` to grads[rows], or with assign put it there: w (m, k), g (m, lanes), rows k numbers, grads (any, lanes)."""
-    cdef const mgc_lanes *lanes = level_of(level)
-    cdef Py_ssize_t m = w.shape[0], k = w.shape[1]
-    check(m > 0 and k > 0, "w")
-    check(len(rows) == k, "rows")
-    check(not assign or len(set(rows)) == k, "rows, which must differ with assign")
-    check(g.shape[0] == m and g.shape[1] == grads.shape[1], "g")
-    cdef Indices at = Indices(rows, grads.shape[0])
-    cdef Rows incoming = rows_of(g, padding), out = rows_of(grads, padding)
-    with nogil:
-        lanes.dense_operands(&w[0, 0], incoming.data, out.data, at.data, assign, m, k, out.n)
-    out.read(grads)
-
-
-def _lane_dense_weights(str level not None, const double[:, :] g not None, const double[:, :] x not None, list rows not None,
-                        double[:, ::1] gw not None, double[::1] gbias, Py_ssize_t valid, double padding=0.0):
-    """Add `g @ x[rows].T` over the first valid lanes to gw, and that of g to gbias unless it is None.
-
-    Shapes: g (m, lanes), x (any, lanes), rows k numbers, gw (m, k), gbias (m,).
-    """
-    cdef const mgc_lanes *lanes = level_of(level)
-    cdef Py_ssize_t m = gw.shape[0], k = gw.shape[1]
-    check(m > 0 and k > 0 and (gbias is None or gbias.shape[0] == m), "gw and gbias")
-    check(len(rows) == k, "rows")
-    check(g.shape[0] == m and g.shape[1] == x.shape[1], "g and x")
-    check(0 <= valid <= g.shape[1], "valid")
-    cdef Indices at = Indices(rows, x.shape[0])
-    cdef Rows incoming = rows_of(g, padding), base = rows_of(x, padding)
-    cdef double *b = NULL if gbias is None else &gbias[0]
-    with nogil:
-        lanes.dense_weights(incoming.data, base.data, at.data, &gw[0, 0], b, m, k, base.n, valid)
-
-
-def _lane_sum(str level not None, const double[:, :] x not None, Py_ssize_t valid, double padding=0.0):
-    """Return the sum of the first valid lanes of x, of shape (1, lanes)."""
-    cdef const mgc_lanes *lanes = level_of(level)
-    check(x.shape[0] == 1 and 0 <= valid <= x.shape[1], "x and valid")
-    cdef Rows row = rows_of(x, padding)
-    cdef double total
-    with nogil:
-        total = lanes.sum(row.data, valid)
-    return total
+cdef const mgc_lanes *LANES = level_of(os.environ.get("MICROGRADC_SIMD", ""))

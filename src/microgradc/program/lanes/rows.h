@@ -1,7 +1,7 @@
 /* The rows of ops.h as loops over lanes, for one level of lanes.h, with the functions of vmath.h; what it does not have is the C
  * library's, lane by lane.
  */
-#include "vmath.h"
+#include "program/lanes/vmath.h"
 #define exp MGC_V(exp)
 #define expm1 MGC_V(expm1)
 #define log MGC_V(log)

@@ -339,4 +339,4 @@ MGC_INLINE double MGC_V(hypot)(double x, double y)
     return ((a == HUGE_VAL) | (b == HUGE_VAL)) ? HUGE_VAL : f;   /* even beside nan */
 }
 
-#include "vmath_angles.h"
+#include "program/lanes/vmath_angles.h"

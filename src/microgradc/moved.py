@@ -1,0 +1,41 @@
+"""The names that modules had before they lay in packages: pickles refer to them, and programs import `microgradc.data`."""
+
+import sys
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+
+MOVED = {
+    "bench": "cli.bench",
+    "data": "train.data",
+    "demo": "cli.demo",
+    "dropin": "cli.dropin",
+    "functions": "engine.functions",
+    "init": "nn.init",
+    "layout": "viz.layout",
+    "lr_scheduler": "optim.lr_scheduler",
+    "module": "nn.module",
+    "modules": "nn.search",
+    "plots": "viz.training",
+    "settings": "checks",
+    "tasks": "train.scores",
+    "training": "train.fit",
+    "transforms": "program.compile",
+    "updates": "optim.updates",
+}
+
+
+def find_spec(name, path=None, target=None):
+    """Return how to import a module by its former name; None if it is not one. An entry of `sys.meta_path` has this method."""
+    package, _, former = name.rpartition(".")
+    if package == "microgradc" and former in MOVED:
+        return ModuleSpec(name, sys.modules[__name__])
+    return None
+
+
+def create_module(spec):
+    """Leave it to the import system to make a module, which `exec_module` puts another in place of."""
+
+
+def exec_module(module):
+    """Put the module that is meant in place of a new one."""
+    sys.modules[module.__name__] = import_module("microgradc." + MOVED[module.__name__.rpartition(".")[2]])

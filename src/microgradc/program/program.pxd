@@ -1,0 +1,24 @@
+"""What the kernels for tests take of the compiler: the levels of SIMD instructions."""
+
+cdef extern from "program/lanes/lanes.h":
+    enum:
+        MGC_LANE_MULTIPLE
+    ctypedef void mgc_forward(const double *x, const double *y, const double *z, double *f, Py_ssize_t n) noexcept nogil
+    ctypedef void mgc_backward(const double *x, const double *y, const double *z, const double *f, const double *g,
+                               double *gx, double *gy, double *gz, Py_ssize_t n) noexcept nogil
+    ctypedef struct mgc_lanes:
+        const char *name
+        int width
+        mgc_forward **forward
+        mgc_backward **backward
+        void (*dense)(const double *w, const double *bias, const double *base, const int *rows, double *out,
+                      Py_ssize_t m, Py_ssize_t k, Py_ssize_t n) noexcept nogil
+        void (*dense_operands)(const double *w, const double *g, double *gbase, const int *rows, bint assign,
+                               Py_ssize_t m, Py_ssize_t k, Py_ssize_t n) noexcept nogil
+        void (*dense_weights)(const double *g, const double *base, const int *rows, double *gw, double *gbias,
+                              Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid) noexcept nogil
+        double (*sum)(const double *x, Py_ssize_t valid) noexcept nogil
+
+cdef list level_names()
+cdef const mgc_lanes *level_of(str name) except NULL
+cdef const mgc_lanes *LANES

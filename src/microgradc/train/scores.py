@@ -1,0 +1,100 @@
+"""What a model predicts, and how much of that is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from microgradc.checks import check_examples, check_rows
+from microgradc.engine import no_grad
+
+__all__ = ["accuracy", "outputs"]
+
+
+def outputs(model: Any, X: Any) -> np.ndarray:
+    """Return what a model gives for each of the rows of X, without a graph and in evaluation mode.
+
+    Args:
+        model: a `Module`, or anything that can be called with a list of numbers.
+        X: examples, numbers of shape (n, nin).
+
+    Returns:
+        float64 of shape (n,) for one output, else (n, nout).
+
+    Raises:
+        ValueError: X is not of that shape.
+        TypeError: X are no numbers.
+    """
+    rows = check_rows(X).tolist()
+    with evaluating(model), no_grad():
+        return as_array([model(row) for row in rows])
+
+
+def accuracy(model: Any, X: Any, y: Any, threshold: float = 0.0) -> float:
+    """Return the share of examples that a model classifies right.
+
+    Args:
+        model: as in `outputs`.
+        X: examples, numbers of shape (n, nin).
+        y: classes, integers of shape (n,): indices for a model with several outputs, of which the largest decides; 0 and 1, or -1 and 1,
+            for one output.
+        threshold: where the classes part if there is one output: 0 for a score or logit, 0.5 for a probability.
+
+    Raises:
+        ValueError: X or y is of the wrong shape or empty.
+        TypeError: they are no numbers.
+    """
+    X, y = check_examples(X, y, check_finite=False)
+    results = outputs(model, X)
+    count = results.size // len(results)
+    if count == 1 and not (has_classes(y, {0, 1}) or has_classes(y, {-1, 1})):
+        raise ValueError("y must have the classes 0 and 1, or -1 and 1, for a model with one output")
+    if count > 1 and y.shape != results.shape and not (y.ndim == 1 and has_classes(y, set(range(count)))):
+        raise ValueError(f"y must have the classes 0 to {count - 1}, the indices of the {count} outputs, or one class for each output")
+    return float(np.mean(is_right(results, y, threshold)))
+
+
+def is_right(results: np.ndarray, y: np.ndarray, threshold: float) -> np.ndarray:
+    """Return for each example whether its class was found: that of the largest output, or that on the right side of the threshold."""
+    if results.ndim == 2 and y.ndim == 1:
+        return results.argmax(axis=1) == y
+    return (results > threshold) == (y > 0)
+
+
+def single(result: Any) -> Any:
+    """Return a model's output; the entry of a list or array of one."""
+    return result[0] if isinstance(result, (list, tuple, np.ndarray)) and len(result) == 1 else result
+
+
+def as_array(results: list[Any]) -> np.ndarray:
+    """Return outputs, Values or lists of them, as float64 of shape (n,) for one output, else (n, nout)."""
+    found = np.array([[float(v) for v in r] if isinstance(r, (list, tuple, np.ndarray)) else float(r) for r in results])
+    return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
+
+
+def set_mode(model: Any, training: bool) -> None:
+    """Switch a model between training and evaluation, if it has the two."""
+    if hasattr(model, "train"):
+        model.train(training)
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Set a model to evaluation, and back."""
+    parts = list(model.modules()) if hasattr(model, "modules") else [model] if hasattr(model, "training") else []
+    before = [part.training for part in parts]
+    set_mode(model, training=False)
+    try:
+        yield
+    finally:
+        for part, mode in zip(parts, before, strict=True):
+            if part.training != mode:
+                part.training = mode
+
+
+def has_classes(y: np.ndarray, classes: set[int]) -> bool:
+    """Return whether the targets are classes out of these."""
+    return y.ndim == 1 and set(np.unique(y).tolist()) <= classes

@@ -1,0 +1,105 @@
+"""By which way the gradients of a batch come: through a graph that is built anew, or by a recording that is replayed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from microgradc import losses
+from microgradc.engine import CompileError, no_grad
+from microgradc.program.compile import compile, has_same_graph
+from microgradc.train.scores import as_array, evaluating, single
+from microgradc.train.task import OURS, Task
+
+
+class Eager:
+    """Losses and gradients of batches through a graph that is built anew for each."""
+
+    compiled = False
+
+    def __init__(self, model: Any, task: Task) -> None:
+        self.model, self.task = model, task
+
+    def evaluate(self, X: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the loss and the outputs of examples."""
+        with evaluating(self.model), no_grad():
+            loss, results = self._loss(X, y)
+        return float(loss), results
+
+    def add_gradients(self, X: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+        """Add the gradients of the loss of a batch to those of the parameters; return the loss and the outputs."""
+        loss, results = self._loss(X, y)
+        if not hasattr(loss, "backward"):
+            raise TypeError(f"loss must return a Value that depends on the parameters, got {type(loss).__name__} {loss!r:.40}")
+        loss.backward()
+        return loss.data, results
+
+    def _loss(self, X: np.ndarray, y: np.ndarray) -> tuple[Any, np.ndarray]:
+        results = [single(self.model(x)) for x in X.tolist()]
+        return self.task.loss(results, y.tolist()), as_array(results)
+
+
+class Compiled:
+    """The same, recorded for one example and replayed: for losses of ours, which are means over examples.
+
+    Raises:
+        CompileError: the model or the loss cannot be recorded.
+    """
+
+    compiled = True
+
+    def __init__(self, model: Any, task: Task, x: np.ndarray, target: Any) -> None:
+        if task.loss not in OURS:
+            raise CompileError("a loss of your own may be something other than a mean over examples, which is what is compiled")
+
+        def example(x: Any, y: Any) -> Any:
+            result = single(model(x))
+            return task.loss(result, y), result
+
+        self.model, self.task = model, task
+        self.example, self.arguments = example, (x.tolist(), target.tolist())
+        self.program = compile(example).program(*self.arguments)
+        with evaluating(model):      # what a model does may depend on `training`
+            self.evaluation = compile(example).program(*self.arguments)
+
+    def is_current(self) -> bool:
+        """Return whether the model does what it did when it was recorded."""
+        return has_same_graph(self.program, self.example, self.arguments)
+
+    def evaluate(self, X: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the loss and the outputs of examples."""
+        found = self.evaluation(X, y.astype(float))
+        return float(found[:, 0].mean()), self._results(found, y)
+
+    def add_gradients(self, X: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+        """Add the gradients of the loss of a batch to those of the parameters; return the loss and the outputs."""
+        seeds = [1 / len(X)] + [0.0] * (self.program.output_count - 1)
+        sums, found = self.program.add_gradients((X, y.astype(float)), seeds)
+        return sums[0] / len(X), self._results(found, y)
+
+    def _results(self, found: np.ndarray, y: np.ndarray) -> np.ndarray:
+        results = found[:, 1] if self.program.output_count == 2 else found[:, 1:]
+        if self.task.loss is losses.binary_cross_entropy and not ((results >= 0) & (results <= 1)).all():
+            self.task.loss(results.tolist(), y.tolist())     # says which output is no probability; a program does not
+        return results
+
+
+def choose_way(model: Any, task: Task, x: np.ndarray, target: Any, compiled: bool | None) -> tuple[Eager | Compiled, str]:
+    """Return the way by which gradients come, and why it is not the compiled one.
+
+    Args:
+        x, target: an example.
+        compiled: whether to compile; None to do so if it is possible.
+
+    Raises:
+        CompileError: it is asked for and not possible.
+    """
+    if compiled is False:
+        return Eager(model, task), "compile=False"
+    try:
+        return Compiled(model, task, x, target), ""
+    except CompileError as error:
+        if compiled:
+            raise
+        return Eager(model, task), str(error)
