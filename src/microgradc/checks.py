@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from math import inf, isfinite
+from operator import index
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microgradc.engine.value import real_number
@@ -51,38 +52,32 @@ def flag(value: Any, name: str) -> bool:
     return value
 
 
-def integer(value: Any, name: str, least: int) -> int:
+def integer(value: Any, name: str, least: int | None = None) -> int:
     """Return value, an integer that is not less than `least`, as an int."""
+    expected = {None: "an integer", 1: "a positive integer"}.get(least, f"an integer of at least {least}")
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-    return int(value)
+        raise TypeError(f"{name} must be {expected}, got {value!r:.60}")
+    if least is not None and value < least:
+        raise ValueError(f"{name} must be {expected}, got {value!r}")
+    return index(value)
 
 
-def check_count(n: Any, name: str) -> int:
-    """Raise ValueError unless n is a positive integer; return it as an int."""
-    if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
-        raise ValueError(f"{name} must be a positive integer, got {n!r}")
-    return int(n)
-
-
-def random_source(seed: Any) -> Any:
+def seed(value: Any) -> Any:
     """Return what has the methods of the module `random`: the module itself for None, a generator of its own for an integer.
 
     Raises:
-        TypeError: seed is neither, nor a `random.Random`, which is returned as it is.
+        TypeError: value is neither, nor a `random.Random`, which is returned as it is.
     """
-    if seed is None or seed is random:
+    if value is None or value is random:
         return random
-    if isinstance(seed, random.Random):
-        return seed
-    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-        raise TypeError(f"seed must be an integer, a random.Random, or None for the module random, got {seed!r}")
-    return random.Random(int(seed))
+    if isinstance(value, random.Random):
+        return value
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"seed must be an integer, a random.Random, or None for the module random, got {value!r}")
+    return random.Random(index(value))
 
 
-def check_examples(X: Any, y: Any, check_finite: bool = True, whose: str = "") -> tuple[np.ndarray, np.ndarray]:
+def examples(X: Any, y: Any, check_finite: bool = True, whose: str = "") -> tuple[np.ndarray, np.ndarray]:
     """Return examples and targets as arrays, float64 of shape (n, nin) and int64 or float64 of shape (n,) or (n, nout).
 
     Args:
@@ -96,7 +91,7 @@ def check_examples(X: Any, y: Any, check_finite: bool = True, whose: str = "") -
     """
     import numpy as np
 
-    X, y = check_rows(X, f"{whose}X"), _numbers(y, f"{whose}y")
+    X, y = rows(X, f"{whose}X"), _numbers(y, f"{whose}y")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim not in (1, 2) or len(y) != len(X):
@@ -110,7 +105,7 @@ def check_examples(X: Any, y: Any, check_finite: bool = True, whose: str = "") -
     return X, y
 
 
-def check_rows(X: Any, name: str = "X") -> np.ndarray:
+def rows(X: Any, name: str = "X") -> np.ndarray:
     """Return examples as float64 of shape (n, nin), n and nin at least 1.
 
     Raises:

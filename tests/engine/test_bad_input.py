@@ -97,8 +97,14 @@ def test_functions():
 
 
 def test_networks():
-    for make, sizes in ((nn.Neuron, (0,)), (nn.Neuron, (2.5,)), (nn.Layer, (2, -1)), (nn.MLP, (True, [1])), (nn.MLP, (2, [3, 0]))):
-        with pytest.raises(ValueError, match="must be a positive integer, got "):
+    for make, sizes, kind in (
+        (nn.Neuron, (0,), ValueError),
+        (nn.Neuron, (2.5,), TypeError),
+        (nn.Layer, (2, -1), ValueError),
+        (nn.MLP, (True, [1]), TypeError),
+        (nn.MLP, (2, [3, 0]), ValueError),
+    ):
+        with pytest.raises(kind, match="must be a positive integer, got "):
             make(*sizes)
     for bad in ([], 3, "34", None, 2.5):
         with pytest.raises(ValueError, match="nouts must be a list of at least one layer size"):

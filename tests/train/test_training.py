@@ -255,7 +255,7 @@ BAD = [
     ({"validation": ([[1.0, 2.0]], [2])}, ValueError, r"the validation data's y does not fit binary_.* target\[0\] must be in"),
     ({"epochs": 0}, ValueError, r"epochs must be a positive integer, got 0"),
     ({"batch_size": 0}, ValueError, r"batch_size must be a positive integer, got 0"),
-    ({"batch_size": 2.5}, ValueError, r"batch_size must be a positive integer, got 2.5"),
+    ({"batch_size": 2.5}, TypeError, r"batch_size must be a positive integer, got 2.5"),
     ({"lr": 0}, ValueError, r"lr"),
     ({"lr": -1.0}, ValueError, r"lr"),
     ({"loss": "mse"}, ValueError, r"loss must be one of .*mse_loss.*, or a callable, got 'mse'"),

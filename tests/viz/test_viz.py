@@ -263,7 +263,7 @@ def test_graph_in_given_axes(layout):
 
 def test_graph_of_a_deep_graph_fits_into_a_figure():
     figure = viz.draw_graph(chain(600), max_nodes=900)
-    assert figure.get_size_inches()[0] == pytest.approx(viz.LARGEST_FIGURE)
+    assert figure.get_size_inches()[0] == pytest.approx(viz.graph.LARGEST_FIGURE)
     assert figure.get_size_inches()[0] * 300 < 2**16
 
 

@@ -16,8 +16,8 @@ from matplotlib.image import imread
 
 import microgradc
 
-TESTS = Path(__file__).parents[1]
-EXAMPLES = TESTS.parent / "examples"
+TESTS = Path(__file__).parent
+EXAMPLES = TESTS.parents[1] / "examples"
 # The package that is tested here, wherever an example runs.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(microgradc.__file__).parents[1]), "PYTHONIOENCODING": "utf-8"}
 

@@ -117,9 +117,6 @@ def _restore(_nodes, type cls not None, str op not None, double data, double gra
     return v
 
 
-_restore.__module__ = "microgradc.engine"
-
-
 cdef Value build(type cls, int op, double data, tuple operands, local):
     """A node of any type and operation."""
     cdef Value v = cls.__new__(cls)

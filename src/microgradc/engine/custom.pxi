@@ -8,14 +8,14 @@ cdef object apply_function(f, tuple args, derivative, h):
     """A custom node over those of args that are Values, with derivative's or the central difference's local gradients."""
     cdef list wanted = [i for i, x in enumerate(args) if isinstance(x, Value)]
     if wanted:
-        visible(0, "a node with local gradients")
+        refuse_while_tracing("a node with local gradients")
     cdef list numbers = [require_number(x, f"argument {i} of {name_of(f)}") for i, x in enumerate(args)]
     cdef Value v
     result = require_number(f(*numbers), f"the result of {name_of(f)}")
     if not wanted:
         return result
     v = <Value>mgc_new_leaf(result)
-    if not mgc_recording():
+    if not mgc_grad_enabled():
         return v
     if derivative is None:
         local = [central_difference(f, numbers, i, h) for i in wanted]
@@ -111,14 +111,14 @@ class no_grad:
         return self if f is None else self(f)
 
     def __enter__(self):
-        visible(0, "no_grad")
-        mgc_pause(1)
+        refuse_while_tracing("no_grad")
+        mgc_disable_grad(1)
         return self
 
     def __exit__(self, *exception):
-        if mgc_recording():
+        if mgc_grad_enabled():
             raise RuntimeError("no_grad was left more often than entered in this thread")
-        mgc_pause(-1)
+        mgc_disable_grad(-1)
 
     def __call__(self, f):
         if getattr(getattr(f, "__code__", None), "co_flags", 0) & CO_GENERATOR_OR_COROUTINE:

@@ -373,7 +373,7 @@ def log_softmax(values):
         ValueError: there are no values.
     """
     values = sequence_of(values, "values")
-    if not tracing_here():
+    if not tracing():
         values = shift_largest_to_0(values, "values")
     total = wide(MGC_LOGSUMEXP, values, "values")
     return [v - total for v in values]
@@ -413,7 +413,7 @@ def take(values, index):
     if rows is not None and len(set(map(len, rows))) > 1:
         raise ValueError("the rows of values must have one length")
     if isinstance(index, Value):
-        if not tracing_here() or not isinstance(index, IntegerInput):
+        if not tracing() or not isinstance(index, IntegerInput):
             raise TypeError(f"index must be an integer, or an integer argument of a function that is being compiled, got {index!r}")
         if rows is None:
             return wide(MGC_TAKE, [index, *values], "values")

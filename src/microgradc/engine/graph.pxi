@@ -302,7 +302,7 @@ def topological_sort(Value root not None):
 
 def zero_grad(list params not None):
     """Set the gradient of each of the Values to 0."""
-    visible(0, "an update")
+    refuse_while_tracing("an update")
     for i, p in enumerate(params):
         if not isinstance(p, Value):
             raise TypeError(f"params[{i}] must be a Value, got {describe(p)}")

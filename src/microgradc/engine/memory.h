@@ -28,43 +28,44 @@ static PyTypeObject *mgc_type;          /* microgradc.Value */
 static MGC_THREAD_LOCAL mgc_object *mgc_pending;
 static MGC_THREAD_LOCAL int mgc_draining;
 
-/* no_grad() is a matter of one thread; nobody pays for looking up which while no thread is inside. */
-static Py_ssize_t mgc_paused_anywhere;
-static MGC_THREAD_LOCAL Py_ssize_t mgc_paused_here;
+/* How many no_grad() blocks are open: in this thread, which they concern, and in all, so that nobody pays for looking while there are
+   none. */
+static Py_ssize_t mgc_no_grad_anywhere;
+static MGC_THREAD_LOCAL Py_ssize_t mgc_no_grad_here;
 
-static inline int mgc_recording(void) { return !mgc_paused_anywhere || !mgc_paused_here; }
+static inline int mgc_grad_enabled(void) { return !mgc_no_grad_anywhere || !mgc_no_grad_here; }
 
-static inline void mgc_pause(int by)
+static inline void mgc_disable_grad(int by)
 {
-    mgc_paused_anywhere += by;
-    mgc_paused_here += by;
+    mgc_no_grad_anywhere += by;
+    mgc_no_grad_here += by;
 }
 
-/* End the pauses of this thread, and return how many there were. */
-static inline int mgc_resume(void)
+/* Close the no_grad() blocks of this thread, and return how many there were. */
+static inline int mgc_enable_grad(void)
 {
-    int paused = (int)mgc_paused_here;
-    mgc_pause(-paused);
-    return paused;
+    int blocks = (int)mgc_no_grad_here;
+    mgc_disable_grad(-blocks);
+    return blocks;
 }
 
-/* Whether this thread records a function (tracing.pxi); the same scheme. */
-static Py_ssize_t mgc_traced_anywhere;
-static MGC_THREAD_LOCAL Py_ssize_t mgc_traced_here;
+/* Whether this thread traces a function (tracing.pxi); the same scheme. */
+static Py_ssize_t mgc_tracing_anywhere;
+static MGC_THREAD_LOCAL Py_ssize_t mgc_tracing_here;
 
-static inline int mgc_tracing(void) { return mgc_traced_anywhere && mgc_traced_here; }
+static inline int mgc_tracing(void) { return mgc_tracing_anywhere && mgc_tracing_here; }
 
 static inline void mgc_trace(int by)
 {
-    mgc_traced_anywhere += by;
-    mgc_traced_here += by;
+    mgc_tracing_anywhere += by;
+    mgc_tracing_here += by;
 }
 
 /* In a forked child there is this thread alone. */
 static inline void mgc_forget_other_threads(void)
 {
-    mgc_paused_anywhere = mgc_paused_here;
-    mgc_traced_anywhere = mgc_traced_here;
+    mgc_no_grad_anywhere = mgc_no_grad_here;
+    mgc_tracing_anywhere = mgc_tracing_here;
 }
 
 static inline mgc_object **mgc_link(mgc_object *o) { return (mgc_object **)&o->node.grad; }
@@ -265,14 +266,14 @@ static inline PyObject *mgc_new_leaf(double data)
 static inline PyObject *mgc_new_unary(int op, mgc_node *x)
 {
     double f = mgc_value(op, x->data, 0, 0);
-    if (!mgc_recording()) return mgc_new_leaf(f);
+    if (!mgc_grad_enabled()) return mgc_new_leaf(f);
     return mgc_new(op, MGC_X_NODE | (x->flags & MGC_TRACKED), mgc_own(x), mgc_nothing, f);
 }
 
 static inline PyObject *mgc_new_binary(int op, mgc_node *x, mgc_node *y)
 {
     double f = mgc_value(op, x->data, y->data, 0);
-    if (!mgc_recording()) return mgc_new_leaf(f);
+    if (!mgc_grad_enabled()) return mgc_new_leaf(f);
     unsigned flags = MGC_X_NODE | MGC_Y_NODE | ((x->flags | y->flags) & MGC_TRACKED);
     return mgc_new(op, flags, mgc_own(x), mgc_own(y), f);
 }
@@ -280,7 +281,7 @@ static inline PyObject *mgc_new_binary(int op, mgc_node *x, mgc_node *y)
 static inline PyObject *mgc_new_right_number(int op, mgc_node *x, double y, int integer)
 {
     double f = mgc_value(op, x->data, y, 0);
-    if (!mgc_recording()) return mgc_new_leaf(f);
+    if (!mgc_grad_enabled()) return mgc_new_leaf(f);
     unsigned flags = MGC_X_NODE | (x->flags & MGC_TRACKED) | (integer ? MGC_INTEGER : 0);
     return mgc_new(op, flags, mgc_own(x), mgc_constant(y), f);
 }
@@ -288,7 +289,7 @@ static inline PyObject *mgc_new_right_number(int op, mgc_node *x, double y, int 
 static inline PyObject *mgc_new_left_number(int op, double x, mgc_node *y, int integer)
 {
     double f = mgc_value(op, x, y->data, 0);
-    if (!mgc_recording()) return mgc_new_leaf(f);
+    if (!mgc_grad_enabled()) return mgc_new_leaf(f);
     unsigned flags = MGC_Y_NODE | (y->flags & MGC_TRACKED) | (integer ? MGC_INTEGER : 0);
     return mgc_new(op, flags, mgc_constant(x), mgc_own(y), f);
 }
@@ -426,7 +427,7 @@ static inline void mgc_adopt(mgc_node *n, int op, unsigned flags, mgc_wide *w)
 /* A node over a block, which it takes over. */
 static inline PyObject *mgc_new_over(int op, mgc_wide *w, double data)
 {
-    if (!mgc_recording()) {
+    if (!mgc_grad_enabled()) {
         mgc_drop_wide(w);
         return mgc_new_leaf(data);
     }

@@ -51,39 +51,45 @@ def refuse(str what):
 
 
 def is_tracing() -> bool:
-    """Return whether this thread is recording a function."""
+    """Return whether this thread traces a function."""
     return mgc_tracing()
 
 
-cdef bint tracing_here() noexcept:
+cdef bint tracing() noexcept:
     return mgc_tracing()
 
 
-cdef bint recording_here() noexcept:
-    return mgc_recording()
+cdef bint grad_enabled() noexcept:
+    return mgc_grad_enabled()
+
+
+cdef inline int refuse_while_tracing(str what) except -1:
+    """Raise a CompileError if this thread traces a function, which could not replay what is asked for."""
+    if mgc_tracing():
+        refuse(what)
+    return 0
 
 
 cdef inline double visible(double number, str what) except? -1.0:
-    """The number, unless a function is being recorded, into which it would be written once and for all."""
-    if mgc_tracing():
-        refuse(what)
+    """The number, unless this thread traces a function, into whose recording it would be written once and for all."""
+    refuse_while_tracing(what)
     return number
 
 
 class Trace:
-    """While this context lasts, this thread records: Values refuse what could not be replayed, comparisons make nodes."""
+    """While this context lasts, this thread traces: Values refuse what could not be replayed, and comparisons make nodes."""
 
     def __enter__(self):
-        self.paused = mgc_resume()
+        self.no_grad_blocks = mgc_enable_grad()
         mgc_trace(1)
 
     def __exit__(self, *exception):
         mgc_trace(-1)
-        mgc_pause(self.paused)
+        mgc_disable_grad(self.no_grad_blocks)
 
 
 class Input(Value):
-    """A number among the arguments of a function that is recorded."""
+    """A number among the arguments of a function that is traced."""
 
     def __hash__(self):
         refuse("hash(v)")

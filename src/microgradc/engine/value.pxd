@@ -84,8 +84,8 @@ cdef object sequence_of(object values, str name)
 cdef object wide(int op, object values, str name)
 cdef object dot_product(object w, object x, object bias)
 cdef list dot_products(object x, list rows, list biases, bytes operations)
-cdef bint tracing_here() noexcept
-cdef bint recording_here() noexcept
+cdef bint tracing() noexcept
+cdef bint grad_enabled() noexcept
 
 cdef class SharedLeaves:
     cdef readonly tuple values

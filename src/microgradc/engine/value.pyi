@@ -335,7 +335,7 @@ def refuse(what: str) -> None:
     """Raise the CompileError that says what was refused, in which line, and what to do instead."""
 
 def is_tracing() -> bool:
-    """Return whether this thread is recording a function."""
+    """Return whether this thread traces a function."""
 
 class no_grad:
     """Make results without operands, for this thread: no graph is kept."""

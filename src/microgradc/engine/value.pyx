@@ -19,10 +19,10 @@ from numbers import Complex, Real
 cdef extern from "engine/memory.h":
     int mgc_install_slots(PyTypeObject *) except -1
     void mgc_track(mgc_node *)
-    void mgc_pause(int by)
+    void mgc_disable_grad(int by)
     void mgc_forget_other_threads()
-    bint mgc_recording()
-    int mgc_resume()
+    bint mgc_grad_enabled()
+    int mgc_enable_grad()
     bint mgc_tracing()
     void mgc_trace(int by)
     void mgc_replace_number(mgc_node *, Py_ssize_t, mgc_node *)
@@ -109,8 +109,8 @@ cdef class Value:
                 raise TypeError(f"_op must be a str, or numbers that go with children, got {describe(_op)} and no children")
         elif type(_op) is not str:
             local, _op = _op, ""
-        if _children != () and mgc_recording():
-            visible(0, "a node with local gradients")
+        if _children != () and mgc_grad_enabled():
+            refuse_while_tracing("a node with local gradients")
             build_by_hand(self, _children, local)
         self.node.data = visible(number, ".data") if self.node.flags & MGC_INITIALISED else number
         self.node.flags |= MGC_INITIALISED
@@ -168,7 +168,7 @@ cdef class Value:
     @property
     def _local_grads(self) -> tuple:
         """d self / d child, for each of `_children`; () if that is up to a Python `_backward`."""
-        visible(0, "local gradients")
+        refuse_while_tracing("local gradients")
         return local_gradients_of(self)
 
     @property
@@ -182,7 +182,7 @@ cdef class Value:
     def _backward(self, value):
         if not callable(value):
             raise TypeError(f"_backward must be a callable of no arguments, got {describe(value)}")
-        visible(0, "_backward")
+        refuse_while_tracing("_backward")
         baggage_of(self).backward = value
         mgc_closures_assigned()
         self.node.flags |= MGC_CLOSURE
@@ -190,7 +190,7 @@ cdef class Value:
 
     def _propagate(self):
         """Add this node's gradient, times the local derivative, to that of each operand."""
-        visible(0, "backward()")
+        refuse_while_tracing("backward()")
         mgc_propagate(&self.node)
 
     def backward(self) -> None:
@@ -213,7 +213,7 @@ cdef class Value:
         >>> x.grad
         54.0
         """
-        visible(0, "backward()")
+        refuse_while_tracing("backward()")
         run_backward(self)
 
     # Arithmetic. NumPy arrays get NotImplemented, and take over.
@@ -315,17 +315,17 @@ cdef class Value:
         return self
 
     def __copy__(self):
-        visible(0, "a copy")
+        refuse_while_tracing("a copy")
         return shallow_copy(self)
 
     def __deepcopy__(self, memo):
-        visible(0, "a copy")
+        refuse_while_tracing("a copy")
         return deepcopy(self, memo)
 
     def __reduce_ex__(self, protocol):
         if type(self).__reduce__ is not object.__reduce__:
             return self.__reduce__()    # a subclass has its own way
-        visible(0, "a copy")
+        refuse_while_tracing("a copy")
         return reduce(self)
 
     # Functions. NumPy's functions of object arrays call them by these names.
@@ -488,6 +488,8 @@ cdef class Value:
 
 include "tracing.pxi"
 
+for _public in (CompileError, Row, Trace, Input, IntegerInput, function, no_grad, topological_sort, _restore):
+    _public.__module__ = "microgradc.engine"     # where users find them, and what pickles refer to
 mgc_install_slots(<PyTypeObject *>Value)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_other_threads)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from microgradc import changes
-from microgradc.checks import FROM_0_TO_1, check_count, number, random_source
+from microgradc import checks
+from microgradc.checks import FROM_0_TO_1
 from microgradc.engine import Value, is_tracing, refuse
 from microgradc.engine.functions import dot
 from microgradc.nn.activations import ACTIVATIONS, check_activation, function_of, operation_of
@@ -51,7 +52,7 @@ class Neuron(Module):
         rng: Any = random,
         nout: int = 1,
     ) -> None:
-        check_count(nin, "nin")
+        checks.integer(nin, "nin", 1)
         draw = initializer(init)
         self.w = [Value(draw(nin, nout, rng)) for _ in range(nin)]
         self.b = Value(0)
@@ -90,7 +91,7 @@ class Layer(Module):
     _plan = None
 
     def __init__(self, nin: int, nout: int, **kwargs: Any) -> None:
-        check_count(nout, "nout")
+        checks.integer(nout, "nout", 1)
         self.neurons = [Neuron(nin, nout=nout, **kwargs) for _ in range(nout)]
 
     def __call__(self, x: Any) -> Any:
@@ -202,12 +203,12 @@ class MLP(Sequential):
         init: str | Initializer = "uniform",
         seed: Any = None,
     ) -> None:
-        check_count(nin, "nin")
+        checks.integer(nin, "nin", 1)
         if not isinstance(nouts, Sequence) or isinstance(nouts, str) or not nouts:
             raise ValueError(f"nouts must be a list of at least one layer size, such as [16, 16, 1], got {nouts!r}")
         check_activation(activation)
         sizes = [nin, *nouts]
-        rng = random_source(seed)
+        rng = checks.seed(seed)
         self.layers = []
         for i in range(len(nouts)):
             act = activation if i < len(nouts) - 1 else output_activation
@@ -291,8 +292,8 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5, seed: Any = None) -> None:
-        self.p = number(p, "p", FROM_0_TO_1)
-        self._rng = None if seed is None else random_source(seed)     # a module cannot be copied
+        self.p = checks.number(p, "p", FROM_0_TO_1)
+        self._rng = None if seed is None else checks.seed(seed)     # a module cannot be copied
 
     def __call__(self, x: Any) -> Any:
         """Return x, a Value, a list of Values and numbers or a batch of such lists, with some entries dropped."""
@@ -305,7 +306,7 @@ class Dropout(Module):
         return [self(row) for row in x] if is_batch(x) else [self._drop(v) for v in x]
 
     def _drop(self, v: Any) -> Any:
-        return v * (0.0 if random_source(self._rng).random() < self.p else 1 / (1 - self.p))
+        return v * (0.0 if checks.seed(self._rng).random() < self.p else 1 / (1 - self.p))
 
     def __repr__(self) -> str:
         return f"Dropout(p={self.p})"

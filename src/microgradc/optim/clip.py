@@ -6,7 +6,8 @@ from types import GeneratorType
 from typing import Any
 from warnings import warn
 
-from microgradc.checks import BOUND, number
+from microgradc import checks
+from microgradc.checks import BOUND
 from microgradc.engine.value import Value, real_number
 from microgradc.optim import updates
 from microgradc.optim.optimizer import listed
@@ -34,7 +35,7 @@ def clip_grad_norm_(
         RuntimeError: the norm is not finite, and that is an error. No gradient has changed.
     """
     params = _clipped(parameters)
-    largest = number(max_norm, "max_norm", BOUND)
+    largest = checks.number(max_norm, "max_norm", BOUND)
     p = real_number(inf if norm_type == "inf" else norm_type, "norm_type")
     if isnan(p):
         raise ValueError("norm_type must be the p of a p-norm, got nan")
@@ -57,7 +58,7 @@ def clip_grad_value_(parameters: Value | Iterable[Value], clip_value: float) -> 
         TypeError: a parameter is no Value, clip_value is no number.
         ValueError: clip_value is negative or nan.
     """
-    updates.clamp_grads(_clipped(parameters), number(clip_value, "clip_value", BOUND))
+    updates.clamp_grads(_clipped(parameters), checks.number(clip_value, "clip_value", BOUND))
 
 
 def _clipped(parameters: Any) -> list[Value]:

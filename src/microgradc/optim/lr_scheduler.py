@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from math import cos, pi
 from typing import Any
 
-from microgradc.checks import ABOVE_0_TO_1, FINITE, FROM_0_TO_1, NOT_NEGATIVE, integer, number
+from microgradc import checks
+from microgradc.checks import ABOVE_0_TO_1, FINITE, FROM_0_TO_1, NOT_NEGATIVE
 from microgradc.optim.optimizer import Optimizer
 
 __all__ = ["CosineAnnealingLR", "LRScheduler", "LambdaLR", "LinearLR", "StepLR"]
@@ -34,7 +35,7 @@ class LRScheduler:
         if not isinstance(groups, list):
             raise TypeError(f"optimizer must be an optimizer, such as SGD(model.parameters()), got {optimizer!r:.60}")
         self.optimizer = optimizer
-        self.last_epoch = integer(last_epoch, "last_epoch", -1)
+        self.last_epoch = checks.integer(last_epoch, "last_epoch", -1)
         for i, group in enumerate(groups):
             if self.last_epoch >= 0 and "initial_lr" not in group:
                 raise ValueError(
@@ -42,7 +43,7 @@ class LRScheduler:
                     "load the optimizer's state first, or begin with last_epoch=-1"
                 )
         rates = [group.get("initial_lr", group["lr"]) for group in groups]
-        self.base_lrs = [number(lr, f"param_groups[{i}]['initial_lr']", NOT_NEGATIVE) for i, lr in enumerate(rates)]
+        self.base_lrs = [checks.number(lr, f"param_groups[{i}]['initial_lr']", NOT_NEGATIVE) for i, lr in enumerate(rates)]
         self._last_lr: list[float] = []
         self.step()
         for group, lr in zip(groups, self.base_lrs, strict=True):
@@ -78,11 +79,11 @@ class LRScheduler:
         if not isinstance(state_dict, dict) or state_dict.keys() != expected.keys():
             found = sorted(map(str, state_dict)) if isinstance(state_dict, dict) else f"{state_dict!r:.60}"
             raise ValueError(f"state_dict must be a dict with {sorted(expected)}, as state_dict() returns, got {found}")
-        loaded = dict(state_dict, last_epoch=integer(state_dict["last_epoch"], "last_epoch", 0))
+        loaded = dict(state_dict, last_epoch=checks.integer(state_dict["last_epoch"], "last_epoch", 0))
         for name in ("base_lrs", "_last_lr"):
             if not isinstance(loaded[name], list) or len(loaded[name]) != len(self.base_lrs):
                 raise ValueError(f"{name} must be a list of {len(self.base_lrs)} numbers, one for each group, got {loaded[name]!r:.60}")
-            loaded[name] = [number(lr, f"{name}[{i}]", FINITE) for i, lr in enumerate(loaded[name])]
+            loaded[name] = [checks.number(lr, f"{name}[{i}]", FINITE) for i, lr in enumerate(loaded[name])]
         arguments = {name: value for name, value in loaded.items() if name not in ("last_epoch", "base_lrs", "_last_lr")}
         vars(self).update(loaded, **self._checked(**arguments))
 
@@ -114,7 +115,7 @@ class StepLR(LRScheduler):
 
     @staticmethod
     def _checked(**arguments: Any) -> dict[str, Any]:
-        return {"step_size": integer(arguments["step_size"], "step_size", 1), "gamma": number(arguments["gamma"], "gamma", NOT_NEGATIVE)}
+        return {"step_size": checks.integer(arguments["step_size"], "step_size", 1), "gamma": checks.number(arguments["gamma"], "gamma", NOT_NEGATIVE)}
 
     def _lr(self, i: int, base_lr: float, epoch: int) -> float:
         return base_lr * self.gamma ** (epoch // self.step_size)
@@ -155,9 +156,9 @@ class LinearLR(LRScheduler):
     @staticmethod
     def _checked(**arguments: Any) -> dict[str, Any]:
         return {
-            "start_factor": number(arguments["start_factor"], "start_factor", ABOVE_0_TO_1),
-            "end_factor": number(arguments["end_factor"], "end_factor", FROM_0_TO_1),
-            "total_iters": integer(arguments["total_iters"], "total_iters", 1),
+            "start_factor": checks.number(arguments["start_factor"], "start_factor", ABOVE_0_TO_1),
+            "end_factor": checks.number(arguments["end_factor"], "end_factor", FROM_0_TO_1),
+            "total_iters": checks.integer(arguments["total_iters"], "total_iters", 1),
         }
 
     def _lr(self, i: int, base_lr: float, epoch: int) -> float:
@@ -186,7 +187,7 @@ class CosineAnnealingLR(LRScheduler):
 
     @staticmethod
     def _checked(**arguments: Any) -> dict[str, Any]:
-        return {"T_max": integer(arguments["T_max"], "T_max", 1), "eta_min": number(arguments["eta_min"], "eta_min", NOT_NEGATIVE)}
+        return {"T_max": checks.integer(arguments["T_max"], "T_max", 1), "eta_min": checks.number(arguments["eta_min"], "eta_min", NOT_NEGATIVE)}
 
     def _lr(self, i: int, base_lr: float, epoch: int) -> float:
         return self.eta_min + (base_lr - self.eta_min) * (1 + cos(pi * epoch / self.T_max)) / 2
@@ -221,4 +222,4 @@ class LambdaLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _lr(self, i: int, base_lr: float, epoch: int) -> float:
-        return base_lr * number(self.lr_lambdas[i](epoch), f"the factor that lr_lambda returned for epoch {epoch}", NOT_NEGATIVE)
+        return base_lr * checks.number(self.lr_lambdas[i](epoch), f"the factor that lr_lambda returned for epoch {epoch}", NOT_NEGATIVE)

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from microgradc.checks import BELOW_1, FINITE, FROM_0_TO_1, NOT_NEGATIVE, POSITIVE, Range, flag, integer, number, pair
+from microgradc import checks
+from microgradc.checks import BELOW_1, FINITE, FROM_0_TO_1, NOT_NEGATIVE, POSITIVE, Range
 from microgradc.engine.value import Value, zero_grad
 from microgradc.optim import updates
 
@@ -110,7 +111,7 @@ class Optimizer:
                 updates.check(params, buffers)
             step = state.get("step", 0)
             if type(step) is not int or step < 0:
-                step = integer(step, f"state[{i}]['step']", 0)
+                step = checks.integer(step, f"state[{i}]['step']", 0)
             plans.append((i, params, settings, buffers, step + 1, state))
         for i, params, settings, buffers, step, state in plans:
             self._update(i, params, settings, buffers, step, first=not buffers.keys() <= state.keys())
@@ -187,11 +188,11 @@ class Optimizer:
                 raise ValueError(f"{name} is missing")
             value = settings[key]
             if key in _RANGES:
-                value = number(value, name, lr if key == "lr" else _RANGES[key])
+                value = checks.number(value, name, lr if key == "lr" else _RANGES[key])
             elif key == "betas":
-                value = pair(value, name, BELOW_1)
+                value = checks.pair(value, name, BELOW_1)
             elif key in _FLAGS:
-                value = flag(value, name)
+                value = checks.flag(value, name)
             checked[key] = value
         return checked
 
@@ -220,7 +221,7 @@ class Optimizer:
             raise ValueError(f"{name} has {sorted(map(str, unknown))}, unknown to {type(self).__name__}; is it another optimizer's?")
         if missing := {"step", *(key for key, switch in self._buffers.items() if switch is None)} - state.keys():
             raise ValueError(f"{name} lacks {sorted(missing)}; is it another optimizer's?")
-        loaded: dict[str, Any] = {"step": integer(state["step"], f"{name}['step']", 0)}
+        loaded: dict[str, Any] = {"step": checks.integer(state["step"], f"{name}['step']", 0)}
         for key in state.keys() - {"step"}:
             array = np.asarray(state[key])
             if array.dtype.kind not in "fiu" or array.shape != (n,):

@@ -10,7 +10,7 @@ from cpython.object cimport PyObject
 from libc.math cimport INFINITY, fabs, isnan, pow, sqrt
 from libc.string cimport memcmp, strcmp
 
-from microgradc.engine.value cimport MGC_LEAF, Value, mgc_node, read_number, tracing_here
+from microgradc.engine.value cimport MGC_LEAF, Value, mgc_node, read_number, tracing
 
 from microgradc.engine.value import refuse
 
@@ -87,7 +87,7 @@ cdef Py_ssize_t require(list params, bint leaves, Buffer a=None, Buffer b=None, 
     """
     cdef Py_ssize_t i = 0
     cdef size_t size = len(params) * sizeof(PyObject *)
-    if tracing_here():
+    if tracing():
         refuse("an update")
     cdef tuple seen = () if known is None else known.params
     if len(seen) == len(params) and not memcmp(PySequence_Fast_ITEMS(params), PySequence_Fast_ITEMS(seen), size):

@@ -115,7 +115,7 @@ def plain_batch(tuple args):
         n = shape[0]
         key += (shape[1:], dtype.char)
         arrays.append(a if dtype is float64 and a.flags.c_contiguous else numpy().ascontiguousarray(a, float64))
-    return None if n < 0 or tracing_here() else (tuple(key), tuple(arrays), n)
+    return None if n < 0 or tracing() else (tuple(key), tuple(arrays), n)
 
 
 cdef object unfit(object a):

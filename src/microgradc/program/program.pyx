@@ -196,7 +196,7 @@ cdef class Program:
             factor: 1 for the sum, 1 / n for the mean.
             input_values: for each number in the arrays, in order, a Value that gets its gradient, or None.
         """
-        cdef int k, gradients = (1 if input_values is None else 2) if recording_here() else 0
+        cdef int k, gradients = (1 if input_values is None else 2) if grad_enabled() else 0
         cdef list results = []
         for k in range(self.output_count):
             call = self.runner(gradients, k).run(self, arrays, [factor] if gradients else None, False, gradients == 2)
@@ -206,7 +206,7 @@ cdef class Program:
 
     def example(self, Example example not None):
         """Return the outputs of one example, Values: nodes over the parameters and the example's Values."""
-        cdef int k, gradients = (1 if example.values is None else 2) if recording_here() else 0
+        cdef int k, gradients = (1 if example.values is None else 2) if grad_enabled() else 0
         cdef Runner runner
         cdef Call call
         cdef list results = []

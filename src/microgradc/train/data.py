@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 
 from microgradc.arrays import data as _data_of
-from microgradc.checks import check_count, random_source
+from microgradc import checks
 
 
 def make_moons(n_samples=100, *, shuffle=True, noise=None, random_state=None):
@@ -93,17 +93,17 @@ def make_blobs(
         ValueError: a number is out of range, or lists differ in length.
     """
     rng = _generator(random_state)
-    per_blob = None if np.ndim(n_samples) == 0 else [check_count(n, "n_samples") for n in n_samples]
+    per_blob = None if np.ndim(n_samples) == 0 else [checks.integer(n, "n_samples", 1) for n in n_samples]
     if centers is None:
         centers = 3 if per_blob is None else len(per_blob)
     if np.ndim(centers) == 0:
-        centers = rng.uniform(*center_box, size=(check_count(centers, "centers"), check_count(n_features, "n_features")))
+        centers = rng.uniform(*center_box, size=(checks.integer(centers, "centers", 1), checks.integer(n_features, "n_features", 1)))
     centers = np.asarray(centers, float)
     if centers.ndim != 2:
         raise ValueError(f"centers must be a number or of shape (k, n_features), got shape {centers.shape}")
     k = len(centers)
     if per_blob is None:
-        n = check_count(n_samples, "n_samples")
+        n = checks.integer(n_samples, "n_samples", 1)
         per_blob = [n // k + (i < n % k) for i in range(k)]
     stds = np.full(k, cluster_std, float) if np.ndim(cluster_std) == 0 else np.asarray(cluster_std, float)
     if len(per_blob) != k or len(stds) != k:
@@ -136,13 +136,13 @@ def batches(X, y, batch_size=32, *, shuffle=True, seed=None, drop_last=False):
     >>> list(batches([[1.0], [2.0], [3.0]], [1, 2, 3], batch_size=2, shuffle=False))
     [([[1.0], [2.0]], [1, 2]), ([[3.0]], [3])]
     """
-    check_count(batch_size, "batch_size")
+    checks.integer(batch_size, "batch_size", 1)
     n = len(X)
     if n == 0 or n != len(y):
         raise ValueError(f"X and y must have one entry for each example, at least one, got {n} and {len(y)}")
     order = list(range(n))
     if shuffle:
-        random_source(seed).shuffle(order)
+        checks.seed(seed).shuffle(order)
     stop = n - n % batch_size if drop_last else n
     return ((_take(X, order[i : i + batch_size]), _take(y, order[i : i + batch_size])) for i in range(0, stop, batch_size))
 
@@ -184,11 +184,11 @@ def _finish(X, n_outer, n_inner, shuffle, noise, random_state):
 def _split(n_samples):
     """Return how many points the outer and the inner shape get."""
     if np.ndim(n_samples) == 0:
-        n = check_count(n_samples, "n_samples")
+        n = checks.integer(n_samples, "n_samples", 1)
         return n // 2, n - n // 2
     if len(n_samples) != 2:
         raise ValueError(f"n_samples must be a number or a pair of them, got {n_samples!r}")
-    return tuple(check_count(n, "n_samples") for n in n_samples)
+    return tuple(checks.integer(n, "n_samples", 1) for n in n_samples)
 
 
 def _generator(random_state):

@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from microgradc import optim
-from microgradc.checks import check_count, check_examples, flag, random_source
+from microgradc import checks
 from microgradc.train.data import batches, hold_out
 from microgradc.train.scores import accuracy, outputs, set_mode
 from microgradc.train.task import Loss, Task
@@ -127,18 +127,18 @@ def fit(
     >>> history.loss[-1] < 0.01
     True
     """
-    check_count(epochs, "epochs")
-    check_count(batch_size, "batch_size")
-    flag(shuffle, "shuffle")
+    checks.integer(epochs, "epochs", 1)
+    checks.integer(batch_size, "batch_size", 1)
+    checks.flag(shuffle, "shuffle")
     if compile is not None:
-        flag(compile, "compile")
+        checks.flag(compile, "compile")
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be a function of the history, got {callback!r:.60}")
-    rng = random_source(seed)
-    X, y = check_examples(X, y, check_finite)
+    rng = checks.seed(seed)
+    X, y = checks.examples(X, y, check_finite)
     held_out = None
     if isinstance(validation, (tuple, list)) and len(validation) == 2:
-        held_out = check_examples(*validation, check_finite, "the validation data's ")
+        held_out = checks.examples(*validation, check_finite, "the validation data's ")
         if held_out[0].shape[1] != X.shape[1]:
             raise ValueError(f"the validation data's X has {held_out[0].shape[1]} columns, X has {X.shape[1]}")
     elif validation is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from microgradc.checks import check_examples, check_rows
+from microgradc import checks
 from microgradc.engine import no_grad
 
 __all__ = ["accuracy", "outputs"]
@@ -28,7 +28,7 @@ def outputs(model: Any, X: Any) -> np.ndarray:
         ValueError: X is not of that shape.
         TypeError: X are no numbers.
     """
-    rows = check_rows(X).tolist()
+    rows = checks.rows(X).tolist()
     with evaluating(model), no_grad():
         return as_array([model(row) for row in rows])
 
@@ -47,7 +47,7 @@ def accuracy(model: Any, X: Any, y: Any, threshold: float = 0.0) -> float:
         ValueError: X or y is of the wrong shape or empty.
         TypeError: they are no numbers.
     """
-    X, y = check_examples(X, y, check_finite=False)
+    X, y = checks.examples(X, y, check_finite=False)
     results = outputs(model, X)
     count = results.size // len(results)
     if count == 1 and not (has_classes(y, {0, 1}) or has_classes(y, {-1, 1})):
