@@ -1,0 +1,39 @@
+"""What the pages list of the operations is what the engine's table has."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from microgradc.engine import TABLE
+
+SCRIPT = Path(__file__).parents[1] / "docs" / "make_tables.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    return runpy.run_path(str(SCRIPT))
+
+
+def test_pages_are_up_to_date(script):
+    assert script["stale"]() == [], "run python docs/make_tables.py"
+
+
+def test_every_operation_has_a_row(script):
+    rows = script["operation_rows"]().splitlines()[2:]
+    assert [row.split("|")[1].strip(" `") for row in rows] == [row.name.lower() for row in TABLE]
+    assert all(row.count("|") == 8 for row in rows)
+
+
+def test_a_stale_page_is_named(script, tmp_path, monkeypatch):
+    (tmp_path / "docs").mkdir()
+    for name in ("README.md", "docs/expressions.md"):
+        (tmp_path / name).write_text((SCRIPT.parents[1] / name).read_text(encoding="utf-8").replace("tanh", "tonh"), encoding="utf-8")
+    monkeypatch.setitem(script["pages"].__globals__, "ROOT", tmp_path)
+    assert script["stale"]() == ["README.md", "docs/expressions.md"]
+    monkeypatch.setattr("sys.argv", ["make_tables.py", "--check"])
+    with pytest.raises(SystemExit, match=r"out of date: README.md, docs/expressions.md"):
+        script["main"]()
+    monkeypatch.setattr("sys.argv", ["make_tables.py"])
+    script["main"]()
+    assert script["stale"]() == []
