@@ -1,4 +1,4 @@
-"""Values, labels and gradients; and functions that microgradc does not have, differentiated numerically and by a formula of your own.
+"""Values, labels and gradients; and your own functions, differentiated numerically or by a formula.
 
     python examples/autograd_basics.py
 """
@@ -12,12 +12,12 @@ from microgradc import Value, format_graph, function
 
 @function(derivative=lambda x: 1 / (3 * math.cbrt(x) ** 2))
 def cube_root(x):
-    """The real cube root. (x ** (1/3) is nan for a negative x.)"""
+    """Return the real cube root. (x ** (1/3) is nan for a negative x.)"""
     return math.cbrt(x)
 
 
 def expression():
-    """An expression remembers how it was made, so it knows its derivative to each number in it."""
+    """Show the derivatives of an expression: it remembers how it was computed."""
     a = Value(2.0, label="a")
     b = Value(-3.0, label="b")
     c = a * b + Value(10.0)
@@ -29,7 +29,7 @@ def expression():
 
 
 def numerical_derivative():
-    """`func` applies any function of a number; its derivative is (f(x + h) - f(x - h)) / 2h."""
+    """Apply any function of a number with `func`; its derivative is (f(x + h) - f(x - h)) / 2h."""
     x = Value(0.5, label="x")
     y = x.func(np.exp)
     y.backward()
@@ -37,7 +37,7 @@ def numerical_derivative():
 
 
 def analytic_derivative():
-    """`function` makes a function of Values out of one of numbers. With the derivative's formula the gradient is exact."""
+    """Make a function of numbers differentiable with `function`. With a formula for the derivative, the gradient is exact."""
     numerical = function(math.cbrt)
     for number in (-8.0, 0.5, 27.0):
         exact, approximate = Value(number), Value(number)
@@ -49,7 +49,7 @@ def analytic_derivative():
 
 
 def chain_rule():
-    """A function of your own takes part in the chain rule like any other."""
+    """Use your own function inside an expression: the chain rule covers it."""
     x = Value(-8.0, label="x")
     y = (cube_root(x) ** 2 + 1).log()
     y.backward()

@@ -1,9 +1,9 @@
-"""Handwritten digits: an MLP with 64 inputs, 32 hidden neurons and 10 outputs tells them apart, one scalar at a time.
+"""Classify handwritten digits with an MLP of scalars: 64 inputs, 32 hidden neurons, 10 outputs.
 
     python examples/digits.py [--epochs N] [--seed N] [--folder FOLDER]
 
-The images are scikit-learn's, 8 by 8 pixels (needs `pip install scikit-learn`). The network trains in a few seconds, then is
-saved, and loaded again.
+The images of 8 by 8 pixels come from scikit-learn (`pip install scikit-learn`). The network trains in a few seconds. Then the script saves
+it, and loads it again.
 """
 
 import argparse
@@ -31,16 +31,16 @@ def main():
     print(f"{len(y)} images to learn from, {len(y_test)} to test with; {len(model.parameters())} parameters")
 
     optimizer = Adam(model.parameters(), lr=0.01)
-    schedule = CosineAnnealingLR(optimizer, T_max=options.epochs)   # large steps at first, small ones at last
+    schedule = CosineAnnealingLR(optimizer, T_max=options.epochs)   # large steps first, small steps last
     begin = perf_counter()
     history = model.fit(
         X,
         y,
-        loss="cross_entropy",   # of the ten outputs as they are: no softmax in the model
+        loss="cross_entropy",   # takes the ten outputs as logits: no softmax in the model
         optimizer=optimizer,
         epochs=options.epochs,
         seed=options.seed,
-        validation=(X_test, y_test),   # watched, not learnt from
+        validation=(X_test, y_test),   # evaluated, not trained on
         callback=lambda history: schedule.step(),
     )
     seconds = perf_counter() - begin

@@ -1,4 +1,4 @@
-"""A labelled expression, drawn with matplotlib; then a network with 3 inputs that learns four points in 20 steps.
+"""Draw a labelled expression with matplotlib; then train a network with 3 inputs on four points, in 20 steps.
 
     python examples/expression_and_net.py [--folder FOLDER]
 """
@@ -31,7 +31,7 @@ def draw_expression(path):
 
 
 def train(steps=20, learning_rate=0.1):
-    """Gradient descent by hand: predictions, loss, gradients, update."""
+    """Train by hand: predictions, loss, gradients, update."""
     net = MLP(3, [4, 4, 1], activation="tanh", output_activation="tanh", seed=1)
     print("predictions before:", show(net(XS)), " wanted:", YS)
     for step in range(1, steps + 1):

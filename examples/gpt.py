@@ -1,11 +1,11 @@
-"""A GPT, scalar by scalar: every number of the model and of its forward pass is a Value.
+"""A GPT, scalar by scalar: every number in the model and in its forward pass is a Value.
 
-Trains a one-layer transformer to spell first names (those of the package `names`), then makes up some of its own.
+The script trains a one-layer transformer to spell first names (from the package `names`), and then invents new names.
 
     python examples/gpt.py [STEPS] [--plain]
 
-With --plain the inner loops are Python's, as one writes them for micrograd; without it they are microgradc's `dot`, `sum` and
-`softmax`, one node each. The rest of the script is the same.
+With --plain, the inner loops are in Python, as for micrograd. Without it, they are microgradc's `dot`, `sum` and `softmax`. The rest of
+the script is the same.
 """
 
 import random
@@ -26,7 +26,7 @@ VOCAB_SIZE = BOS + 1
 
 
 class PlainLoops:
-    """Weighted sum, sum and softmax in Python, over anything with + * / and exp."""
+    """Weighted sum, sum and softmax in Python, for anything with + * / and exp."""
 
     @staticmethod
     def dot(w, x):
@@ -43,18 +43,18 @@ class PlainLoops:
 
 
 class CompiledLoops:
-    """The same three, one node each."""
+    """The same three functions, compiled: a node for each sum."""
 
     dot, sum, softmax = microgradc.dot, microgradc.sum, microgradc.softmax
 
 
 class GPT:
-    """Embedding, RMSNorm, causal multi-head attention, MLP; Adam.
+    """A transformer: embedding, RMSNorm, causal multi-head attention, MLP; with Adam.
 
     Args:
-        Value: the engine's class.
+        Value: the class of the engine.
         loops: PlainLoops or CompiledLoops.
-        seed: for the initial parameters, drawn from normal(0, 0.08).
+        seed: an integer for the initial parameters, which are drawn from normal(0, 0.08).
     """
 
     def __init__(self, Value=Value, loops=PlainLoops, seed=42):
@@ -81,7 +81,7 @@ class GPT:
         return [xi * scale for xi in x]
 
     def logits(self, token, position, keys, values):
-        """Return the logits of the token after this one. `keys` and `values` hold those of the positions before, and get this one's."""
+        """Return the logits of the next token. `keys` and `values` contain those of earlier positions; this one's are appended."""
         x = self.rmsnorm([t + p for t, p in zip(self.wte[token], self.wpe[position], strict=True)])
         y = self.rmsnorm(x)
         q = self.linear(self.wq, y)
@@ -99,7 +99,7 @@ class GPT:
         return self.linear(self.head, x)
 
     def loss(self, name):
-        """Return the mean cross-entropy of the letters of a name, and of its end."""
+        """Return the mean cross-entropy of the letters of a name and of its end."""
         tokens = [BOS, *map(LETTERS.index, name), BOS][: BLOCK_SIZE + 1]
         keys, values, losses = [], [], []
         for position, (token, target) in enumerate(pairwise(tokens)):
@@ -108,7 +108,7 @@ class GPT:
         return self.loops.sum(losses) / len(losses)
 
     def adam(self, step, learning_rate, beta1=0.85, beta2=0.99, eps=1e-8):
-        """Update the parameters by their gradients, and set these to 0. `step` counts from 0."""
+        """Update the parameters, and set their gradients to 0. `step` counts from 0."""
         unbias1, unbias2 = 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
         m, v = self.m, self.v
         for i, p in enumerate(self.parameters):
@@ -119,7 +119,7 @@ class GPT:
             p.grad = 0.0
 
     def train(self, names, steps, learning_rate=0.01):
-        """Take one step for each of the first names; yield the losses, floats, as they come."""
+        """Take one step for each name in turn; yield each loss, a float."""
         for step in range(steps):
             loss = self.loss(names[step % len(names)])
             loss.backward()
@@ -127,7 +127,7 @@ class GPT:
             yield loss.data
 
     def sample(self, rng, temperature=0.5):
-        """Make up a name."""
+        """Invent a name."""
         token, keys, values, name = BOS, [], [], ""
         for position in range(BLOCK_SIZE):
             logits = [v.data / temperature for v in self.logits(token, position, keys, values)]

@@ -1,8 +1,8 @@
-"""A network of tanh neurons learns exclusive or; then the graph of its loss is drawn with Graphviz.
+"""Train a network of tanh neurons on exclusive or; then draw the graph of its loss with Graphviz.
 
     python examples/tanh_mlp_graph.py [--steps N] [--folder FOLDER]
 
-The pictures need the program `dot`. Where it is missing, the graph's source is written all the same, and the example says how to get dot.
+The pictures need the program `dot`. If it is missing, the script still writes the source of the graph, and says how to get dot.
 """
 
 import argparse
@@ -15,7 +15,7 @@ Y = [-1.0, 1.0, 1.0, -1.0]
 
 
 def train(model, steps, learning_rate=0.5):
-    """Gradient descent by hand."""
+    """Train by hand, with gradient descent."""
     for step in range(1, steps + 1):
         loss = mse_loss(model(X), Y)
         model.zero_grad()
@@ -26,7 +26,7 @@ def train(model, steps, learning_rate=0.5):
 
 
 def labelled_loss(model):
-    """Return the loss after training; parameters, inputs and outputs have labels, which the picture shows."""
+    """Return the loss after training, with labels on parameters, inputs and outputs for the picture."""
     for name, p in model.named_parameters():   # such as layers.0.neurons.1.w.0
         p.label = name
     outputs = []
@@ -53,12 +53,12 @@ def main():
         print(f"{x} gives {model(x).data:6.3f}, wanted {y:4}")
 
     graph = draw_dot(labelled_loss(model))
-    graph.attr(ranksep="1.5")   # inches between the columns, room for the many lines
+    graph.attr(ranksep="1.5")   # inches between the columns: many lines need room
     print(f"the source of the loss's graph: {graph.save(options.folder / 'loss.gv')}")
     try:
         for ending in ("png", "svg"):
             print(f"drawn in {graph.render(outfile=options.folder / f'loss.{ending}')}")
-    except RuntimeError as error:   # there is no dot
+    except RuntimeError as error:   # dot is missing
         print(f"not drawn: {error}")
 
 

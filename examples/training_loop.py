@@ -1,8 +1,8 @@
-"""A training loop as in PyTorch: forward pass, backward pass, a step of the optimizer; with a choice of losses and optimizers.
+"""Train as in PyTorch: forward pass, backward pass, optimizer step. Choose a loss and an optimizer.
 
     python examples/training_loop.py [--loss mse_loss|hinge_loss|binary_cross_entropy_with_logits] [--optimizer SGD|Adam] [--folder FOLDER]
 
-Draws the decision boundary and the curve of the loss. `model.fit(X, y)` is this loop with a progress bar and checks; see digits.py.
+The script draws the decision boundary and the loss curve. `model.fit(X, y)` is this loop with a progress bar and checks; see digits.py.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def main():
 
     X, y = microgradc.make_moons(200, noise=0.15, random_state=0)
     if options.loss != "binary_cross_entropy_with_logits":
-        y = 2 * y - 1   # the other losses want -1 and 1, in place of 0 and 1
+        y = 2 * y - 1   # the other losses need -1 and 1 instead of 0 and 1
     model = MLP(2, [16, 16, 1], activation="tanh", init="xavier_uniform", seed=0)
     loss_of = getattr(microgradc, options.loss)
     optimizer = getattr(microgradc, options.optimizer)(model.parameters(), lr=LEARNING_RATES[options.optimizer])

@@ -94,7 +94,7 @@ def test_pages(test, tmp_path, monkeypatch):
 
 def test_pages_have_examples_and_stay_short():
     for page in PAGES:
-        text = page.read_text(encoding="utf-8")
+        text = re.sub("(?<=: begin -->).*(?=<!--)", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)   # but for generated tables
         assert len(text.splitlines()) < 120, page.name
         assert page.name == "differences.md" or ">>> " in text, page.name
 
