@@ -163,6 +163,27 @@ def hold_out(X, y, share, rng):
     return (X[order[k:]], y[order[k:]]), (X[order[:k]], y[order[:k]])
 
 
+def split_validation(examples, validation, rng, check_finite):
+    """Return the examples to train on, and those to evaluate after each epoch or None, both checked pairs (X, y).
+
+    Args:
+        examples: a pair of arrays, as `checks.examples` returns it.
+        validation: a pair (X, y), the share of the examples to keep apart, or None. See `fit`.
+
+    Raises:
+        ValueError: validation is neither, or its X has another number of columns.
+    """
+    if validation is None:
+        return examples, None
+    if not (isinstance(validation, (tuple, list)) and len(validation) == 2):
+        return hold_out(*examples, validation, rng)
+    held_out = checks.examples(*validation, check_finite, "the validation data's ")
+    columns = examples[0].shape[1]
+    if held_out[0].shape[1] != columns:
+        raise ValueError(f"the validation data's X has {held_out[0].shape[1]} columns, X has {columns}")
+    return examples, held_out
+
+
 def _take(a, indices):
     return a[indices] if isinstance(a, np.ndarray) else [a[i] for i in indices]
 

@@ -48,30 +48,30 @@ def accuracy(model: Any, X: Any, y: Any, threshold: float = 0.0) -> float:
         TypeError: they are no numbers.
     """
     X, y = checks.examples(X, y, check_finite=False)
-    results = outputs(model, X)
-    count = results.size // len(results)
+    predictions = outputs(model, X)
+    count = predictions.size // len(predictions)
     if count == 1 and not (has_classes(y, {0, 1}) or has_classes(y, {-1, 1})):
         raise ValueError("y must have the classes 0 and 1, or -1 and 1, for a model with one output")
-    if count > 1 and y.shape != results.shape and not (y.ndim == 1 and has_classes(y, set(range(count)))):
+    if count > 1 and y.shape != predictions.shape and not (y.ndim == 1 and has_classes(y, set(range(count)))):
         raise ValueError(f"y must have the classes 0 to {count - 1}, the indices of the {count} outputs, or one class for each output")
-    return float(np.mean(is_right(results, y, threshold)))
+    return float(np.mean(is_right(predictions, y, threshold)))
 
 
-def is_right(results: np.ndarray, y: np.ndarray, threshold: float) -> np.ndarray:
+def is_right(predictions: np.ndarray, y: np.ndarray, threshold: float) -> np.ndarray:
     """Return for each example whether its class was found: that of the largest output, or that on the right side of the threshold."""
-    if results.ndim == 2 and y.ndim == 1:
-        return results.argmax(axis=1) == y
-    return (results > threshold) == (y > 0)
+    if predictions.ndim == 2 and y.ndim == 1:
+        return predictions.argmax(axis=1) == y
+    return (predictions > threshold) == (y > 0)
 
 
-def single(result: Any) -> Any:
+def single(prediction: Any) -> Any:
     """Return a model's output; the entry of a list or array of one."""
-    return result[0] if isinstance(result, (list, tuple, np.ndarray)) and len(result) == 1 else result
+    return prediction[0] if isinstance(prediction, (list, tuple, np.ndarray)) and len(prediction) == 1 else prediction
 
 
-def as_array(results: list[Any]) -> np.ndarray:
+def as_array(predictions: list[Any]) -> np.ndarray:
     """Return outputs, Values or lists of them, as float64 of shape (n,) for one output, else (n, nout)."""
-    found = np.array([[float(v) for v in r] if isinstance(r, (list, tuple, np.ndarray)) else float(r) for r in results])
+    found = np.array([[float(v) for v in r] if isinstance(r, (list, tuple, np.ndarray)) else float(r) for r in predictions])
     return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
 
 

@@ -55,11 +55,11 @@ class Task:
             except (TypeError, ValueError) as error:
                 raise type(error)(f"{whose}y does not fit {self.loss.__name__} and {count} outputs: {error}") from None
 
-    def measure(self, loss: float, results: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    def measure(self, loss: float, predictions: np.ndarray, y: np.ndarray) -> dict[str, float]:
         """Return the loss and, of classes, the accuracy of the outputs of some examples."""
         if self.threshold is None:
             return {"loss": loss}
-        return {"loss": loss, "accuracy": float(np.mean(is_right(results, y, self.threshold)))}
+        return {"loss": loss, "accuracy": float(np.mean(is_right(predictions, y, self.threshold)))}
 
 
 OURS = [getattr(losses, name) for name in losses.__all__]

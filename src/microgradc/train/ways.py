@@ -21,27 +21,31 @@ class Eager:
     def __init__(self, model: Any, task: Task) -> None:
         self.model, self.task = model, task
 
+    def is_current(self) -> bool:
+        """Return True: each graph is built of what the model is by then."""
+        return True
+
     def evaluate(self, X: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss and the outputs of examples."""
         with evaluating(self.model), no_grad():
-            loss, results = self._loss(X, y)
-        return float(loss), results
+            loss, predictions = self._loss(X, y)
+        return float(loss), predictions
 
     def add_gradients(self, X: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """Add the gradients of the loss of a batch to those of the parameters; return the loss and the outputs."""
-        loss, results = self._loss(X, y)
+        loss, predictions = self._loss(X, y)
         if not hasattr(loss, "backward"):
             raise TypeError(f"loss must return a Value that depends on the parameters, got {type(loss).__name__} {loss!r:.40}")
         loss.backward()
-        return loss.data, results
+        return loss.data, predictions
 
     def _loss(self, X: np.ndarray, y: np.ndarray) -> tuple[Any, np.ndarray]:
-        results = [single(self.model(x)) for x in X.tolist()]
-        return self.task.loss(results, y.tolist()), as_array(results)
+        predictions = [single(self.model(x)) for x in X.tolist()]
+        return self.task.loss(predictions, y.tolist()), as_array(predictions)
 
 
-class Compiled:
-    """The same, recorded for one example and replayed: for losses of ours, which are means over examples.
+class Replayed:
+    """The same by recordings of one example that are replayed: for losses of this package, which are means over examples.
 
     Raises:
         CompileError: the model or the loss cannot be recorded.
@@ -54,8 +58,8 @@ class Compiled:
             raise CompileError("a loss of your own may be something other than a mean over examples, which is what is compiled")
 
         def example(x: Any, y: Any) -> Any:
-            result = single(model(x))
-            return task.loss(result, y), result
+            prediction = single(model(x))
+            return task.loss(prediction, y), prediction
 
         self.model, self.task = model, task
         self.example, self.arguments = example, (x.tolist(), target.tolist())
@@ -70,22 +74,22 @@ class Compiled:
     def evaluate(self, X: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss and the outputs of examples."""
         found = self.evaluation(X, y.astype(float))
-        return float(found[:, 0].mean()), self._results(found, y)
+        return float(found[:, 0].mean()), self._predictions(found, y)
 
     def add_gradients(self, X: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """Add the gradients of the loss of a batch to those of the parameters; return the loss and the outputs."""
         seeds = [1 / len(X)] + [0.0] * (self.program.output_count - 1)
         sums, found = self.program.add_gradients((X, y.astype(float)), seeds)
-        return sums[0] / len(X), self._results(found, y)
+        return sums[0] / len(X), self._predictions(found, y)
 
-    def _results(self, found: np.ndarray, y: np.ndarray) -> np.ndarray:
-        results = found[:, 1] if self.program.output_count == 2 else found[:, 1:]
-        if self.task.loss is losses.binary_cross_entropy and not ((results >= 0) & (results <= 1)).all():
-            self.task.loss(results.tolist(), y.tolist())     # says which output is no probability; a program does not
-        return results
+    def _predictions(self, found: np.ndarray, y: np.ndarray) -> np.ndarray:
+        predictions = found[:, 1] if self.program.output_count == 2 else found[:, 1:]
+        if self.task.loss is losses.binary_cross_entropy and not ((predictions >= 0) & (predictions <= 1)).all():
+            self.task.loss(predictions.tolist(), y.tolist())     # says which output is no probability; a program does not
+        return predictions
 
 
-def choose_way(model: Any, task: Task, x: np.ndarray, target: Any, compiled: bool | None) -> tuple[Eager | Compiled, str]:
+def choose_way(model: Any, task: Task, x: np.ndarray, target: Any, compiled: bool | None) -> tuple[Eager | Replayed, str]:
     """Return the way by which gradients come, and why it is not the compiled one.
 
     Args:
@@ -98,7 +102,7 @@ def choose_way(model: Any, task: Task, x: np.ndarray, target: Any, compiled: boo
     if compiled is False:
         return Eager(model, task), "compile=False"
     try:
-        return Compiled(model, task, x, target), ""
+        return Replayed(model, task, x, target), ""
     except CompileError as error:
         if compiled:
             raise

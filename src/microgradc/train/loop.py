@@ -1,0 +1,98 @@
+"""The loop of a training: epochs of steps, what they saw, and when they end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from microgradc.train.data import batches
+from microgradc.train.history import History
+from microgradc.train.scores import set_mode
+from microgradc.train.task import Task
+from microgradc.train.ways import Eager, Replayed, choose_way
+
+Examples = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass
+class Loop:
+    """A training as `fit` was asked for it, all arguments checked; `run` takes it through its epochs."""
+
+    model: Any
+    task: Task
+    optimizer: Any
+    examples: Examples
+    held_out: Examples | None
+    rng: Any
+    batch_size: int
+    shuffle: bool
+    check_finite: bool
+    compile: bool | None
+    callback: Callable[[History], Any] | None
+    history: History = field(default_factory=History)
+
+    def run(self, epochs: int, progress: bool) -> History:
+        """Train for so many epochs, and leave the model in evaluation mode; return the history."""
+        set_mode(self.model, training=True)
+        try:
+            way = self.choose_way()
+            description = "training, compiled" if way.compiled else "training"
+            with tqdm(total=epochs, desc=description, unit="epoch", disable=not progress) as bar:
+                for _ in range(epochs):
+                    self.history.append(self.epoch(way))
+                    bar.set_postfix(self.history.latest(), refresh=False)
+                    bar.update()
+                    if self.callback is None:
+                        continue
+                    if self.callback(self.history) is True:
+                        break
+                    set_mode(self.model, training=True)
+                    if not way.is_current():     # the callback changed the model
+                        way = self.choose_way()
+        except KeyboardInterrupt:
+            self.history.interrupted = True
+        finally:
+            set_mode(self.model, training=False)
+        return self.history
+
+    def choose_way(self) -> Eager | Replayed:
+        """Return by which way the gradients come, and note why it is not the compiled one."""
+        X, y = self.examples
+        way, self.history.why_eager = choose_way(self.model, self.task, X[0], y[0], self.compile)
+        return way
+
+    def epoch(self, way: Eager | Replayed) -> dict[str, float]:
+        """Go through all examples once; return the epoch's entry of the history."""
+        set_mode(self.model, training=True)
+        begin, rate = perf_counter(), self.optimizer.param_groups[0]["lr"]
+        turns = batches(*self.examples, self.batch_size, shuffle=self.shuffle, seed=self.rng)
+        entry = self.steps(way, turns)
+        entry |= {"lr": rate, "seconds": perf_counter() - begin}
+        if self.held_out is not None:
+            found = self.task.measure(*way.evaluate(*self.held_out), self.held_out[1])
+            entry |= {f"validation_{name}": number for name, number in found.items()}
+        return entry
+
+    def steps(self, way: Eager | Replayed, turns: Iterable[Examples]) -> dict[str, float]:
+        """Take one step of the optimizer for each batch; return the mean loss and accuracy, each example at its turn."""
+        totals: dict[str, float] = {}
+        count = 0
+        for X, y in turns:
+            self.optimizer.zero_grad()
+            loss, predictions = way.add_gradients(X, y)
+            if self.check_finite and not math.isfinite(loss):
+                raise FloatingPointError(
+                    f"the loss became {loss}; a lower learning rate than {self.optimizer.param_groups[0]['lr']} may help, "
+                    "or inputs of size 1, or optim.clip_grad_norm_. (check_finite=False goes on.)"
+                )
+            self.optimizer.step()
+            for name, number in self.task.measure(loss, predictions, y).items():
+                totals[name] = totals.get(name, 0.0) + number * len(y)
+            count += len(y)
+        return {name: total / count for name, total in totals.items()}
