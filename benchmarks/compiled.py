@@ -12,6 +12,7 @@ from compiled_workloads import COMPILED, TOLERANCE, TORCH, WORKLOADS
 from ratios import Report, heading, line, take_turns
 
 from microgradc.cli import bench
+from microgradc.cli.engines import installed_version
 
 ROUNDS = 10
 PROJECTS = ["microgradc", "micrograd", "torch", "jax", "numpy", "scipy"]
@@ -69,7 +70,7 @@ def largest_difference(results, reference):
 
 def main(rounds=ROUNDS):
     """Print the ratios, then the times that they were made of."""
-    versions = [f"{project} {version}" for project in PROJECTS if (version := bench.installed_version(project))]
+    versions = [f"{project} {version}" for project in PROJECTS if (version := installed_version(project))]
     print(bench.machine().partition(";")[0], sys.version.partition(" ")[0], *versions, sep="; ")
     print(f"load averages before: {' '.join(f'{load:.1f}' for load in os.getloadavg())}, {os.cpu_count()} cores")
     report, times, tables = Report(), {}, []

@@ -1,4 +1,4 @@
-"""What `microgradc.compile` is measured on, in its engines: `python compiled_workloads.py WORKLOAD ENGINE` is a worker of `bench.Worker`.
+"""What `microgradc.compile` is measured on, in its engines: `python compiled_workloads.py WORKLOAD ENGINE` is a worker of `Worker`.
 
 An engine is a function that returns a function of no arguments, which does the work once and returns its result: the loss before a
 training step, or numbers and arrays of them. All engines of a workload have the same results. They are single-threaded, unless they say
@@ -20,7 +20,10 @@ import generated_c
 import numpy as np
 
 import microgradc
-from microgradc.cli import bench, nn, optim
+from microgradc import nn, optim
+from microgradc.cli import moons
+from microgradc.cli.engines import SumNeuron, installed_version, micrograd_step, one_thread_step, torch_loop, torch_step, with_neurons
+from microgradc.cli.workers import serve
 
 CHECKED = 10        # results of each engine
 TOLERANCE = 1e-9
@@ -74,42 +77,11 @@ def training_step(loss_of, optimizer):
     return step
 
 
-def torch_step(loss_of, model, rate):
-    """Return the step of a training loop in PyTorch, the parameters updated in place: faster than an optimizer object."""
-    import torch
-
-    parameters = list(model.parameters())
-
-    def step():
-        loss = loss_of()
-        for p in parameters:
-            p.grad = None
-        loss.backward()
-        with torch.no_grad():
-            for p in parameters:
-                p.sub_(p.grad, alpha=rate)
-        return loss.item()
-
-    return step
-
-
 # The moons step
 
 def moons_arrays():
-    X, y = bench.moons()
+    X, y = moons.points()
     return np.array(X), np.array(y)
-
-
-def moons_loss(model):
-    """Return the loss of one example, the L2 term in it, compiled."""
-    parameters = model.parameters()
-    return compiled(lambda x, y: (1 + -y * model(x)).relu() + bench.DECAY * sum(p * p for p in parameters))
-
-
-def moons_step():
-    model = bench.seeded(nn.MLP)
-    loss, (X, y) = moons_loss(model), moons_arrays()
-    return training_step(lambda: loss.mean(X, y), optim.SGD(model.parameters(), lr=bench.RATE))
 
 
 def jax_moons_step():
@@ -119,7 +91,7 @@ def jax_moons_step():
     X, y = map(jnp.array, moons_arrays())
     parameters = [
         (jnp.array([[w.data for w in neuron.w] for neuron in layer.neurons]), jnp.array([neuron.b.data for neuron in layer.neurons]))
-        for layer in bench.seeded(nn.MLP).layers
+        for layer in moons.seeded(nn.MLP).layers
     ]
 
     def loss_of(parameters, X, y):
@@ -128,12 +100,12 @@ def jax_moons_step():
             h = h @ w.T + b
             h = jax.nn.relu(h) if i < len(parameters) - 1 else h
         squares = sum((p * p).sum() for layer in parameters for p in layer)
-        return jax.nn.relu(1 - y * h[:, 0]).mean() + bench.DECAY * squares
+        return jax.nn.relu(1 - y * h[:, 0]).mean() + moons.DECAY * squares
 
     @jax.jit
     def update(parameters, X, y):
         loss, gradients = jax.value_and_grad(loss_of)(parameters, X, y)
-        return loss, jax.tree.map(lambda p, g: p - bench.RATE * g, parameters, gradients)
+        return loss, jax.tree.map(lambda p, g: p - moons.RATE * g, parameters, gradients)
 
     def step():
         nonlocal parameters
@@ -153,20 +125,20 @@ def garbage_kept():
 
 
 def c_moons_step():
-    return generated_c.make_step(bench.with_neurons(bench.SumNeuron), *moons_arrays())
+    return generated_c.make_step(with_neurons(SumNeuron), *moons_arrays())
 
 
 def recording(model_of):
     """Return what compiles the moons loss anew and runs it once."""
     model, (X, y) = model_of(), moons_arrays()
-    return lambda: moons_loss(model).mean(X, y).item()
+    return lambda: moons.compiled_loss(model).mean(X, y).item()
 
 
 def many_moons(threads):
     """Return what computes the loss of 100,000 points and its gradients."""
-    X, y = microgradc.make_moons(100_000, noise=0.1, random_state=bench.SEED)
-    model, y = bench.seeded(nn.MLP), y * 2.0 - 1
-    loss = moons_loss(model)
+    X, y = microgradc.make_moons(100_000, noise=0.1, random_state=moons.SEED)
+    model, y = moons.seeded(nn.MLP), y * 2.0 - 1
+    loss = moons.compiled_loss(model)
     microgradc.set_num_threads(threads)
 
     def work():
@@ -181,13 +153,13 @@ def many_moons(threads):
 # One example
 
 def one_example():
-    f, x = compiled(bench.seeded(nn.MLP)), [0.5, -0.25]
+    f, x = compiled(moons.seeded(nn.MLP)), [0.5, -0.25]
     return lambda: f(x)
 
 
 def torch_one_example():
     torch = single_threaded_torch()
-    model, x = bench.seeded(nn.MLP).to_torch(), torch.tensor([0.5, -0.25], dtype=torch.float64)
+    model, x = moons.seeded(nn.MLP).to_torch(), torch.tensor([0.5, -0.25], dtype=torch.float64)
     return lambda: model(x)
 
 
@@ -230,7 +202,7 @@ def torch_digits_step(size, adam):
 
     if adam:
         return training_step(loss_of, torch.optim.Adam(model.parameters()))
-    return torch_step(loss_of, model, DIGITS_RATE)
+    return torch_loop(loss_of, list(model.parameters()), DIGITS_RATE)
 
 
 # Regression
@@ -254,7 +226,7 @@ def tanh_step():
 def torch_tanh_step():
     torch = single_threaded_torch()
     model, (X, y) = tanh_model().to_torch(), map(torch.tensor, regression())
-    return torch_step(lambda: torch.nn.functional.mse_loss(model(X).squeeze(1), y), model, 0.01)
+    return torch_loop(lambda: torch.nn.functional.mse_loss(model(X).squeeze(1), y), list(model.parameters()), 0.01)
 
 
 # Prices
@@ -282,16 +254,16 @@ def both(ours, theirs, turn, *arguments, needs=()):
 
 WORKLOADS = {
     "moons step": {
-        "micrograd": Engine(bench.micrograd_step, 2, ("micrograd",)),
-        "micrograd, garbage collector off": Engine(bench.micrograd_step, 2, ("micrograd",), context=garbage_kept),
-        COMPILED: Engine(moons_step, 2000),
+        "micrograd": Engine(micrograd_step, 2, ("micrograd",)),
+        "micrograd, garbage collector off": Engine(micrograd_step, 2, ("micrograd",), context=garbage_kept),
+        COMPILED: Engine(one_thread_step, 2000),
         "generated C": Engine(c_moons_step, 500, ("gcc",)),
         "jax.jit": Engine(jax_moons_step, 200, ("jax",)),
-        TORCH: Engine(bench.torch_step, 100, ("torch",)),
+        TORCH: Engine(torch_step, 100, ("torch",)),
     },
     "recording the moons loss": {
-        "nn.MLP": Engine(partial(recording, lambda: bench.seeded(nn.MLP)), 10),
-        "micrograd's expression": Engine(partial(recording, lambda: bench.with_neurons(bench.SumNeuron)), 10),
+        "nn.MLP": Engine(partial(recording, lambda: moons.seeded(nn.MLP)), 10),
+        "micrograd's expression": Engine(partial(recording, lambda: with_neurons(SumNeuron)), 10),
     },
     "one example, with gradients": {
         COMPILED: Engine(one_example, 20, repeat=100),
@@ -320,7 +292,7 @@ WORKLOADS = {
 
 def missing(engine):
     """Return what an engine needs that is not installed: a list of names."""
-    return [name for name in engine.needs if not (generated_c.is_available() if name == "gcc" else bench.installed_version(name))]
+    return [name for name in engine.needs if not (generated_c.is_available() if name == "gcc" else installed_version(name))]
 
 
 def numbers_of(result):
@@ -352,4 +324,4 @@ def measured(engine):
 
 
 if __name__ == "__main__":
-    bench.serve(measured(WORKLOADS[sys.argv[1]][sys.argv[2]]))
+    serve(measured(WORKLOADS[sys.argv[1]][sys.argv[2]]))

@@ -3,7 +3,7 @@
 import pytest
 import workloads
 
-from microgradc.cli import bench
+from microgradc.cli.workers import Worker
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def start_worker():
     workers = []
 
     def start(command):
-        workers.append(bench.Worker(command))
+        workers.append(Worker(command))
         return workers[-1]
 
     yield start

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from microgradc import Value, topological_sort
-from microgradc.cli import bench
+from microgradc.cli import moons
 
 COMMAND = ["gcc", "-O2", "-march=native", "-shared", "-fPIC"]
 
@@ -79,7 +79,7 @@ def make_step(model, X, y):
     """Return a function of no arguments that takes the next moons step and returns the loss before it; the model stays as it is.
 
     Args:
-        model: an MLP of `bench.SumNeuron`, for micrograd's expression.
+        model: an MLP of `SumNeuron`, for micrograd's expression.
         X, y: the points, float64 of shape (n, 2), and their targets, (n,).
     """
     x, target, parameters = [Value(0.5), Value(0.5)], Value(1.0), model.parameters()
@@ -91,7 +91,7 @@ def make_step(model, X, y):
     p, gp = np.array([v.data for v in parameters]), np.empty(len(parameters))
     pointer, number = ctypes.c_void_p, ctypes.c_double
     arguments = [pointer(X.ctypes.data), pointer(y.ctypes.data), ctypes.c_long(len(y)), pointer(p.ctypes.data), pointer(gp.ctypes.data)]
-    arguments += [ctypes.c_long(len(p)), number(bench.DECAY), number(bench.RATE)]
+    arguments += [ctypes.c_long(len(p)), number(moons.DECAY), number(moons.RATE)]
 
     def step(kept=(X, y, p, gp)):
         return function(*arguments)

@@ -11,8 +11,11 @@ from statistics import median
 from time import perf_counter
 
 import workloads
+from minigrad_engine import COMMANDS, WITH_MINIGRAD
 
 from microgradc.cli import bench
+from microgradc.cli.engines import installed_version
+from microgradc.cli.workers import Worker
 
 ROUNDS = 10
 OPERATION_ENGINES = ["micrograd", "minigrad", "microgradc"]
@@ -64,7 +67,7 @@ def take_turns(commands, turns, script=workloads.__file__, rounds=ROUNDS):
     Raises:
         RuntimeError: one of microgradc's has died.
     """
-    workers = {name: bench.Worker([script, *command]) for name, command in commands.items()}
+    workers = {name: Worker([script, *command]) for name, command in commands.items()}
     for _ in range(rounds):
         for name, worker in workers.items():
             worker.take_turn(turns[name])
@@ -83,21 +86,21 @@ def numbers(workers, name, part):
 
 def moons_rows(report):
     """The moons step."""
-    workers = bench.measure_steps(ROUNDS)
+    workers = bench.measure_steps(ROUNDS, WITH_MINIGRAD, COMMANDS)
     report.missed += sum(bool(workers[name].failure) for name in workers if name.startswith("microgradc"))
-    steps = {name: numbers(workers, name, "step") for name in bench.ENGINES}
+    steps = {name: numbers(workers, name, "step") for name in WITH_MINIGRAD}
     expression, nn = steps["microgradc, micrograd's expression"], steps["microgradc.nn"]
     report.at_least("moons step, micrograd's expression: faster than micrograd", steps["micrograd"], expression, 50)
     report.at_most("moons step, micrograd's expression: to Python floats", expression, steps["Python floats, no autograd"], 2.3)
     report.at_least("moons step, micrograd's expression: faster than minigrad", steps["minigrad"], expression, 2)
     report.at_least("moons step, microgradc.nn: faster than micrograd", steps["micrograd"], nn, 250)
     report.at_most("moons step, microgradc.nn: to PyTorch eager, batched", nn, steps["PyTorch eager, batched"], 3)
-    return bench.table(workers)
+    return bench.table(workers, WITH_MINIGRAD)
 
 
 def operation_rows(report):
     """One operation whose result is kept."""
-    engines = [name for name in OPERATION_ENGINES if bench.installed_version(name)]
+    engines = [name for name in OPERATION_ENGINES if installed_version(name)]
     with tempfile.TemporaryDirectory() as floor:
         workloads.build_floor(floor)
         commands = {("products", name): ["products", name, floor] for name in [*engines, "floor", "Python floats"]}
@@ -170,7 +173,7 @@ def line(name, times, scale):
 
 def main():
     """Print the ratios, then the times that they were made of."""
-    print(bench.machine())
+    print(bench.machine(WITH_MINIGRAD))
     report = Report()
     tables = [rows(report) for rows in (moons_rows, operation_rows, gpt_rows, scaling_rows, import_rows)]
     for table in tables:

@@ -18,7 +18,8 @@ import generated_c
 import numpy as np
 
 import microgradc
-from microgradc.cli import bench, nn, optim
+from microgradc import nn, optim
+from microgradc.cli import moons
 
 LAYERS = [(16, 2), (16, 16), (1, 16)]     # outputs, inputs
 CALLS = 20_000
@@ -87,9 +88,9 @@ def rows_moved(slots):
 
 def part_lines():
     """Return lines with the times of the parts of a step, the program that was run, and the time of the loops over lanes."""
-    model = bench.seeded(nn.MLP)
+    model = moons.seeded(nn.MLP)
     loss, (X, y) = workloads.moons_loss(model), workloads.moons_arrays()
-    optimizer = optim.SGD(model.parameters(), lr=bench.RATE)
+    optimizer = optim.SGD(model.parameters(), lr=moons.RATE)
     program, column = loss.program(X[0], y[0]), y[:, None]
     few = X[:8].copy(), y[:8].copy()
     total = loss.mean(X, y)

@@ -4,35 +4,37 @@ import gc
 import random
 
 import pytest
+from minigrad_engine import COMMANDS
 
 from microgradc import Value, nn
-from microgradc.cli import bench
+from microgradc.cli import bench, moons
+from microgradc.cli.engines import ENGINES, SumNeuron, installed_version, with_neurons
 
 CHECKED_STEPS = 3
 
 
 def require(project):
     """Skip unless a project is installed."""
-    if not bench.installed_version(project):
+    if not installed_version(project):
         pytest.skip(f"{project} is not installed: pip install {project}")
 
 
 @pytest.fixture(scope="module")
 def reference():
     """The losses of the first steps, of micrograd if it is installed."""
-    engine = "micrograd" if bench.installed_version("micrograd") else "microgradc.nn"
-    step = bench.ENGINES[engine].make_step()
+    engine = "micrograd" if installed_version("micrograd") else "microgradc.nn"
+    step = ENGINES[engine].make_step()
     return [step() for _ in range(CHECKED_STEPS)]
 
 
 @pytest.mark.benchmark(group="moons step")
-@pytest.mark.parametrize("engine", [engine for engine in bench.ENGINES if engine != "minigrad"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_step(benchmark, engine, reference):
-    require(bench.ENGINES[engine].project)
-    step = bench.ENGINES[engine].make_step()
+    require(ENGINES[engine].project)
+    step = ENGINES[engine].make_step()
     losses = []
     benchmark(lambda: losses.append(step()))
-    if not bench.ENGINES[engine].learns:
+    if not ENGINES[engine].learns:
         reference = reference[:1]
     assert losses[: len(reference)] == pytest.approx(reference[: len(losses)], rel=bench.TOLERANCE)
 
@@ -41,7 +43,7 @@ def test_step(benchmark, engine, reference):
 @pytest.mark.parametrize("engine", ["minigrad"])
 def test_step_in_a_process_of_its_own(benchmark, engine, reference, start_worker):
     require(engine)
-    worker = start_worker([*bench.STEP_WORKER, engine])
+    worker = start_worker(COMMANDS[engine])
     worker.take_turn(1)
     benchmark(worker.take_turn, 1)
     assert worker.failure == ""
@@ -55,13 +57,13 @@ def micrograd_parts():
     from micrograd.engine import Value
     from micrograd.nn import MLP
 
-    return bench.seeded(MLP), Value
+    return moons.seeded(MLP), Value
 
 
 PARTS = {
     "micrograd": micrograd_parts,
-    "microgradc, micrograd's expression": lambda: (bench.with_neurons(bench.SumNeuron), Value),
-    "microgradc.nn": lambda: (bench.seeded(nn.MLP), Value),
+    "microgradc, micrograd's expression": lambda: (with_neurons(SumNeuron), Value),
+    "microgradc.nn": lambda: (moons.seeded(nn.MLP), Value),
 }
 
 
@@ -69,11 +71,11 @@ PARTS = {
 def forward(engine):
     """A function that returns the loss of the model at its initial parameters; `forward.model` is the model."""
     model, number = PARTS[engine]()
-    X, y = bench.moons()
+    X, y = moons.points()
 
     def forward():
         inputs = [list(map(number, row)) for row in X]
-        return bench.demo_loss(list(map(model, inputs)), y, model.parameters())
+        return moons.demo_loss(list(map(model, inputs)), y, model.parameters())
 
     forward.model = model
     return forward
@@ -90,7 +92,7 @@ def test_forward(benchmark, engine, forward, reference):
 @pytest.mark.benchmark(group="moons step: forward")
 @pytest.mark.parametrize("engine", ["Python floats, no autograd"])
 def test_forward_control(benchmark, engine, reference):
-    step = bench.ENGINES[engine].make_step()
+    step = ENGINES[engine].make_step()
     assert benchmark(step) == pytest.approx(reference[0], rel=bench.TOLERANCE)
 
 

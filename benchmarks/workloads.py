@@ -1,6 +1,6 @@
 """What is measured, apart from the moons step: the operations, the graphs, and the processes in which they are timed.
 
-`python workloads.py WORKLOAD ...` is a worker of `microgradc.cli.bench.Worker`: products ENGINE, chains ENGINE, scaling NODES, gpt FORM.
+`python workloads.py WORKLOAD ...` is a worker of `microgradc.cli.workers.Worker`: products ENGINE, chains ENGINE, scaling NODES, gpt FORM.
 """
 
 import importlib.util
@@ -10,7 +10,10 @@ from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 
-from microgradc.cli.bench import installed_version, protect_none, serve
+from minigrad_engine import protect_none
+
+from microgradc.cli.engines import installed_version
+from microgradc.cli.workers import serve
 
 PRODUCTS = 10_000
 CHAINS, LENGTH = 20, 500  # micrograd's backward recurses: Python's limit is 1000 frames

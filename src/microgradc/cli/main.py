@@ -1,7 +1,6 @@
 """python -m microgradc demo | run SCRIPT [ARGS…] | bench"""
 
 import argparse
-import runpy
 import sys
 from pathlib import Path
 
@@ -34,15 +33,12 @@ def _positive(text):
 
 
 def _run(options):
-    from microgradc.cli.dropin import install
+    from microgradc.cli.run import run
 
     if not options.script.is_file():
         print(f"python -m microgradc run: there is no file {options.script}", file=sys.stderr)
         return 2
-    install()
-    sys.argv = [str(options.script), *options.arguments]
-    sys.path[0] = str(options.script.resolve().parent)
-    runpy.run_path(str(options.script), run_name="__main__")
+    run(options.script, options.arguments)
     return 0
 
 

@@ -8,8 +8,8 @@ from types import ModuleType
 
 import numpy as np
 
-from microgradc.arrays import data as _data_of
 from microgradc import checks
+from microgradc.arrays import data as _data_of
 
 
 def make_moons(n_samples=100, *, shuffle=True, noise=None, random_state=None):
