@@ -22,7 +22,15 @@ import numpy as np
 import microgradc
 from microgradc import nn, optim
 from microgradc.cli import moons
-from microgradc.cli.engines import SumNeuron, installed_version, micrograd_step, one_thread_step, torch_loop, torch_step, with_neurons
+from microgradc.cli.engines import (
+    SumNeuron,
+    installed_version,
+    micrograd_step,
+    one_thread_step,
+    torch_loop,
+    torch_step,
+    with_neurons,
+)
 from microgradc.cli.workers import serve
 
 CHECKED = 10        # results of each engine

@@ -7,7 +7,7 @@ first use, networks (`nn`), losses, optimizers, training, small data sets, pictu
 import sys as _sys
 from importlib import import_module as _import_module
 
-from microgradc.engine.value import CompileError, Value, function, no_grad, topological_sort
+from microgradc import moved as _moved
 from microgradc.engine.functions import (
     acos,
     acosh,
@@ -54,8 +54,7 @@ from microgradc.engine.functions import (
     tanh,
     where,
 )
-
-from microgradc import moved as _moved
+from microgradc.engine.value import CompileError, Value, function, no_grad, topological_sort
 
 __version__ = "0.1.0"
 
@@ -188,12 +187,8 @@ _sys.meta_path.append(_moved)
 TYPE_CHECKING = False   # type checkers take it for True, and need not import typing
 if TYPE_CHECKING:
     from microgradc import checkpoint, losses, nn, optim, viz
-    from microgradc.nn import init
-    from microgradc.train import data
-    from microgradc.train import fit as training
     from microgradc.arrays import array, grads
     from microgradc.checkpoint import load, save
-    from microgradc.train.data import batches, make_blobs, make_circles, make_moons
     from microgradc.cli.dropin import install
     from microgradc.losses import (
         binary_cross_entropy,
@@ -205,12 +200,26 @@ if TYPE_CHECKING:
         mse_loss,
         nll_loss,
     )
-    from microgradc.nn import MLP, Activation, Dropout, Layer, Module, Neuron, Sequential
-    from microgradc.optim import SGD, Adam, AdamW, CosineAnnealingLR, LambdaLR, LinearLR, RMSprop, StepLR, clip_grad_norm_, clip_grad_value_
-    from microgradc.program.program import Program, get_num_threads, set_num_threads
-    from microgradc.train.scores import accuracy, outputs
-    from microgradc.train.fit import History, fit
+    from microgradc.nn import MLP, Activation, Dropout, Layer, Module, Neuron, Sequential, init
+    from microgradc.optim import (
+        SGD,
+        Adam,
+        AdamW,
+        CosineAnnealingLR,
+        LambdaLR,
+        LinearLR,
+        RMSprop,
+        StepLR,
+        clip_grad_norm_,
+        clip_grad_value_,
+    )
     from microgradc.program.compile import compile
+    from microgradc.program.program import Program, get_num_threads, set_num_threads
+    from microgradc.train import data
+    from microgradc.train import fit as training
+    from microgradc.train.data import batches, make_blobs, make_circles, make_moons
+    from microgradc.train.fit import History, fit
+    from microgradc.train.scores import accuracy, outputs
     from microgradc.viz import draw_dot, draw_graph, format_graph, plot_decision_boundary, plot_history
 
 

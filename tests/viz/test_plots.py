@@ -8,8 +8,8 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from microgradc import Value, data, nn
-from microgradc.viz import training as plots
 from microgradc.viz import plot_decision_boundary, plot_history
+from microgradc.viz import training as plots
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,19 @@
 # mypy: disable-error-code="overload-overlap"
 
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, NamedTuple, ParamSpec, Protocol, Self, SupportsFloat, SupportsIndex, TypeAlias, TypeVar, overload
+from typing import (
+    Any,
+    ClassVar,
+    NamedTuple,
+    ParamSpec,
+    Protocol,
+    Self,
+    SupportsFloat,
+    SupportsIndex,
+    TypeAlias,
+    TypeVar,
+    overload,
+)
 
 import numpy as np
 from numpy.typing import NDArray
@@ -274,6 +286,12 @@ class Value:
     ) -> Value:
         """Return f(self), for any function f of one number."""
         ...
+
+def _restore(
+    _nodes: Any, cls: type[Value], op: str, data: float, grad: float, operands: tuple[Any, ...], local: Any = None, label: Any = "", op_name: Any = None
+) -> Value:
+    """Make the node that `__reduce_ex__` described. For pickle."""
+    ...
 
 def real_number(value: Any, name: str) -> float:
     """Return a real number as a float, or raise the TypeError that says what the argument `name` should have been."""

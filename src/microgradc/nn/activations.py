@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from microgradc.engine import TABLE, Value, functions
+from microgradc.engine import TABLE, functions
 
 # The activations that have a name: the name of the function, and that of PyTorch's module.
 ACTIVATIONS = {
@@ -45,7 +45,7 @@ def _identity(x: Any) -> Any:
     return x
 
 
-def operation_of(neuron: Neuron) -> int | None:
+def operation_of(neuron: Any) -> int | None:
     """Return the number of the operation that is the neuron's activation, 0 for none; None for one that is no row of the table."""
     if not neuron.nonlin or neuron.activation == "linear":
         return 0

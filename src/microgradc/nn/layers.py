@@ -10,8 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from microgradc import changes
-from microgradc import checks
+from microgradc import changes, checks
 from microgradc.checks import FROM_0_TO_1
 from microgradc.engine import Value, is_tracing, refuse
 from microgradc.engine.functions import dot

@@ -173,12 +173,14 @@ def split_validation(examples, validation, rng, check_finite):
     Raises:
         ValueError: validation is neither, or its X has another number of columns.
     """
+    X, y = examples
     if validation is None:
         return examples, None
     if not (isinstance(validation, (tuple, list)) and len(validation) == 2):
-        return hold_out(*examples, validation, rng)
-    held_out = checks.examples(*validation, check_finite, "the validation data's ")
-    columns = examples[0].shape[1]
+        return hold_out(X, y, validation, rng)
+    X_held_out, y_held_out = validation
+    held_out = checks.examples(X_held_out, y_held_out, check_finite, "the validation data's ")
+    columns = X.shape[1]
     if held_out[0].shape[1] != columns:
         raise ValueError(f"the validation data's X has {held_out[0].shape[1]} columns, X has {columns}")
     return examples, held_out

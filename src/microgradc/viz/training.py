@@ -1,14 +1,14 @@
 """Pictures of training, with matplotlib: what a model has learnt, and how the loss fell."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from microgradc import checks
 from microgradc.engine import no_grad
+from microgradc.viz.figures import check_axes, import_matplotlib, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,8 +56,7 @@ def plot_decision_boundary(
     check_axes(ax)
     if not callable(model):
         raise TypeError(f"model must be a callable of a list of two numbers, got {type(model).__name__}")
-    if isinstance(resolution, bool) or not hasattr(resolution, "__index__") or resolution < 2:
-        raise ValueError(f"resolution must be an integer of at least 2, got {resolution!r}")
+    checks.integer(resolution, "resolution", 2)
     X, y = _points_and_classes(X, y)
     low, high = X.min(0), X.max(0)
     margin = np.where(high > low, (high - low) * MARGIN, 1.0)
@@ -206,35 +205,3 @@ def _series(history: Any, name: str) -> dict[str, tuple[NDArray[Any], NDArray[An
             epochs, values = zip(*known, strict=True)
             curves[label] = np.array(epochs), np.array(values)
     return curves
-
-
-def import_matplotlib() -> None:
-    """Import matplotlib, or say how to install it."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ImportError("this picture is drawn with matplotlib, which is not installed: pip install matplotlib") from error
-
-
-def check_axes(ax: Any) -> None:
-    """Raise TypeError unless ax is None or matplotlib's Axes."""
-    from matplotlib.axes import Axes
-
-    if ax is not None and not isinstance(ax, Axes):
-        raise TypeError(f"ax must be matplotlib's Axes, such as the second result of plt.subplots(), got {type(ax).__name__}")
-
-
-def new_figure(figsize: tuple[float, float], **arguments: Any) -> "Figure":
-    """Make a figure that pyplot does not know: no state is left behind, and a notebook shows it as a cell's result alone, so once."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=figsize, **arguments)
-    # A notebook that has not imported pyplot yet would print `<Figure size …>`.
-    figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
-    return figure
-
-
-def _png(figure: "Figure") -> bytes:
-    stream = BytesIO()
-    figure.savefig(stream, format="png")
-    return stream.getvalue()

@@ -1,0 +1,40 @@
+"""What every picture drawn with matplotlib begins with: matplotlib, the axes, a figure."""
+
+from functools import partial
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def import_matplotlib() -> None:
+    """Import matplotlib, or say how to install it."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError("this picture is drawn with matplotlib, which is not installed: pip install matplotlib") from error
+
+
+def check_axes(ax: Any) -> None:
+    """Raise TypeError unless ax is None or matplotlib's Axes."""
+    from matplotlib.axes import Axes
+
+    if ax is not None and not isinstance(ax, Axes):
+        raise TypeError(f"ax must be matplotlib's Axes, such as the second result of plt.subplots(), got {type(ax).__name__}")
+
+
+def new_figure(figsize: tuple[float, float], **arguments: Any) -> "Figure":
+    """Make a figure that pyplot does not know: no state is left behind, and a notebook shows it as a cell's result alone, so once."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=figsize, **arguments)
+    # A notebook that has not imported pyplot yet would print `<Figure size …>`.
+    figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
+    return figure
+
+
+def _png(figure: "Figure") -> bytes:
+    stream = BytesIO()
+    figure.savefig(stream, format="png")
+    return stream.getvalue()

@@ -1,0 +1,79 @@
+"""Names of before: modules, and what pickles of version 0.1.0 refer to."""
+
+import importlib
+import pickle
+import sys
+
+import pytest
+
+import microgradc
+from microgradc import moved
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "data", "engine", "init", "losses", "nn", "optim", "program", "training", "viz"])
+def test_submodules_keep_their_names(name, run_python):
+    run_python(f"import microgradc.{name}; assert microgradc.{name}")
+    run_python(f"import microgradc; assert microgradc.{name}")
+    run_python(f"from microgradc import {name} as a; import microgradc.{name} as b; assert a is b")
+
+
+@pytest.mark.parametrize("name", moved.MOVED)
+def test_a_former_name_is_the_module_itself(name):
+    module = importlib.import_module(f"microgradc.{name}")
+    assert module is importlib.import_module(f"microgradc.{moved.MOVED[name]}") is sys.modules[f"microgradc.{name}"]
+    assert module.__spec__.name == module.__name__ == f"microgradc.{moved.MOVED[name]}"
+
+
+def test_what_never_was_is_not_found():
+    with pytest.raises(ModuleNotFoundError, match=r"No module named 'microgradc\.nothing'"):
+        importlib.import_module("microgradc.nothing")
+    with pytest.raises(ModuleNotFoundError, match="No module named 'transforms'"):
+        importlib.import_module("transforms")
+
+
+# What pickles of version 0.1.0 have in them; without `data` they were made with protocol 0, where names are plain text.
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("engine", "Value"), ("engine", "_restore"), ("engine", "CompileError"), ("functions", "tanh"), ("functions", "leaky_relu"),
+        ("nn", "MLP"), ("nn", "Layer"), ("nn", "Neuron"), ("nn", "Sequential"), ("nn", "Activation"), ("nn", "Dropout"),
+        ("module", "Module"), ("init", "normal"), ("losses", "mse_loss"), ("optim", "SGD"), ("optim", "Adam"), ("optim", "AdamW"),
+        ("optim", "RMSprop"), ("updates", "Known"), ("lr_scheduler", "StepLR"), ("lr_scheduler", "LambdaLR"), ("training", "History"),
+        ("training", "fit"), ("tasks", "accuracy"), ("tasks", "outputs"), ("transforms", "Compiled"), ("transforms", "compile"),
+        ("arrays", "array"), ("arrays", "data"), ("data", "make_moons"), ("program", "set_num_threads"), ("dropin", "install"),
+        ("viz", "draw_graph"), ("plots", "plot_history"), ("interop", "mlp_from_torch"), ("checkpoint", "save"),
+    ],
+)
+def test_names_in_old_pickles_are_found(module, name):
+    assert pickle.loads(f"cmicrogradc.{module}\n{name}\n.".encode()) is not None
+
+
+def test_values_live_in_engine():
+    assert microgradc.Value.__module__ == "microgradc.engine"
+    assert repr(microgradc.Value) == "<class 'microgradc.engine.Value'>"
+    for thing in (microgradc.CompileError, microgradc.no_grad, microgradc.function, microgradc.topological_sort):
+        assert thing.__module__ == "microgradc.engine"
+    v = microgradc.Value(2.0) * 3
+    assert b"microgradc.engine\n" in pickle.dumps(v, 0)
+    assert b"microgradc.engine.value" not in pickle.dumps(v, 0)
+
+
+CIMPORTS = """
+from microgradc.engine cimport Value, mgc_node
+
+def data_of(Value v):
+    cdef mgc_node *node = &v.node
+    return node.data
+"""
+
+
+def test_cimport_from_the_package_works(tmp_path, run_python):
+    (tmp_path / "reads.pyx").write_text(CIMPORTS)
+    root = microgradc.__path__[0]
+    run_python(
+        "import os, sys; os.chdir(sys.argv[1]); sys.argv = ['setup.py', '-q', 'build_ext', '--inplace']\n"
+        "from Cython.Build import cythonize; from setuptools import Extension, setup\n"
+        f"setup(name='reads', ext_modules=cythonize([Extension('reads', ['reads.pyx'], include_dirs=[{root!r}])], quiet=True))\n"
+        "sys.path.insert(0, '.'); import reads; from microgradc import Value; assert reads.data_of(Value(2.5)) == 2.5",
+        str(tmp_path),
+    )
