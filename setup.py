@@ -33,6 +33,7 @@ def extension(source: Path) -> Extension:
 
 
 setup(
+    options={"build_ext": {"parallel": os.cpu_count()}},
     ext_modules=cythonize(
         [extension(source) for source in sorted(Path(ROOT).rglob("*.pyx"))],
         include_path=["src"],
