@@ -3,8 +3,10 @@
 import importlib
 import pickle
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
 import microgradc
 from microgradc import moved
@@ -77,3 +79,20 @@ def test_cimport_from_the_package_works(tmp_path, run_python):
         "sys.path.insert(0, '.'); import reads; from microgradc import Value; assert reads.data_of(Value(2.5)) == 2.5",
         str(tmp_path),
     )
+
+
+def test_what_version_0_1_0_pickled_loads():
+    """tests/data/version-0.1.0.pickle was written by that version."""
+    found = pickle.loads((Path(__file__).parents[1] / "data" / "version-0.1.0.pickle").read_bytes())
+    graph, model = found["graph"], found["mlp"]
+    leaf = microgradc.topological_sort(graph)[0]
+    assert (graph.data, leaf.label, leaf.grad) == (6.964027580075817, "a", 3.0706508248531645)
+    assert model([1.0, 2.0]).data == found["mlp"].to_torch()(torch.tensor([1.0, 2.0], dtype=torch.float64)).item()
+    assert sum(v.data for v in found["sequential"].eval()([1.0, -2.0])) == pytest.approx(1.0)
+    assert len(found["history"]) == 2
+    assert found["module"].parameters()[0].data == 1.0
+    found["optimizer"].step()
+    found["schedule"].step()
+    assert found["schedule"].optimizer is found["optimizer"]
+    names = "tanh mse_loss make_moons fit accuracy".split()
+    assert found["functions"] == tuple(getattr(microgradc, name) for name in names)
