@@ -48,7 +48,7 @@ BAD_PARAMS = [
     ([v, 3.0], TypeError, r"params\[1\] must be a Value, got float 3.0"),
     ([v, None], TypeError, r"params\[1\] must be a Value, got None"),
     ([[v]], TypeError, r"params\[0\] must be a Value, got list"),
-    (microgradc.array([[1.0]]), TypeError, r"params\[0\] must be a Value, got ndarray .*list\(array.flat\)"),
+    (microgradc.array([[1.0]]), TypeError, r"params\[0\] must be a Value, got numpy.ndarray .*list\(array.flat\)"),
     ([v, {"params": [w]}], TypeError, r"params\[1\] must be a Value, got dict"),
     ([{"params": [v]}, w], TypeError, "a group must be a dict with 'params'"),
     ([{"lr": 0.1}], TypeError, "a group must be a dict with 'params'"),
@@ -124,14 +124,18 @@ CHANGES = [
     (lambda o: o.param_groups[1].update(params=[v * 2]), r"params\[0\] must be a leaf"),
     (lambda o: o.param_groups[1].pop("lr"), r"param_groups\[1\]\['lr'\] is missing"),
     (lambda o: o.param_groups.append({}), "3 param_groups, 2 of them added with add_param_group"),
+    (lambda o: o.param_groups.__setitem__(1, [v]), r"param_groups\[1\] must be a dict, got \[Value"),
+    (lambda o: o.param_groups.__setitem__(1, {"lr": 1.0}), r"param_groups\[1\]\['params'\] must be a list"),
 ]
 BUFFER_CHANGES = [
     (lambda o: o.param_groups[1]["params"].clear(), "got 1 for 0; was the list of parameters changed"),
     (lambda o: o.param_groups[1]["params"].append(v), "got 1 for 2; was the list of parameters changed"),
 ]
-BAD_BUFFERS = [None, 3, [1.0], np.zeros(2), np.zeros(0), np.zeros((1, 1)), np.zeros(1, np.float32), np.zeros(1, int), np.zeros(1, ">f8")]
-BAD_BUFFERS += [np.zeros(1, complex), np.zeros(1, object), b"12345678", bytearray(8), array.array("f", [0.0]), array.array("d", [0.0, 1.0])]
-BAD_BUFFERS += [np.frombuffer(bytes(8)), np.zeros(1, "M8[s]"), np.zeros(2)[:0]]
+# Not writable float64 arrays, and arrays of another shape.
+BAD_BUFFERS = [(bad, TypeError) for bad in (None, 3, [1.0], b"12345678", bytearray(8), array.array("f", [0.0]), np.frombuffer(bytes(8)))]
+BAD_BUFFERS += [(np.zeros(1, dtype), TypeError) for dtype in (np.float32, int, ">f8", complex, object, "M8[s]")]
+BAD_BUFFERS += [(np.zeros(shape), ValueError) for shape in (2, 0, (1, 1), ())]
+BAD_BUFFERS += [(np.zeros(2)[:0], ValueError), (array.array("d", [0.0, 1.0]), ValueError)]
 
 
 def two_groups(kind, settings):
@@ -142,10 +146,10 @@ def two_groups(kind, settings):
     return optimizer, values
 
 
-def assert_refused(optimizer, values, message):
+def assert_refused(optimizer, values, message, error=(TypeError, ValueError)):
     """A step fails, and nothing has changed, in the first group neither."""
     before = copy.deepcopy(([v.data for v in values], optimizer.state[0]))
-    with pytest.raises((TypeError, ValueError), match=message):
+    with pytest.raises(error, match=message):
         optimizer.step()
     np.testing.assert_equal(([v.data for v in values], optimizer.state[0]), before)
 
@@ -162,15 +166,20 @@ def test_groups_that_were_changed(kind, settings):
 def test_states_that_were_changed(kind, settings):
     optimizer, values = two_groups(kind, settings)
     for name in optimizer.state[1].keys() - {"step"}:
-        for bad in BAD_BUFFERS:
+        for bad, error in BAD_BUFFERS:
             optimizer, values = two_groups(kind, settings)
             optimizer.state[1][name] = bad
-            assert_refused(optimizer, values, f"{name} must be a writable float64 array with one number for each parameter, got ")
+            message = f"{name} must be a writable float64 array with one number for each parameter, got "
+            assert_refused(optimizer, values, message, error)
         optimizer.state[1][name] = array.array("d", [0.5])  # any array of doubles will do
         optimizer.step()
-    for bad in (-1, 1.5, None, "1"):
+    for bad, error in ((-1, ValueError), (1.5, TypeError), (None, TypeError), ("1", TypeError)):
         optimizer.state[1]["step"] = bad
-        assert_refused(optimizer, values, r"state\[1\]\['step'\] must be an integer")
+        assert_refused(optimizer, values, r"state\[1\]\['step'\] must be an integer", error)
+    optimizer.state[1] = 3
+    assert_refused(optimizer, values, r"state\[1\] must be a dict, got 3", TypeError)
+    optimizer.state.pop()
+    assert_refused(optimizer, values, "2 param_groups, 1 of them added with add_param_group", ValueError)
 
 
 def test_the_loops_check_for_themselves():
@@ -179,26 +188,26 @@ def test_the_loops_check_for_themselves():
     adam = {"step_size": 1, "root_correction": 1, "beta1": 0, "beta2": 0, "eps": 0, "weight_decay": 0, "decay": 1, "maximize": False}
     rmsprop = {"lr": 1, "alpha": 0, "eps": 0, "weight_decay": 0, "momentum": 0, "maximize": False}
     sgd = {"lr": 1, "momentum": 1, "dampening": 0, "weight_decay": 0, "nesterov": False, "maximize": False}
-    for bad in BAD_BUFFERS:
+    for bad, error in BAD_BUFFERS:
         for i in range(3):
             arguments = [good, good, good]
             arguments[i] = bad
             # None stands for no buffer where there may be none.
             if bad is not None or i < 2:
-                with pytest.raises(ValueError, match="must be a writable float64 array"):
+                with pytest.raises(error, match="must be a writable float64 array"):
                     updates.adam(values, updates.Known(), *arguments, **adam)
             if bad is not None or i < 1:
-                with pytest.raises(ValueError, match="must be a writable float64 array"):
+                with pytest.raises(error, match="must be a writable float64 array"):
                     updates.rmsprop(values, updates.Known(), *arguments, **rmsprop)
         if bad is not None:
-            with pytest.raises(ValueError, match="must be a writable float64 array"):
+            with pytest.raises(error, match="must be a writable float64 array"):
                 updates.sgd(values, updates.Known(), bad, False, **sgd)
     for bad in (None, (), "abc", 3, [None], [Value], [1.0], [object()]):
         for call in (
             lambda p: updates.adam(p, updates.Known(), good, good, None, **adam),
             lambda p: updates.rmsprop(p, updates.Known(), good, None, None, **rmsprop),
             lambda p: updates.sgd(p, updates.Known(), None, True, **sgd),
-            lambda p: updates.check(p, {}),
+            lambda p: updates.require_parameters(p, {}),
             lambda p: zero_grad(p),
             lambda p: updates.grad_norm(p, 2),
             lambda p: updates.scale_grads(p, 2),
@@ -322,6 +331,35 @@ def test_no_state_dict():
             optim.Adam([Value(1.0)]).load_state_dict(bad)
 
 
+@optimizers
+def test_entries_may_be_replaced(kind, settings):
+    """A dict in place of a group's keeps its state, an empty dict in place of a state begins anew."""
+    (optimizer, values), (same, same_values) = two_groups(kind, settings), two_groups(kind, settings)
+    optimizer.param_groups[0] = {**optimizer.param_groups[0], "lr": 0.5}
+    same.param_groups[0]["lr"] = 0.5
+    optimizer.state[1] = {}
+    same.state[1].clear()
+    for each in (optimizer, same):
+        each.step()
+        each.param_groups[0]["lr"] = 0.25
+        each.step()
+    assert [v.data for v in values] == [v.data for v in same_values]
+    assert [state["step"] for state in optimizer.state] == [3, 2]
+    np.testing.assert_equal(optimizer.state_dict(), same.state_dict())
+
+
+def test_lists_that_shrink_and_grow():
+    optimizer, values = two_groups(optim.Adam, {})
+    del optimizer.param_groups[0], optimizer.state[0]
+    before = [v.data for v in values]
+    optimizer.step()
+    optimizer.add_param_group({"params": values[:1]})
+    assert [v.data == x for v, x in zip(values, before, strict=True)] == [True, True, False]
+    optimizer.step()
+    assert [v.data == x for v, x in zip(values, before, strict=True)] == [False, True, False]
+    assert [state["step"] for state in optimizer.state] == [3, 1]
+
+
 def test_repr():
     assert repr(optim.SGD(three(), lr=0.1)).splitlines()[:4] == ["SGD (", "Parameter Group 0", "    params: 3 Values", "    dampening: 0.0"]
 
@@ -389,6 +427,6 @@ def work(i):
         if kind is not optim.SGD:
             fails(optimizer.step)
     for bad in (np.zeros(3), np.zeros(50, "f4"), np.zeros((5, 10)), np.frombuffer(bytes(400)), 3):
-        fails(lambda: updates.check(values, {"exp_avg": bad}))
+        fails(lambda: updates.require_parameters(values, {"exp_avg": bad}))
 flat(work, 1_000, 100)
 """)
