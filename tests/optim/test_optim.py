@@ -1,5 +1,6 @@
 """Optimizers and clipping give what PyTorch's give, in float64: parameters, state and gradients, over 100 steps."""
 
+import inspect
 import math
 
 import numpy as np
@@ -38,7 +39,13 @@ CASES = [
     ("RMSprop", {"momentum": 0.5, "centered": True, "weight_decay": 0.05, "maximize": True}),
     ("RMSprop", {"alpha": 1.0, "eps": 1.0}),
 ]
+KINDS = list(dict.fromkeys(name for name, _ in CASES))
 cases = pytest.mark.parametrize(("name", "settings"), CASES, ids=lambda x: x if isinstance(x, str) else ",".join(map(str, x)) or "defaults")
+
+
+def test_every_optimizer_has_cases():
+    things = vars(optim).items()
+    assert {name for name, thing in things if inspect.isclass(thing) and issubclass(thing, optim.Optimizer)} - {"Optimizer"} == set(KINDS)
 
 
 def gradients(step, n=N):
@@ -109,7 +116,7 @@ def test_training(name, settings):
     np.testing.assert_allclose([v.data for v in values], [t.item() for t in tensors], rtol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
+@pytest.mark.parametrize("name", KINDS)
 def test_groups(name):
     """Settings of their own, a rate that is changed on the way, a group that comes later."""
     values, tensors = begin()
@@ -177,7 +184,22 @@ def defaults_of(optimizer):
     return {key: value for key, value in optimizer.defaults.items() if key not in omitted}
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
+@pytest.mark.parametrize("name", KINDS)
+def test_signatures(name):
+    """Names, defaults and the order of what may be given by position are PyTorch's."""
+    ours, theirs = (inspect.signature(getattr(module, name)).parameters for module in (optim, torch.optim))
+    assert {key: p.default for key, p in ours.items()} == {key: theirs[key].default for key in ours}
+    by_position = [key for key, p in ours.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert by_position == list(theirs)[: len(by_position)]
+
+
+def test_adam_and_adamw_differ_in_one_default():
+    adam, adamw = (inspect.signature(kind).parameters for kind in (optim.Adam, optim.AdamW))
+    assert list(adam) == list(adamw)
+    assert [key for key in adam if adam[key] != adamw[key]] == ["weight_decay"]
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_defaults(name):
     values, tensors = begin()
     ours, theirs = getattr(optim, name)(values), getattr(torch.optim, name)(tensors)
