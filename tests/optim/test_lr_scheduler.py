@@ -30,8 +30,9 @@ schedules = pytest.mark.parametrize(("name", "arguments"), SCHEDULES, ids=lambda
 
 
 def test_every_schedule_has_cases():
-    classes = {name for name, thing in vars(optim).items() if isinstance(thing, type) and issubclass(thing, optim.lr_scheduler.LRScheduler)}
-    assert classes == KINDS == set(optim.lr_scheduler.__all__) - {"LRScheduler"}
+    classes = {name: thing for name, thing in vars(optim).items() if isinstance(thing, type)}
+    assert {name for name, thing in classes.items() if issubclass(thing, optim.lr_scheduler.LRScheduler)} == KINDS
+    assert set(optim.lr_scheduler.__all__) == KINDS | {"LRScheduler"}
 
 
 def make(name, arguments):
@@ -56,7 +57,7 @@ def test_rates(name, arguments):
     (ours, our_schedule), (theirs, their_schedule) = make(name, arguments), make_torch(name, arguments)
     assert [g["initial_lr"] for g in ours.param_groups] == [g["initial_lr"] for g in theirs.param_groups] == [0.1, 0.3]
     for epoch in range(EPOCHS):
-        # PyTorch goes from one rate to the next, and where the cosine is near its lowest point, rounding adds up to a few 1e-16.
+        # PyTorch goes from one rate to the next; near the lowest point of the cosine, rounding adds up to a few 1e-16.
         assert rates(ours) == pytest.approx(rates(theirs), rel=1e-12, abs=1e-15)
         assert our_schedule.get_last_lr() == rates(ours)
         assert our_schedule.last_epoch == their_schedule.last_epoch == epoch
@@ -120,17 +121,42 @@ def test_lists_are_copies():
         ("StepLR", {"step_size": 2.5}, TypeError, "step_size must be a positive integer, got 2.5"),
         ("StepLR", {"step_size": 2, "gamma": math.nan}, ValueError, "gamma must be at least 0 and finite, got nan"),
         ("StepLR", {"step_size": 2, "gamma": "0.1"}, TypeError, "gamma must be a real number, got str '0.1'"),
-        ("StepLR", {"step_size": 2, "last_epoch": -2}, ValueError, "last_epoch must be an integer of at least -1, got -2"),
-        ("StepLR", {"step_size": 2, "last_epoch": 3}, ValueError, r"param_groups\[0\] has no 'initial_lr'.*load the optimizer's state"),
+        (
+            "StepLR",
+            {"step_size": 2, "last_epoch": -2},
+            ValueError,
+            "last_epoch must be an integer of at least -1, got -2",
+        ),
+        (
+            "StepLR",
+            {"step_size": 2, "last_epoch": 3},
+            ValueError,
+            r"param_groups\[0\] has no 'initial_lr'.*load the optimizer's state",
+        ),
         ("LinearLR", {"start_factor": 0}, ValueError, r"start_factor must be in \(0, 1\], got 0"),
         ("LinearLR", {"end_factor": 1.5}, ValueError, r"end_factor must be in \[0, 1\], got 1.5"),
         ("LinearLR", {"total_iters": 0}, ValueError, "total_iters must be a positive integer"),
         ("CosineAnnealingLR", {"T_max": 0}, ValueError, "T_max must be a positive integer"),
         ("CosineAnnealingLR", {"T_max": 5, "eta_min": -1}, ValueError, "eta_min must be at least 0"),
-        ("LambdaLR", {"lr_lambda": 0.5}, TypeError, "lr_lambda must be a function of the epoch, or a list of them, got 0.5"),
+        (
+            "LambdaLR",
+            {"lr_lambda": 0.5},
+            TypeError,
+            "lr_lambda must be a function of the epoch, or a list of them, got 0.5",
+        ),
         ("LambdaLR", {"lr_lambda": [len]}, ValueError, "lr_lambda must have 2 functions, one for each group, got 1"),
-        ("LambdaLR", {"lr_lambda": lambda epoch: "x"}, TypeError, "the factor that lr_lambda returned for epoch 0 must be a real number"),
-        ("LambdaLR", {"lr_lambda": lambda epoch: math.inf}, ValueError, "lr_lambda returned for epoch 0 must be at least 0"),
+        (
+            "LambdaLR",
+            {"lr_lambda": lambda epoch: "x"},
+            TypeError,
+            "the factor that lr_lambda returned for epoch 0 must be a real number",
+        ),
+        (
+            "LambdaLR",
+            {"lr_lambda": lambda epoch: math.inf},
+            ValueError,
+            "lr_lambda returned for epoch 0 must be at least 0",
+        ),
     ],
 )
 def test_errors(name, arguments, error, message):

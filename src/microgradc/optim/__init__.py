@@ -1,8 +1,8 @@
 """Optimizers, schedules of their learning rates and the clipping of gradients: `torch.optim` for scalar parameters.
 
-The names, arguments, defaults and formulas are PyTorch's, so training goes as it does there, in float64. Two things differ.
-A gradient that was not computed is 0, so every parameter takes part in every step. The state of a group is one array for each
-quantity, aligned with the group's list of parameters.
+The names, arguments, defaults and formulas are PyTorch's, so training goes as it does there, in float64. Two things
+differ. A gradient that was not computed is 0, so every parameter takes part in every step. The state of a group is one
+array for each quantity, aligned with the group's list of parameters.
 """
 
 from microgradc.optim import lr_scheduler

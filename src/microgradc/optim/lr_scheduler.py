@@ -1,9 +1,9 @@
 """Schedules of learning rates: `torch.optim.lr_scheduler`. The names are in `microgradc.optim` too.
 
-A schedule computes the learning rate of each group of an optimizer from two things: the epoch, which is the number of calls of
-`step()`, and the group's initial rate, `group["initial_lr"]`. PyTorch computes it from the rate before, which is the same but for
-rounding. So here a rate that was set by hand lasts until the next `step()`; and if an optimizer has two schedules, the one that
-steps last wins.
+A schedule computes the learning rate of each group of an optimizer from two things: the epoch, which is the number of
+calls of `step()`, and the group's initial rate, `group["initial_lr"]`. PyTorch computes it from the rate before, which
+is the same but for rounding. So here a rate that was set by hand lasts until the next `step()`; and if an optimizer has
+two schedules, the one that steps last wins.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class LRScheduler:
         return list(self._last_lr)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of everything but the optimizer, whose state has the rates, and the functions of a `LambdaLR`."""
+        """Return a copy of all but the optimizer, whose state has the rates, and the functions of a `LambdaLR`."""
         state = {name: value for name, value in vars(self).items() if name not in ("optimizer", "lr_lambdas")}
         return {name: list(value) if isinstance(value, list) else value for name, value in state.items()}
 

@@ -140,7 +140,7 @@ class Optimizer:
         return {"state": deepcopy(self.state), "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what `state_dict` of an optimizer of the same kind returned, with as many parameters in each group.
+        """Go on from what `state_dict` returned, of an optimizer of the same kind with groups of the same sizes.
 
         Raises:
             TypeError: state_dict or something in it has the wrong type; the optimizer stays as it was.

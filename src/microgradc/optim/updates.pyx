@@ -1,8 +1,8 @@
 # cython: cdivision=True
 """The loops of `optim` over a list of parameters. Everything is checked before the first of them changes.
 
-The formulas are those of PyTorch's single-tensor optimizers, with the roundings in the same order. Each loop names its source
-there.
+The formulas are those of PyTorch's single-tensor optimizers, with the roundings in the same order. Each loop names its
+source there.
 """
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -183,7 +183,8 @@ cdef inline double lerp(double x, double y, double weight) noexcept nogil:
 
 
 def adam(list params not None, Known known not None, exp_avg, exp_avg_sq, max_exp_avg_sq, *, double step_size,
-         double root_correction, double beta1, double beta2, double eps, double weight_decay, double decay, bint maximize):
+         double root_correction, double beta1, double beta2, double eps, double weight_decay, double decay,
+         bint maximize):
     """Take a step of Adam.
 
     Args:
@@ -219,8 +220,8 @@ def adam(list params not None, Known known not None, exp_avg, exp_avg_sq, max_ex
         p.data += -step_size * m[i] / (sqrt(second) / root_correction + eps)
 
 
-def rmsprop(list params not None, Known known not None, square_avg, grad_avg, momentum_buffer, *, double lr, double alpha,
-            double eps, double weight_decay, double momentum, bint maximize):
+def rmsprop(list params not None, Known known not None, square_avg, grad_avg, momentum_buffer, *, double lr,
+            double alpha, double eps, double weight_decay, double momentum, bint maximize):
     """Take a step of RMSprop. grad_avg is None for the variant that is not centred, momentum_buffer for none."""
     cdef Buffers buffers = begin(
         params, known, ("square_avg", "grad_avg", "momentum_buffer"), (square_avg, grad_avg, momentum_buffer), 1
