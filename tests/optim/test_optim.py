@@ -1,5 +1,6 @@
 """Optimizers and clipping give what PyTorch's give, in float64: parameters, state and gradients, over 100 steps."""
 
+import inspect
 import math
 
 import numpy as np
@@ -38,7 +39,16 @@ CASES = [
     ("RMSprop", {"momentum": 0.5, "centered": True, "weight_decay": 0.05, "maximize": True}),
     ("RMSprop", {"alpha": 1.0, "eps": 1.0}),
 ]
-cases = pytest.mark.parametrize(("name", "settings"), CASES, ids=lambda x: x if isinstance(x, str) else ",".join(map(str, x)) or "defaults")
+KINDS = list(dict.fromkeys(name for name, _ in CASES))
+cases = pytest.mark.parametrize(
+    ("name", "settings"), CASES, ids=lambda x: x if isinstance(x, str) else ",".join(map(str, x)) or "defaults"
+)
+
+
+def test_every_optimizer_has_cases():
+    classes = {name: thing for name, thing in vars(optim).items() if isinstance(thing, type)}
+    optimizers = {name for name, thing in classes.items() if issubclass(thing, optim.Optimizer)}
+    assert optimizers == {"Optimizer", *KINDS}
 
 
 def gradients(step, n=N):
@@ -60,7 +70,8 @@ def give(gradient, values, tensors):
 
 
 def assert_same(values, tensors):
-    np.testing.assert_allclose([v.data for v in values], [t.item() for t in tensors], rtol=TOLERANCE, atol=1e-14)  # 0 is passed
+    # Parameters pass through 0.
+    np.testing.assert_allclose([v.data for v in values], [t.item() for t in tensors], rtol=TOLERANCE, atol=1e-14)
 
 
 def assert_same_state(ours, theirs, tensors):
@@ -68,7 +79,8 @@ def assert_same_state(ours, theirs, tensors):
     names = ours.keys() - {"step"}
     assert names == {key for key, value in theirs.state[tensors[0]].items() if key != "step" and value is not None}
     for name in names:
-        np.testing.assert_allclose(ours[name], [theirs.state[t][name].item() for t in tensors], rtol=TOLERANCE, atol=1e-300)
+        expected = [theirs.state[t][name].item() for t in tensors]
+        np.testing.assert_allclose(ours[name], expected, rtol=TOLERANCE, atol=1e-300)
 
 
 @cases
@@ -109,7 +121,7 @@ def test_training(name, settings):
     np.testing.assert_allclose([v.data for v in values], [t.item() for t in tensors], rtol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
+@pytest.mark.parametrize("name", KINDS)
 def test_groups(name):
     """Settings of their own, a rate that is changed on the way, a group that comes later."""
     values, tensors = begin()
@@ -177,7 +189,22 @@ def defaults_of(optimizer):
     return {key: value for key, value in optimizer.defaults.items() if key not in omitted}
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
+@pytest.mark.parametrize("name", KINDS)
+def test_signatures(name):
+    """Names, defaults and the order of what may be given by position are PyTorch's."""
+    ours, theirs = (inspect.signature(getattr(module, name)).parameters for module in (optim, torch.optim))
+    assert {key: p.default for key, p in ours.items()} == {key: theirs[key].default for key in ours}
+    by_position = [key for key, p in ours.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert by_position == list(theirs)[: len(by_position)]
+
+
+def test_adam_and_adamw_differ_in_one_default():
+    adam, adamw = (inspect.signature(kind).parameters for kind in (optim.Adam, optim.AdamW))
+    assert list(adam) == list(adamw)
+    assert [key for key in adam if adam[key] != adamw[key]] == ["weight_decay"]
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_defaults(name):
     values, tensors = begin()
     ours, theirs = getattr(optim, name)(values), getattr(torch.optim, name)(tensors)
@@ -226,7 +253,7 @@ def test_clip_grad_norm(gradient, norm_type, max_norm):
     assert_same_gradients(values, tensors)
 
 
-@pytest.mark.parametrize("gradient", [g for g in GRADIENTS.values() if g], ids=[name for name, g in GRADIENTS.items() if g])
+@pytest.mark.parametrize("gradient", [pytest.param(g, id=name) for name, g in GRADIENTS.items() if g])
 @pytest.mark.parametrize("clip_value", [0.0, 1.0, 2, math.inf])
 def test_clip_grad_value(gradient, clip_value):
     values, tensors = with_gradients(gradient)

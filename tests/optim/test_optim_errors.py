@@ -22,7 +22,9 @@ OPTIMIZERS = [
     (optim.AdamW, {}),
     (optim.RMSprop, {"centered": True, "momentum": 0.5}),
 ]
-optimizers = pytest.mark.parametrize(("kind", "settings"), OPTIMIZERS, ids=lambda x: getattr(x, "__name__", None) or ",".join(x) or "-")
+optimizers = pytest.mark.parametrize(
+    ("kind", "settings"), OPTIMIZERS, ids=lambda x: getattr(x, "__name__", None) or ",".join(x) or "-"
+)
 
 
 def three():
@@ -48,7 +50,7 @@ BAD_PARAMS = [
     ([v, 3.0], TypeError, r"params\[1\] must be a Value, got float 3.0"),
     ([v, None], TypeError, r"params\[1\] must be a Value, got None"),
     ([[v]], TypeError, r"params\[0\] must be a Value, got list"),
-    (microgradc.array([[1.0]]), TypeError, r"params\[0\] must be a Value, got ndarray .*list\(array.flat\)"),
+    (microgradc.array([[1.0]]), TypeError, r"params\[0\] must be a Value, got numpy.ndarray .*list\(array.flat\)"),
     ([v, {"params": [w]}], TypeError, r"params\[1\] must be a Value, got dict"),
     ([{"params": [v]}, w], TypeError, "a group must be a dict with 'params'"),
     ([{"lr": 0.1}], TypeError, "a group must be a dict with 'params'"),
@@ -57,7 +59,11 @@ BAD_PARAMS = [
     ([v, v * w], ValueError, r"params\[1\] must be a leaf, .* got the result of '\*'"),
     ([Value(1.0, (v,))], ValueError, r"params\[0\] must be a leaf"),
     ([v, w, v], ValueError, r"params\[2\] is in the optimizer already, in the same list, params\[0\]"),
-    ([{"params": [v]}, {"params": [w, v]}], ValueError, r"params\[1\] is in the optimizer already, in param_groups\[0\]"),
+    (
+        [{"params": [v]}, {"params": [w, v]}],
+        ValueError,
+        r"params\[1\] is in the optimizer already, in param_groups\[0\]",
+    ),
 ]
 
 
@@ -67,7 +73,7 @@ def test_parameters(params, error, message):
         optim.Adam(params)
 
 
-NUMBER_ERRORS = [("x", TypeError), (None, TypeError), (1j, TypeError), ([1.0], TypeError), (math.nan, ValueError), (math.inf, ValueError)]
+NUMBER_ERRORS = [*((x, TypeError) for x in ("x", None, 1j, [1.0])), (math.nan, ValueError), (math.inf, ValueError)]
 BAD_SETTINGS = [
     *[(optim.SGD, {name: x}, e) for name in ("lr", "momentum", "dampening", "weight_decay") for x, e in NUMBER_ERRORS],
     *[(optim.RMSprop, {name: x}, e) for name in ("lr", "alpha", "eps", "momentum") for x, e in NUMBER_ERRORS],
@@ -124,14 +130,19 @@ CHANGES = [
     (lambda o: o.param_groups[1].update(params=[v * 2]), r"params\[0\] must be a leaf"),
     (lambda o: o.param_groups[1].pop("lr"), r"param_groups\[1\]\['lr'\] is missing"),
     (lambda o: o.param_groups.append({}), "3 param_groups, 2 of them added with add_param_group"),
+    (lambda o: o.param_groups.__setitem__(1, [v]), r"param_groups\[1\] must be a dict, got \[Value"),
+    (lambda o: o.param_groups.__setitem__(1, {"lr": 1.0}), r"param_groups\[1\]\['params'\] must be a list"),
 ]
 BUFFER_CHANGES = [
     (lambda o: o.param_groups[1]["params"].clear(), "got 1 for 0; was the list of parameters changed"),
     (lambda o: o.param_groups[1]["params"].append(v), "got 1 for 2; was the list of parameters changed"),
 ]
-BAD_BUFFERS = [None, 3, [1.0], np.zeros(2), np.zeros(0), np.zeros((1, 1)), np.zeros(1, np.float32), np.zeros(1, int), np.zeros(1, ">f8")]
-BAD_BUFFERS += [np.zeros(1, complex), np.zeros(1, object), b"12345678", bytearray(8), array.array("f", [0.0]), array.array("d", [0.0, 1.0])]
-BAD_BUFFERS += [np.frombuffer(bytes(8)), np.zeros(1, "M8[s]"), np.zeros(2)[:0]]
+# Not writable float64 arrays, and arrays of another shape.
+BAD_BUFFERS = [(bad, TypeError) for bad in (None, 3, [1.0], b"12345678", bytearray(8), np.frombuffer(bytes(8)))]
+BAD_BUFFERS += [(array.array("f", [0.0]), TypeError)]
+BAD_BUFFERS += [(np.zeros(1, dtype), TypeError) for dtype in (np.float32, int, ">f8", complex, object, "M8[s]")]
+BAD_BUFFERS += [(np.zeros(shape), ValueError) for shape in (2, 0, (1, 1), ())]
+BAD_BUFFERS += [(np.zeros(2)[:0], ValueError), (array.array("d", [0.0, 1.0]), ValueError)]
 
 
 def two_groups(kind, settings):
@@ -142,17 +153,18 @@ def two_groups(kind, settings):
     return optimizer, values
 
 
-def assert_refused(optimizer, values, message):
+def assert_refused(optimizer, values, message, error=(TypeError, ValueError)):
     """A step fails, and nothing has changed, in the first group neither."""
     before = copy.deepcopy(([v.data for v in values], optimizer.state[0]))
-    with pytest.raises((TypeError, ValueError), match=message):
+    with pytest.raises(error, match=message):
         optimizer.step()
     np.testing.assert_equal(([v.data for v in values], optimizer.state[0]), before)
 
 
 @optimizers
 def test_groups_that_were_changed(kind, settings):
-    for change, message in CHANGES + (BUFFER_CHANGES if (kind._buffers and settings != {}) or kind is optim.AdamW else []):
+    has_buffers = settings != {} or kind is optim.AdamW
+    for change, message in CHANGES + (BUFFER_CHANGES if has_buffers else []):
         optimizer, values = two_groups(kind, settings)
         change(optimizer)
         assert_refused(optimizer, values, message)
@@ -162,43 +174,49 @@ def test_groups_that_were_changed(kind, settings):
 def test_states_that_were_changed(kind, settings):
     optimizer, values = two_groups(kind, settings)
     for name in optimizer.state[1].keys() - {"step"}:
-        for bad in BAD_BUFFERS:
+        for bad, error in BAD_BUFFERS:
             optimizer, values = two_groups(kind, settings)
             optimizer.state[1][name] = bad
-            assert_refused(optimizer, values, f"{name} must be a writable float64 array with one number for each parameter, got ")
+            message = f"{name} must be a writable float64 array with one number for each parameter, got "
+            assert_refused(optimizer, values, message, error)
         optimizer.state[1][name] = array.array("d", [0.5])  # any array of doubles will do
         optimizer.step()
-    for bad in (-1, 1.5, None, "1"):
+    for bad, error in ((-1, ValueError), (1.5, TypeError), (None, TypeError), ("1", TypeError)):
         optimizer.state[1]["step"] = bad
-        assert_refused(optimizer, values, r"state\[1\]\['step'\] must be an integer")
+        assert_refused(optimizer, values, r"state\[1\]\['step'\] must be an integer", error)
+    optimizer.state[1] = 3
+    assert_refused(optimizer, values, r"state\[1\] must be a dict, got 3", TypeError)
+    optimizer.state.pop()
+    assert_refused(optimizer, values, "2 param_groups, 1 of them added with add_param_group", ValueError)
 
 
 def test_the_loops_check_for_themselves():
     values = three()
     good = np.zeros(3)
-    adam = {"step_size": 1, "root_correction": 1, "beta1": 0, "beta2": 0, "eps": 0, "weight_decay": 0, "decay": 1, "maximize": False}
+    adam = {"step_size": 1, "root_correction": 1, "beta1": 0, "beta2": 0, "eps": 0, "weight_decay": 0, "decay": 1}
+    adam["maximize"] = False
     rmsprop = {"lr": 1, "alpha": 0, "eps": 0, "weight_decay": 0, "momentum": 0, "maximize": False}
     sgd = {"lr": 1, "momentum": 1, "dampening": 0, "weight_decay": 0, "nesterov": False, "maximize": False}
-    for bad in BAD_BUFFERS:
+    for bad, error in BAD_BUFFERS:
         for i in range(3):
             arguments = [good, good, good]
             arguments[i] = bad
             # None stands for no buffer where there may be none.
             if bad is not None or i < 2:
-                with pytest.raises(ValueError, match="must be a writable float64 array"):
+                with pytest.raises(error, match="must be a writable float64 array"):
                     updates.adam(values, updates.Known(), *arguments, **adam)
             if bad is not None or i < 1:
-                with pytest.raises(ValueError, match="must be a writable float64 array"):
+                with pytest.raises(error, match="must be a writable float64 array"):
                     updates.rmsprop(values, updates.Known(), *arguments, **rmsprop)
         if bad is not None:
-            with pytest.raises(ValueError, match="must be a writable float64 array"):
+            with pytest.raises(error, match="must be a writable float64 array"):
                 updates.sgd(values, updates.Known(), bad, False, **sgd)
     for bad in (None, (), "abc", 3, [None], [Value], [1.0], [object()]):
         for call in (
             lambda p: updates.adam(p, updates.Known(), good, good, None, **adam),
             lambda p: updates.rmsprop(p, updates.Known(), good, None, None, **rmsprop),
             lambda p: updates.sgd(p, updates.Known(), None, True, **sgd),
-            lambda p: updates.check(p, {}),
+            lambda p: updates.require_parameters(p, {}),
             lambda p: zero_grad(p),
             lambda p: updates.grad_norm(p, 2),
             lambda p: updates.scale_grads(p, 2),
@@ -288,18 +306,30 @@ BAD_STATES = [
     (lambda s: s.update(state={}), "state must be a list of dicts"),
     (lambda s: s["state"].pop(), "state must have 2 entries, one for each group, got 1"),
     (lambda s: s["param_groups"].pop(), "param_groups must have 2 entries, one for each group, got 1"),
-    (lambda s: s["param_groups"][1]["params"].append(3), r"param_groups\[1\]\['params'\] must have 1 entries, one for each .*, got 2"),
+    (
+        lambda s: s["param_groups"][1]["params"].append(3),
+        r"param_groups\[1\]\['params'\] must have 1 entries, one for each .*, got 2",
+    ),
     (lambda s: s["param_groups"][1].pop("params"), r"param_groups\[1\]\['params'\] must have 1 entries, .* got None"),
     (lambda s: s["param_groups"][1].pop("eps"), r"param_groups\[1\]\['eps'\] is missing"),
     (lambda s: s["param_groups"][1].update(lr="x"), r"param_groups\[1\]\['lr'\] must be a real number"),
-    (lambda s: s["param_groups"][1].update(betas=(2, 3)), r"param_groups\[1\]\['betas'\]\[0\] must be in \[0, 1\), got 2"),
+    (
+        lambda s: s["param_groups"][1].update(betas=(2, 3)),
+        r"param_groups\[1\]\['betas'\]\[0\] must be in \[0, 1\), got 2",
+    ),
     (lambda s: s["state"][1].pop("exp_avg"), r"state\[1\] lacks \['exp_avg'\]; is it another optimizer's"),
     (lambda s: s["state"][1].pop("step"), r"state\[1\] lacks \['step'\]"),
     (lambda s: s["state"][1].update(step=-1), r"state\[1\]\['step'\] must be an integer of at least 0"),
     (lambda s: s["state"][1].update(square_avg=np.zeros(1)), r"state\[1\] has \['square_avg'\], unknown to Adam"),
-    (lambda s: s["state"][1].update(exp_avg=np.zeros(2)), r"state\[1\]\['exp_avg'\] must be 1 numbers.* of shape \(2,\)"),
+    (
+        lambda s: s["state"][1].update(exp_avg=np.zeros(2)),
+        r"state\[1\]\['exp_avg'\] must be 1 numbers.* of shape \(2,\)",
+    ),
     (lambda s: s["state"][1].update(exp_avg=["a"]), r"state\[1\]\['exp_avg'\] must be 1 numbers"),
-    (lambda s: s["state"][1].update(exp_avg=np.zeros(1, complex)), r"state\[1\]\['exp_avg'\] must be 1 numbers.* got complex128"),
+    (
+        lambda s: s["state"][1].update(exp_avg=np.zeros(1, complex)),
+        r"state\[1\]\['exp_avg'\] must be 1 numbers.* got complex128",
+    ),
 ]
 
 
@@ -322,8 +352,38 @@ def test_no_state_dict():
             optim.Adam([Value(1.0)]).load_state_dict(bad)
 
 
+@optimizers
+def test_entries_may_be_replaced(kind, settings):
+    """A dict in place of a group's keeps its state, an empty dict in place of a state begins anew."""
+    (optimizer, values), (same, same_values) = two_groups(kind, settings), two_groups(kind, settings)
+    optimizer.param_groups[0] = {**optimizer.param_groups[0], "lr": 0.5}
+    same.param_groups[0]["lr"] = 0.5
+    optimizer.state[1] = {}
+    same.state[1].clear()
+    for each in (optimizer, same):
+        each.step()
+        each.param_groups[0]["lr"] = 0.25
+        each.step()
+    assert [v.data for v in values] == [v.data for v in same_values]
+    assert [state["step"] for state in optimizer.state] == [3, 2]
+    np.testing.assert_equal(optimizer.state_dict(), same.state_dict())
+
+
+def test_lists_that_shrink_and_grow():
+    optimizer, values = two_groups(optim.Adam, {})
+    del optimizer.param_groups[0], optimizer.state[0]
+    before = [v.data for v in values]
+    optimizer.step()
+    optimizer.add_param_group({"params": values[:1]})
+    assert [v.data == x for v, x in zip(values, before, strict=True)] == [True, True, False]
+    optimizer.step()
+    assert [v.data == x for v, x in zip(values, before, strict=True)] == [False, True, False]
+    assert [state["step"] for state in optimizer.state] == [3, 1]
+
+
 def test_repr():
-    assert repr(optim.SGD(three(), lr=0.1)).splitlines()[:4] == ["SGD (", "Parameter Group 0", "    params: 3 Values", "    dampening: 0.0"]
+    lines = repr(optim.SGD(three(), lr=0.1)).splitlines()
+    assert lines[:4] == ["SGD (", "Parameter Group 0", "    params: 3 Values", "    dampening: 0.0"]
 
 
 def test_the_base_has_no_rule():
@@ -354,7 +414,8 @@ def test_clipping(clip):
             clip(bad, 1.0)
     used_up = (v for v in values)
     list(used_up)
-    with pytest.warns(UserWarning, match="a generator that gives nothing: no gradient is clipped; was it used up before"):
+    message = "a generator that gives nothing: no gradient is clipped; was it used up before"
+    with pytest.warns(UserWarning, match=message):
         clip(used_up, 1.0)
     for bad, error in (("x", TypeError), (math.nan, ValueError)):
         with pytest.raises(error, match="norm_type must be"):
@@ -389,6 +450,6 @@ def work(i):
         if kind is not optim.SGD:
             fails(optimizer.step)
     for bad in (np.zeros(3), np.zeros(50, "f4"), np.zeros((5, 10)), np.frombuffer(bytes(400)), 3):
-        fails(lambda: updates.check(values, {"exp_avg": bad}))
+        fails(lambda: updates.require_parameters(values, {"exp_avg": bad}))
 flat(work, 1_000, 100)
 """)

@@ -75,6 +75,7 @@ cdef class Value:
 
 cdef int read_number(object o, double *out) except -1
 cdef object not_a_number(object o, str name, str expected)
+cdef str describe(object o)
 cdef object unary(int op, Value x)
 cdef object binary(int op, object x, object y)
 cdef object pair(int op, object x, object y, str x_name, str y_name)

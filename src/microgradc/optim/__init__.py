@@ -1,14 +1,15 @@
 """Optimizers, schedules of their learning rates and the clipping of gradients: `torch.optim` for scalar parameters.
 
-The names, arguments, defaults and formulas are PyTorch's, so training goes as it does there, in float64. What differs: a gradient that
-was not computed is 0, so every parameter takes part in every step; the state of a group is one array for each quantity, aligned with the
-group's list of parameters.
+The names, arguments, defaults and formulas are PyTorch's, so training goes as it does there, in float64. Two things
+differ. A gradient that was not computed is 0, so every parameter takes part in every step. The state of a group is one
+array for each quantity, aligned with the group's list of parameters.
 """
 
 from microgradc.optim import lr_scheduler
 from microgradc.optim.clip import clip_grad_norm_, clip_grad_value_
 from microgradc.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, StepLR
-from microgradc.optim.optimizer import SGD, Adam, AdamW, Optimizer, RMSprop
+from microgradc.optim.optimizer import Optimizer
+from microgradc.optim.rules import SGD, Adam, AdamW, RMSprop
 
 __all__ = [
     "SGD",

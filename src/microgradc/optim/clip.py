@@ -10,7 +10,7 @@ from microgradc import checks
 from microgradc.checks import BOUND
 from microgradc.engine.value import Value, real_number
 from microgradc.optim import updates
-from microgradc.optim.optimizer import listed
+from microgradc.optim.group import listed
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
@@ -18,19 +18,22 @@ __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 def clip_grad_norm_(
     parameters: Value | Iterable[Value], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
 ) -> float:
-    """Scale all gradients by min(1, max_norm / (norm + 1e-6)), norm that of all of them as one vector. As `torch.nn.utils.clip_grad_norm_`.
+    """Scale all gradients by min(1, max_norm / (norm + 1e-6)), as `torch.nn.utils.clip_grad_norm_`.
+
+    The norm is that of all gradients as one vector.
 
     Args:
         parameters: an iterable of Values, or one.
         max_norm: the largest norm that is left as it is, at least 0.
         norm_type: the p of the p-norm; `math.inf` or "inf" for the largest absolute value.
-        error_if_nonfinite: whether a norm that is inf or nan is an error. If not, inf makes finite gradients 0, nan makes all of them nan.
+        error_if_nonfinite: whether a norm that is inf or nan is an error. If not, inf makes finite gradients 0, and nan
+            makes all of them nan.
 
     Returns:
         The norm before the scaling.
 
     Raises:
-        TypeError: a parameter is no Value, max_norm or norm_type no number.
+        TypeError: a parameter is not a Value, max_norm or norm_type is not a number.
         ValueError: max_norm is negative or nan, norm_type is nan.
         RuntimeError: the norm is not finite, and that is an error. No gradient has changed.
     """
@@ -41,7 +44,8 @@ def clip_grad_norm_(
         raise ValueError("norm_type must be the p of a p-norm, got nan")
     norm = updates.grad_norm(params, p)
     if error_if_nonfinite and not isfinite(norm):
-        raise RuntimeError(f"the norm of the gradients is {norm}, they cannot be clipped; error_if_nonfinite=False scales them anyway")
+        advice = "error_if_nonfinite=False scales them anyway"
+        raise RuntimeError(f"the norm of the gradients is {norm}, they cannot be clipped; {advice}")
     factor = largest / (norm + 1e-6)
     updates.scale_grads(params, 1.0 if factor > 1 else factor)
     return norm
@@ -55,7 +59,7 @@ def clip_grad_value_(parameters: Value | Iterable[Value], clip_value: float) -> 
         clip_value: the largest absolute value that is left as it is, at least 0.
 
     Raises:
-        TypeError: a parameter is no Value, clip_value is no number.
+        TypeError: a parameter is not a Value, clip_value is not a number.
         ValueError: clip_value is negative or nan.
     """
     updates.clamp_grads(_clipped(parameters), checks.number(clip_value, "clip_value", BOUND))
@@ -65,5 +69,6 @@ def _clipped(parameters: Any) -> list[Value]:
     """Return the parameters whose gradients are to be clipped as a list."""
     params = [parameters] if isinstance(parameters, Value) else listed(parameters)
     if not params and isinstance(parameters, GeneratorType):
-        warn("parameters is a generator that gives nothing: no gradient is clipped; was it used up before?", stacklevel=3)
+        message = "parameters is a generator that gives nothing: no gradient is clipped; was it used up before?"
+        warn(message, stacklevel=3)
     return params

@@ -1,34 +1,41 @@
 """Schedules of learning rates: `torch.optim.lr_scheduler`. The names are in `microgradc.optim` too.
 
-A schedule sets the learning rate of each group of an optimizer to a function of the epoch, the number of calls of `step()`, and of
-the group's initial rate, `group["initial_lr"]`. PyTorch computes it from the rate before, which is the same but for rounding; so
-here a rate that was set by hand lasts until the next `step()`, and of two schedules of one optimizer the one that steps last wins.
+A schedule computes the learning rate of each group of an optimizer from two things: the epoch, which is the number of
+calls of `step()`, and the group's initial rate, `group["initial_lr"]`. PyTorch computes it from the rate before, which
+is the same but for rounding. So here a rate that was set by hand lasts until the next `step()`; and if an optimizer has
+two schedules, the one that steps last wins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import cos, pi
-from typing import Any
+from typing import Any, ClassVar
 
 from microgradc import checks
 from microgradc.checks import ABOVE_0_TO_1, FINITE, FROM_0_TO_1, NOT_NEGATIVE
-from microgradc.optim.optimizer import Optimizer
+from microgradc.optim.optimizer import Check, Optimizer, within
 
 __all__ = ["CosineAnnealingLR", "LRScheduler", "LambdaLR", "LinearLR", "StepLR"]
 
+_COUNT: Check = partial(checks.integer, least=1)
+
 
 class LRScheduler:
-    """What sets learning rates by the epoch. The base of the schedules; use one of those.
+    """The base of the schedules, which set learning rates by the epoch. Use one of those.
 
     Args:
         optimizer: the optimizer whose learning rates are set, at once and in every `step()`.
-        last_epoch: -1 to begin; to go on, the epoch before the one that comes. The groups must have an "initial_lr" then.
+        last_epoch: -1 to begin; to go on, the epoch before the next one. The groups must have an "initial_lr" then.
 
     Raises:
-        TypeError: optimizer is no optimizer, or an argument has the wrong type.
+        TypeError: optimizer is not an optimizer, or an argument has the wrong type.
         ValueError: an argument is out of range, or an "initial_lr" is missing.
     """
+
+    # A schedule gives `_lr` and the checks of its arguments, by name.
+    _checks: ClassVar[Mapping[str, Check]] = {}
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         groups = getattr(optimizer, "param_groups", None)
@@ -42,8 +49,10 @@ class LRScheduler:
                     f"param_groups[{i}] has no 'initial_lr' to go on with at last_epoch={last_epoch}; "
                     "load the optimizer's state first, or begin with last_epoch=-1"
                 )
-        rates = [group.get("initial_lr", group["lr"]) for group in groups]
-        self.base_lrs = [checks.number(lr, f"param_groups[{i}]['initial_lr']", NOT_NEGATIVE) for i, lr in enumerate(rates)]
+        self.base_lrs = []
+        for i, group in enumerate(groups):
+            key = "initial_lr" if "initial_lr" in group else "lr"
+            self.base_lrs.append(checks.number(group.get(key), f"param_groups[{i}][{key!r}]", NOT_NEGATIVE))
         self._last_lr: list[float] = []
         self.step()
         for group, lr in zip(groups, self.base_lrs, strict=True):
@@ -53,7 +62,8 @@ class LRScheduler:
         """Go to the next epoch: set the learning rates. Call it after the optimizer's steps of an epoch."""
         groups = self.optimizer.param_groups
         if len(groups) != len(self.base_lrs):
-            raise ValueError(f"the optimizer has {len(groups)} groups, {len(self.base_lrs)} when the schedule was made; make it anew")
+            n = len(self.base_lrs)
+            raise ValueError(f"the optimizer has {len(groups)} groups, {n} when the schedule was made; make it anew")
         lrs = [self._lr(i, base_lr, self.last_epoch + 1) for i, base_lr in enumerate(self.base_lrs)]
         for group, lr in zip(groups, lrs, strict=True):
             group["lr"] = lr
@@ -65,36 +75,51 @@ class LRScheduler:
         return list(self._last_lr)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of everything but the optimizer and the functions of a `LambdaLR`. The optimizer's state has the rates."""
+        """Return a copy of all but the optimizer, whose state has the rates, and the functions of a `LambdaLR`."""
         state = {name: value for name, value in vars(self).items() if name not in ("optimizer", "lr_lambdas")}
         return {name: list(value) if isinstance(value, list) else value for name, value in state.items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned. It sets no learning rates before the next `step()`: load the optimizer's state too.
+        """Go on from what `state_dict` returned.
+
+        The learning rates change with the next `step()` only: load the optimizer's state too.
 
         Raises:
-            TypeError, ValueError: state_dict does not fit; the schedule stays as it was.
+            TypeError: state_dict or something in it has the wrong type; the schedule stays as it was.
+            ValueError: state_dict is another schedule's, or something in it is out of range; the same.
         """
-        expected = self.state_dict()
-        if not isinstance(state_dict, dict) or state_dict.keys() != expected.keys():
-            found = sorted(map(str, state_dict)) if isinstance(state_dict, dict) else f"{state_dict!r:.60}"
-            raise ValueError(f"state_dict must be a dict with {sorted(expected)}, as state_dict() returns, got {found}")
+        names = self.state_dict().keys()
+        expected = f"a dict with {sorted(names)}, as state_dict() returns"
+        if not isinstance(state_dict, dict):
+            raise TypeError(f"state_dict must be {expected}, got {state_dict!r:.60}")
+        if state_dict.keys() != names:
+            raise ValueError(f"state_dict must be {expected}, got {sorted(map(str, state_dict))}")
         loaded = dict(state_dict, last_epoch=checks.integer(state_dict["last_epoch"], "last_epoch", 0))
         for name in ("base_lrs", "_last_lr"):
-            if not isinstance(loaded[name], list) or len(loaded[name]) != len(self.base_lrs):
-                raise ValueError(f"{name} must be a list of {len(self.base_lrs)} numbers, one for each group, got {loaded[name]!r:.60}")
-            loaded[name] = [checks.number(lr, f"{name}[{i}]", FINITE) for i, lr in enumerate(loaded[name])]
-        arguments = {name: value for name, value in loaded.items() if name not in ("last_epoch", "base_lrs", "_last_lr")}
-        vars(self).update(loaded, **self._checked(**arguments))
+            loaded[name] = self._rates(state_dict[name], name)
+        vars(self).update(loaded, **self._checked(loaded))
 
-    @staticmethod
-    def _checked(**arguments: Any) -> dict[str, Any]:
-        """Return the arguments of this kind of schedule, checked."""
-        return arguments
+    def _set(self, **arguments: Any) -> None:
+        """Check the arguments of this kind of schedule and make them attributes; nothing is set if one is refused."""
+        vars(self).update(self._checked(arguments))
+
+    def _checked(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return those of the arguments that have a check, checked."""
+        return {name: check(arguments[name], name) for name, check in self._checks.items()}
+
+    def _rates(self, rates: Any, name: str) -> list[float]:
+        """Return a checked copy of the rates in a state, one for each group."""
+        expected = f"a list of {len(self.base_lrs)} numbers, one for each group"
+        if not isinstance(rates, list):
+            raise TypeError(f"{name} must be {expected}, got {rates!r:.60}")
+        if len(rates) != len(self.base_lrs):
+            raise ValueError(f"{name} must be {expected}, got {rates!r:.60}")
+        return [checks.number(lr, f"{name}[{i}]", FINITE) for i, lr in enumerate(rates)]
 
     def _lr(self, i: int, base_lr: float, epoch: int) -> float:
         """Return the learning rate of group i."""
-        raise NotImplementedError(f"{type(self).__name__} has no rule; use StepLR, LinearLR, CosineAnnealingLR or LambdaLR")
+        name = type(self).__name__
+        raise NotImplementedError(f"{name} has no rule; use StepLR, LinearLR, CosineAnnealingLR or LambdaLR")
 
 
 class StepLR(LRScheduler):
@@ -108,21 +133,20 @@ class StepLR(LRScheduler):
 
     step_size: int
     gamma: float
+    _checks: ClassVar = {"step_size": _COUNT, "gamma": within(NOT_NEGATIVE)}
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
-        vars(self).update(self._checked(step_size=step_size, gamma=gamma))
+        self._set(step_size=step_size, gamma=gamma)
         super().__init__(optimizer, last_epoch)
-
-    @staticmethod
-    def _checked(**arguments: Any) -> dict[str, Any]:
-        return {"step_size": checks.integer(arguments["step_size"], "step_size", 1), "gamma": checks.number(arguments["gamma"], "gamma", NOT_NEGATIVE)}
 
     def _lr(self, i: int, base_lr: float, epoch: int) -> float:
         return base_lr * self.gamma ** (epoch // self.step_size)
 
 
 class LinearLR(LRScheduler):
-    """Take the factor of the learning rates from start_factor to end_factor, linearly over total_iters epochs; it stays there.
+    """Take the factor of the learning rates from start_factor to end_factor in a line, over total_iters epochs.
+
+    It stays there.
 
     Args:
         optimizer, last_epoch: as for `LRScheduler`.
@@ -146,31 +170,32 @@ class LinearLR(LRScheduler):
     start_factor: float
     end_factor: float
     total_iters: int
+    _checks: ClassVar = {"start_factor": within(ABOVE_0_TO_1), "end_factor": within(FROM_0_TO_1), "total_iters": _COUNT}
 
     def __init__(
-        self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5, last_epoch: int = -1
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
     ) -> None:
-        vars(self).update(self._checked(start_factor=start_factor, end_factor=end_factor, total_iters=total_iters))
+        self._set(start_factor=start_factor, end_factor=end_factor, total_iters=total_iters)
         super().__init__(optimizer, last_epoch)
-
-    @staticmethod
-    def _checked(**arguments: Any) -> dict[str, Any]:
-        return {
-            "start_factor": checks.number(arguments["start_factor"], "start_factor", ABOVE_0_TO_1),
-            "end_factor": checks.number(arguments["end_factor"], "end_factor", FROM_0_TO_1),
-            "total_iters": checks.integer(arguments["total_iters"], "total_iters", 1),
-        }
 
     def _lr(self, i: int, base_lr: float, epoch: int) -> float:
         if epoch >= self.total_iters:
-            return base_lr * self.end_factor    # the sum below might end just beside it, at less than 0 for an end_factor of 0
+            # The sum below might end just beside it, at less than 0 for an end_factor of 0.
+            return base_lr * self.end_factor
         return base_lr * (self.start_factor + (self.end_factor - self.start_factor) * epoch / self.total_iters)
 
 
 class CosineAnnealingLR(LRScheduler):
     """Take the learning rates down to eta_min and up again along a cosine, with a period of 2 T_max epochs.
 
-    lr = eta_min + (initial_lr - eta_min) (1 + cos(pi epoch / T_max)) / 2 (Loshchilov and Hutter, "SGDR", 2017, without the restarts).
+    lr = eta_min + (initial_lr - eta_min) (1 + cos(pi epoch / T_max)) / 2
+
+    Loshchilov and Hutter, "SGDR", 2017, without the restarts.
 
     Args:
         optimizer, last_epoch: as for `LRScheduler`.
@@ -180,14 +205,11 @@ class CosineAnnealingLR(LRScheduler):
 
     T_max: int
     eta_min: float
+    _checks: ClassVar = {"T_max": _COUNT, "eta_min": within(NOT_NEGATIVE)}
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
-        vars(self).update(self._checked(T_max=T_max, eta_min=eta_min))
+        self._set(T_max=T_max, eta_min=eta_min)
         super().__init__(optimizer, last_epoch)
-
-    @staticmethod
-    def _checked(**arguments: Any) -> dict[str, Any]:
-        return {"T_max": checks.integer(arguments["T_max"], "T_max", 1), "eta_min": checks.number(arguments["eta_min"], "eta_min", NOT_NEGATIVE)}
 
     def _lr(self, i: int, base_lr: float, epoch: int) -> float:
         return self.eta_min + (base_lr - self.eta_min) * (1 + cos(pi * epoch / self.T_max)) / 2
@@ -198,7 +220,7 @@ class LambdaLR(LRScheduler):
 
     Args:
         optimizer, last_epoch: as for `LRScheduler`.
-        lr_lambda: a function that takes the epoch, an int, and returns the factor; or a list of them, one for each group.
+        lr_lambda: a function that takes the epoch, an int, and returns the factor; or a list with one for each group.
 
     >>> from microgradc.optim import SGD
     >>> optimizer = SGD([Value(1.0)], lr=1.0)
@@ -209,7 +231,10 @@ class LambdaLR(LRScheduler):
     """
 
     def __init__(
-        self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]], last_epoch: int = -1
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
     ) -> None:
         n = len(getattr(optimizer, "param_groups", ()))
         functions: list[Any] = list(lr_lambda) if isinstance(lr_lambda, (list, tuple)) else [lr_lambda] * n
@@ -222,4 +247,5 @@ class LambdaLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _lr(self, i: int, base_lr: float, epoch: int) -> float:
-        return base_lr * checks.number(self.lr_lambdas[i](epoch), f"the factor that lr_lambda returned for epoch {epoch}", NOT_NEGATIVE)
+        factor = self.lr_lambdas[i](epoch)
+        return base_lr * checks.number(factor, f"the factor that lr_lambda returned for epoch {epoch}", NOT_NEGATIVE)

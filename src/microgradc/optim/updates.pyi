@@ -6,7 +6,7 @@ from typing_extensions import disjoint_base
 
 from microgradc.engine.value import Value, _Number
 
-__all__ = ["Known", "adam", "check", "clamp_grads", "grad_norm", "rmsprop", "scale_grads", "sgd"]
+__all__ = ["Known", "adam", "clamp_grads", "grad_norm", "require_parameters", "rmsprop", "scale_grads", "sgd"]
 
 # A buffer is a writable float64 array with one number for each parameter: anything with the buffer protocol.
 
@@ -14,8 +14,8 @@ __all__ = ["Known", "adam", "check", "clamp_grads", "grad_norm", "rmsprop", "sca
 class Known:
     """A list of parameters that has passed all checks, as a tuple: it owns them, and what is a leaf remains one."""
 
-def check(params: list[Value], buffers: dict[str, Any]) -> None:
-    """Raise what an update of these parameters with these buffers, arrays by name, would raise."""
+def require_parameters(params: list[Value], buffers: dict[str, Any], known: Known | None = None) -> None:
+    """Raise what a step over these parameters with these buffers, arrays by name, would raise."""
     ...
 
 def sgd(

@@ -1,16 +1,16 @@
 # cython: cdivision=True
 """The loops of `optim` over a list of parameters. Everything is checked before the first of them changes.
 
-The formulas are those of PyTorch's single-tensor optimizers, with the roundings in the same order; each loop names its source there.
+The formulas are those of PyTorch's single-tensor optimizers, with the roundings in the same order. Each loop names its
+source there.
 """
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.list cimport PyList_GET_ITEM
 from cpython.object cimport PyObject
 from libc.math cimport INFINITY, fabs, isnan, pow, sqrt
 from libc.string cimport memcmp, strcmp
 
-from microgradc.engine.value cimport MGC_LEAF, Value, mgc_node, read_number, tracing
+from microgradc.engine.value cimport MGC_LEAF, Value, describe, mgc_node, tracing
 
 from microgradc.engine.value import refuse
 
@@ -21,36 +21,7 @@ cdef extern from "engine/node.h":
     ctypedef struct mgc_object:
         mgc_node node
 
-__all__ = ["Known", "adam", "check", "clamp_grads", "grad_norm", "rmsprop", "scale_grads", "sgd"]
-
-
-cdef class Buffer:
-    """The float64 numbers of an array, one for each parameter; no numbers for None."""
-    cdef Py_buffer view
-    cdef double *numbers
-    cdef str name
-
-    def __cinit__(self, array, str name):
-        self.name = name
-        if array is None:
-            return
-        try:
-            PyObject_GetBuffer(array, &self.view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)
-        except (BufferError, TypeError, ValueError) as error:
-            raise self.unfit(describe(array)) from error
-        if self.view.ndim != 1 or self.view.format == NULL or strcmp(self.view.format, b"d") != 0:
-            raise self.unfit(describe(array))
-        self.numbers = <double *>self.view.buf
-
-    def __dealloc__(self):
-        PyBuffer_Release(&self.view)
-
-    cdef object unfit(self, str found):
-        return ValueError(f"{self.name} must be a writable float64 array with one number for each parameter, got {found}")
-
-
-cdef str describe(object o):
-    return "None" if o is None else f"{type(o).__qualname__} {repr(o)[:60]}"
+__all__ = ["Known", "adam", "clamp_grads", "grad_norm", "require_parameters", "rmsprop", "scale_grads", "sgd"]
 
 
 cdef inline mgc_node *node_of(PyObject *value) noexcept nogil:
@@ -67,69 +38,131 @@ cdef class Known:
     def __reduce__(self):
         return Known, ()     # a copy's parameters are others
 
+    cdef bint has(self, list params) noexcept:
+        """Whether these are the parameters, the same objects in the same order."""
+        cdef size_t n = len(params)
+        return n == <size_t>len(self.params) and not memcmp(
+            PySequence_Fast_ITEMS(params), PySequence_Fast_ITEMS(self.params), n * sizeof(PyObject *)
+        )
 
-cdef int remember(Known known, list params) except -1:
-    """Check a list of parameters, unless it is known; this allocates, so it comes before `require`."""
-    cdef size_t size = len(params) * sizeof(PyObject *)
-    if len(known.params) != len(params) or memcmp(PySequence_Fast_ITEMS(params), PySequence_Fast_ITEMS(known.params), size):
-        copy = tuple(params)
-        require(list(copy), True)
-        known.params = copy
-    return 0
+    cdef int remember(self, list params) except -1:
+        """Check a list of parameters, unless it is known."""
+        if not self.has(params):
+            copy = tuple(params)
+            require(list(copy), True)
+            self.params = copy
+        return 0
 
 
-# From here until the loop ends nothing may run Python code, which could change the list; so nothing is allocated, for the garbage
-# collector runs finalizers.
-cdef Py_ssize_t require(list params, bint leaves, Buffer a=None, Buffer b=None, Buffer c=None, Known known=None) except -1:
-    """Return the number of parameters; raise unless all are Values (leaves, if so asked) and each buffer has one number for each.
+cdef enum:
+    MOST = 3     # buffers of a rule
 
-    `known`: a list that has passed is soon seen to be the same.
-    """
+
+cdef class Buffers:
+    """The numbers of up to MOST float64 arrays, which have one for each of n parameters; NULL for None."""
+    cdef Py_ssize_t n
+    cdef double *numbers[MOST]
+    cdef Py_buffer views[MOST]
+    cdef tuple names
+
+    def __cinit__(self, tuple names, tuple arrays):
+        cdef Py_ssize_t i
+        self.names = names
+        for i in range(len(arrays)):
+            if arrays[i] is not None:
+                self.read(i, arrays[i])
+
+    def __dealloc__(self):
+        cdef Py_ssize_t i
+        for i in range(MOST):
+            PyBuffer_Release(&self.views[i])
+
+    cdef int read(self, Py_ssize_t i, object array) except -1:
+        cdef Py_buffer *view = &self.views[i]
+        try:
+            PyObject_GetBuffer(array, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)
+        except (BufferError, TypeError, ValueError) as error:
+            raise self.unfit(TypeError, i, describe_array(array)) from error
+        if view.format == NULL or strcmp(view.format, b"d") != 0:
+            raise self.unfit(TypeError, i, describe_array(array))
+        if view.ndim != 1:
+            raise self.unfit(ValueError, i, describe_array(array))
+        self.numbers[i] = <double *>view.buf
+        return 0
+
+    cdef int require_length(self, Py_ssize_t n) except -1:
+        cdef Py_ssize_t i
+        for i in range(MOST):
+            if self.numbers[i] != NULL and self.views[i].shape[0] != n:
+                found = f"{self.views[i].shape[0]} for {n}; was the list of parameters changed?"
+                raise self.unfit(ValueError, i, found)
+        self.n = n
+        return 0
+
+    cdef object unfit(self, type error, Py_ssize_t i, str found):
+        expected = "a writable float64 array with one number for each parameter"
+        return error(f"{self.names[i]} must be {expected}, got {found}")
+
+
+cdef str describe_array(object array):
+    dtype = getattr(array, "dtype", None)
+    return describe(array) if dtype is None else f"{describe(array)}, dtype {dtype}"
+
+
+# Between this and the end of a loop nothing may run Python code, which could change the list. So nothing is allocated
+# there: the garbage collector runs finalizers.
+cdef Py_ssize_t require(list params, bint leaves) except -1:
+    """Return the number of parameters; raise unless all are Values (leaves, if so asked)."""
     cdef Py_ssize_t i = 0
-    cdef size_t size = len(params) * sizeof(PyObject *)
     if tracing():
         refuse("an update")
-    cdef tuple seen = () if known is None else known.params
-    if len(seen) == len(params) and not memcmp(PySequence_Fast_ITEMS(params), PySequence_Fast_ITEMS(seen), size):
-        i = len(params)
-    for p in params if not i else ():
+    for p in params:
         if not isinstance(p, Value):
             advice = "; pass list(array.flat) for an array of Values" if hasattr(p, "flat") else ""
             raise TypeError(f"params[{i}] must be a Value, got {describe(p)}{advice}")
         if leaves and (<Value>p).node.op != MGC_LEAF:
-            raise ValueError(f"params[{i}] must be a leaf, a Value that was not computed from others, got the result of {p._op!r}")
+            expected = "a leaf, a Value that was not computed from others"
+            raise ValueError(f"params[{i}] must be {expected}, got the result of {p._op!r}")
         i += 1
-    require_length(a, i)
-    require_length(b, i)
-    require_length(c, i)
     return i
 
 
-cdef int require_length(Buffer buffer, Py_ssize_t n) except -1:
-    if buffer is not None and buffer.numbers != NULL and buffer.view.shape[0] != n:
-        raise buffer.unfit(f"{buffer.view.shape[0]} for {n}; was the list of parameters changed?")
-    return 0
+cdef Buffers begin(list params, Known known, tuple names, tuple arrays, Py_ssize_t needed):
+    """Check all that a step needs, and return its buffers; the first `needed` of the arrays must not be None."""
+    cdef Py_ssize_t i
+    known.remember(params)
+    cdef Buffers buffers = Buffers(names, arrays)
+    for i in range(needed):
+        if buffers.numbers[i] == NULL:
+            raise buffers.unfit(TypeError, i, "None")
+    # What was allocated above may have changed the list; see `require`.
+    if tracing() or not known.has(params):
+        require(params, True)
+    buffers.require_length(len(params))
+    return buffers
 
 
-def check(list params not None, dict buffers not None):
-    """Raise what an update of these parameters with these buffers, arrays by name, would raise."""
-    cdef Buffer buffer
-    require(params, True)
+def require_parameters(list params not None, dict buffers not None, Known known=None):
+    """Raise what a step over these parameters with these buffers, arrays by name, would raise."""
+    if known is None:
+        known = Known()
+    known.remember(params)
     for name, array in buffers.items():
-        buffer = Buffer(array, name)
-        if array is None:
-            raise buffer.unfit("None")
-        require_length(buffer, len(params))
+        begin(params, known, (name,), (array,), 1)
 
 
-def sgd(list params not None, Known known not None, momentum_buffer, bint first, *, double lr, double momentum, double dampening,
-        double weight_decay, bint nesterov, bint maximize):
-    """Take a step of stochastic gradient descent. `first`: momentum_buffer has no numbers yet, and gets the gradients."""
-    remember(known, params)
-    cdef Buffer b = Buffer(momentum_buffer if momentum != 0 else None, "momentum_buffer")
-    cdef Py_ssize_t n = require(params, True, b, None, None, known), i
+def sgd(list params not None, Known known not None, momentum_buffer, bint first, *, double lr, double momentum,
+        double dampening, double weight_decay, bint nesterov, bint maximize):
+    """Take a step of stochastic gradient descent.
+
+    Args:
+        momentum_buffer: not used if momentum is 0.
+        first: whether momentum_buffer has no numbers yet; it gets the gradients.
+    """
+    cdef Buffers buffers = begin(params, known, ("momentum_buffer",), (momentum_buffer if momentum != 0 else None,), 0)
+    cdef Py_ssize_t n = buffers.n, i
     cdef PyObject **items = PySequence_Fast_ITEMS(params)
-    cdef double *buffer = b.numbers
+    cdef double *buffer = buffers.numbers[0]
     cdef bint with_momentum = buffer != NULL
     cdef mgc_node *p
     cdef double g
@@ -149,8 +182,9 @@ cdef inline double lerp(double x, double y, double weight) noexcept nogil:
     return x + weight * (y - x) if weight < 0.5 else y - (y - x) * (1 - weight)
 
 
-def adam(list params not None, Known known not None, exp_avg, exp_avg_sq, max_exp_avg_sq, *, double step_size, double root_correction,
-         double beta1, double beta2, double eps, double weight_decay, double decay, bint maximize):
+def adam(list params not None, Known known not None, exp_avg, exp_avg_sq, max_exp_avg_sq, *, double step_size,
+         double root_correction, double beta1, double beta2, double eps, double weight_decay, double decay,
+         bint maximize):
     """Take a step of Adam.
 
     Args:
@@ -160,15 +194,14 @@ def adam(list params not None, Known known not None, exp_avg, exp_avg_sq, max_ex
         weight_decay: what is added to the gradient for each unit of the parameter.
         decay: what the parameter is multiplied with before the step (AdamW), 1 for nothing.
     """
-    remember(known, params)
-    cdef Buffer b1 = Buffer(exp_avg, "exp_avg"), b2 = Buffer(exp_avg_sq, "exp_avg_sq"), b3 = Buffer(max_exp_avg_sq, "max_exp_avg_sq")
-    if b1.numbers == NULL or b2.numbers == NULL:
-        raise (b1 if b1.numbers == NULL else b2).unfit("None")
-    cdef Py_ssize_t n = require(params, True, b1, b2, b3, known), i
+    cdef Buffers buffers = begin(
+        params, known, ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"), (exp_avg, exp_avg_sq, max_exp_avg_sq), 2
+    )
+    cdef Py_ssize_t n = buffers.n, i
     cdef PyObject **items = PySequence_Fast_ITEMS(params)
-    cdef double *m = b1.numbers
-    cdef double *v = b2.numbers
-    cdef double *largest = b3.numbers
+    cdef double *m = buffers.numbers[0]
+    cdef double *v = buffers.numbers[1]
+    cdef double *largest = buffers.numbers[2]
     cdef mgc_node *p
     cdef double g, second
     for i in range(n):     # torch/optim/adam.py, _single_tensor_adam
@@ -187,19 +220,17 @@ def adam(list params not None, Known known not None, exp_avg, exp_avg_sq, max_ex
         p.data += -step_size * m[i] / (sqrt(second) / root_correction + eps)
 
 
-def rmsprop(list params not None, Known known not None, square_avg, grad_avg, momentum_buffer, *, double lr, double alpha, double eps,
-            double weight_decay, double momentum, bint maximize):
+def rmsprop(list params not None, Known known not None, square_avg, grad_avg, momentum_buffer, *, double lr,
+            double alpha, double eps, double weight_decay, double momentum, bint maximize):
     """Take a step of RMSprop. grad_avg is None for the variant that is not centred, momentum_buffer for none."""
-    remember(known, params)
-    cdef Buffer b1 = Buffer(square_avg, "square_avg"), b2 = Buffer(grad_avg, "grad_avg")
-    cdef Buffer b3 = Buffer(momentum_buffer, "momentum_buffer")
-    if b1.numbers == NULL:
-        raise b1.unfit("None")
-    cdef Py_ssize_t n = require(params, True, b1, b2, b3, known), i
+    cdef Buffers buffers = begin(
+        params, known, ("square_avg", "grad_avg", "momentum_buffer"), (square_avg, grad_avg, momentum_buffer), 1
+    )
+    cdef Py_ssize_t n = buffers.n, i
     cdef PyObject **items = PySequence_Fast_ITEMS(params)
-    cdef double *squares = b1.numbers
-    cdef double *means = b2.numbers
-    cdef double *buffer = b3.numbers
+    cdef double *squares = buffers.numbers[0]
+    cdef double *means = buffers.numbers[1]
+    cdef double *buffer = buffers.numbers[2]
     cdef mgc_node *p
     cdef double g, variance
     for i in range(n):     # torch/optim/rmsprop.py, _single_tensor_rmsprop
@@ -220,7 +251,10 @@ def rmsprop(list params not None, Known known not None, square_avg, grad_avg, mo
 
 
 def grad_norm(list params not None, double p):
-    """Return the p-norm of all gradients together, as torch.linalg.vector_norm: p may be infinite, or 0 to count those that are not."""
+    """Return the p-norm of all gradients together, as torch.linalg.vector_norm.
+
+    p may be infinite, or 0 to count the gradients that are not 0.
+    """
     cdef Py_ssize_t n = require(params, False), i
     cdef PyObject **items = PySequence_Fast_ITEMS(params)
     cdef double x, total = INFINITY if p == -INFINITY and n else 0
