@@ -160,6 +160,7 @@ __all__ = [
     "take",
     "tan",
     "tanh",
+    "to_numpy",
     "topological_sort",
     "training",
     "viz",
@@ -168,7 +169,7 @@ __all__ = [
 
 # What is imported on first use: these modules import NumPy, or more of the standard library than an engine needs.
 _LAZY = {
-    "arrays": "array grads".split(),
+    "arrays": "array grads to_numpy".split(),
     "checkpoint": "load save".split(),
     "cli.dropin": "install".split(),
     "losses": "binary_cross_entropy binary_cross_entropy_with_logits cross_entropy hinge_loss huber_loss l1_loss mse_loss nll_loss".split(),
@@ -191,7 +192,7 @@ if TYPE_CHECKING:
     from microgradc.nn import init
     from microgradc.train import data
     from microgradc.train import fit as training
-    from microgradc.arrays import array, grads
+    from microgradc.arrays import array, grads, to_numpy
     from microgradc.checkpoint import load, save
     from microgradc.train.data import batches, make_blobs, make_circles, make_moons
     from microgradc.cli.dropin import install
