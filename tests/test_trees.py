@@ -127,10 +127,10 @@ def test_what_is_a_leaf():
     others = [v, "text", b"bytes", {1, 2}, range(3), None, object(), Pair, Frozen, np.float64(1.0), np.array(["a"])]
     assert all(a is b for a, b in zip(flatten(others)[0], others, strict=True))
     x = {"a": [1, 2], "b": (3, [4])}
-    leaves, shape = flatten(x, is_leaf=lambda a: isinstance(a, list))
+    leaves, shape = flatten(x, leaf_types=(list,))
     assert leaves == [[1, 2], 3, [4]]
     assert unflatten(shape, [1, 2, 3]) == {"a": 1, "b": (2, 3)}
-    assert flatten(x, is_leaf=lambda a: True) == ([x], LEAF)
+    assert flatten(x, leaf_types=(dict,)) == ([x], LEAF)
 
 
 def test_lists_may_become_something_else():

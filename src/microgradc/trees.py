@@ -37,7 +37,7 @@ class Shape(NamedTuple):
 LEAF = Shape((None,), 1)   # of what is no container
 
 
-def flatten(x: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], Shape]:
+def flatten(x: Any, leaf_types: tuple[type, ...] = ()) -> tuple[list[Any], Shape]:
     """Take a nest apart.
 
     Containers are lists, tuples, namedtuples, dicts, instances of dataclasses, and NumPy arrays of numbers or objects.
@@ -47,7 +47,7 @@ def flatten(x: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[
 
     Args:
         x: the nest, of any depth. The same container may be in several places.
-        is_leaf: a function that returns whether a container is to be a leaf all the same; by default, none is.
+        leaf_types: classes of containers that are to be leaves all the same.
 
     Returns:
         The leaves, and the shape for `unflatten`.
@@ -61,6 +61,8 @@ def flatten(x: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[
     >>> unflatten(shape, "abcd")
     {'w': ['a', 'b'], 'b': ('c', 'd')}
     """
+    if isinstance(x, leaf_types):
+        return [x], LEAF
     leaves: list[Any] = []
     steps: list[Step | None] = []
     array_type = _array_type()
@@ -69,7 +71,7 @@ def flatten(x: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[
     around: set[int] = set()
     while path:
         for thing in path[-1][1]:
-            opened = None if is_leaf is not None and is_leaf(thing) else _open(thing, array_type)
+            opened = None if isinstance(thing, leaf_types) else _open(thing, array_type)
             if opened is None:
                 leaves.append(thing)
                 steps.append(None)
@@ -106,6 +108,8 @@ def unflatten(shape: Shape, leaves: Iterable[Any], make_list: Callable[[list[Any
     leaves = list(leaves)
     if len(leaves) != shape.leaf_count:
         raise ValueError(f"there must be {shape.leaf_count} leaves for this shape, got {len(leaves)}")
+    if shape is LEAF:
+        return leaves[0]
     made: list[Any] = []    # read from its end, the shape has the entries of a container before it
     for step in reversed(shape.steps):
         if step is None:
@@ -122,13 +126,13 @@ def unflatten(shape: Shape, leaves: Iterable[Any], make_list: Callable[[list[Any
     return made[0]
 
 
-def map_leaves(f: Callable[[Any], Any], x: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
+def map_leaves(f: Callable[[Any], Any], x: Any, leaf_types: tuple[type, ...] = ()) -> Any:
     """Return a nest of the same shape with f(leaf) in place of each leaf. See `flatten`.
 
     >>> map_leaves(str, [1, {"a": (2, 3)}])
     ['1', {'a': ('2', '3')}]
     """
-    leaves, shape = flatten(x, is_leaf)
+    leaves, shape = flatten(x, leaf_types)
     return unflatten(shape, map(f, leaves))
 
 
@@ -174,7 +178,7 @@ def _close(step: Step, contents: list[Any]) -> Any:
         for name, entry in zip(detail, contents, strict=True):
             object.__setattr__(instance, name, entry)
         return instance
-    return _array(*detail, contents)
+    return _array(detail[0], detail[1], contents)
 
 
 def _array(shape: tuple[int, ...], dtype: Any, contents: list[Any]) -> Any:
@@ -253,4 +257,5 @@ def _read_row(row: Any, name: str, i: int, shape: tuple[int, ...]) -> list[Any]:
     if not _is_row(row):
         got = f"{type(row).__name__} {row!r:.40}"
         raise TypeError(f"{place(name, i, shape)} must be a row, as {place(name, 0, shape)} is, got {got}")
-    return row.tolist() if hasattr(row, "tolist") else list(row)   # tolist gives Python's numbers, which are read faster
+    # tolist gives Python's numbers, which are read faster
+    return row.tolist() if hasattr(row, "tolist") else list(row)
