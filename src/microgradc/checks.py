@@ -52,7 +52,8 @@ def pair(value: Any, name: str, within: Range) -> tuple[float, float]:
 
 def flag(value: Any, name: str) -> bool:
     """Return value, which must be True or False, as a bool."""
-    if not _is_bool(value):
+    numpy_bool = getattr(getattr(value, "dtype", None), "kind", None) == "b" and value.ndim == 0
+    if not isinstance(value, bool) and not numpy_bool:
         raise TypeError(f"{name} must be True or False, got {value!r:.60}")
     return bool(value)
 
@@ -70,11 +71,11 @@ def integer(value: Any, name: str, least: int | None = None) -> int:
 
 def as_integer(value: Any) -> int | None:
     """Return an integer as an int; None for anything else, such as a bool."""
-    if _is_bool(value):
+    if isinstance(value, bool):
         return None
     try:
         return index(value)
-    except TypeError:   # some classes of numbers have the method __index__ for those of them that are integers
+    except TypeError:   # NumPy's bools, and numbers with a method __index__ for those of them that are integers
         return None
 
 
@@ -110,6 +111,8 @@ def real_array(a: Any, name: str, and_objects: bool = False) -> np.ndarray:
         a = np.asarray(a)
     except ValueError:
         raise ValueError(f"{name} must have rows of one length, got rows that differ") from None
+    except (TypeError, RuntimeError) as error:   # a tensor that wants to be detached, for one
+        raise TypeError(f"{name} must be an array of real numbers: {error}") from None
     if a.dtype.kind not in ("fiubO" if and_objects else "fiub"):
         raise TypeError(f"{name} must be real numbers, got dtype {a.dtype}")
     return a
@@ -168,9 +171,3 @@ def _as_int_or_float(a: Any, name: str) -> np.ndarray:
     if a.dtype.kind == "u" and a.size and a.max() > np.iinfo(np.int64).max:
         raise ValueError(f"{name} has {a.max()}, which is too large for a 64-bit integer")
     return a.astype(np.float64 if a.dtype.kind == "f" else np.int64)
-
-
-def _is_bool(value: Any) -> bool:
-    if isinstance(value, bool):
-        return True
-    return getattr(getattr(value, "dtype", None), "kind", None) == "b" and value.ndim == 0   # NumPy's
