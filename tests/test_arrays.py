@@ -5,20 +5,20 @@ import pytest
 import torch
 
 import microgradc
-from microgradc import Value, array, data, grads
+from microgradc import Value, array, grads, to_numpy
 
 
 def test_there_and_back():
     a = array([[1.0, 2], [3, 4]])
     assert a.shape == (2, 2)
     assert a.dtype == object
-    assert data(a).tolist() == [[1.0, 2.0], [3.0, 4.0]]
-    assert data(a).dtype == grads(a).dtype == float
+    assert to_numpy(a).tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert to_numpy(a).dtype == grads(a).dtype == float
     v = Value(5.0)
     assert array([v, 1.0])[0] is v
     assert array(3.0).shape == ()
     assert array(np.zeros((0, 3))).shape == (0, 3)
-    assert data([v, 2.0]).tolist() == [5.0, 2.0]
+    assert to_numpy([v, 2.0]).tolist() == [5.0, 2.0]
 
 
 def test_a_two_layer_network_against_pytorch():
@@ -41,21 +41,21 @@ NUMPY_NAMES = "exp expm1 log log1p log2 sqrt sin cos tan arcsin arccos arctan si
 @pytest.mark.parametrize("name", NUMPY_NAMES)
 def test_numpy_functions_call_the_methods(name):
     x = np.array([0.25, 0.5])
-    np.testing.assert_allclose(data(getattr(np, name)(array(x))), getattr(np, name)(x), rtol=1e-14)
+    np.testing.assert_allclose(to_numpy(getattr(np, name)(array(x))), getattr(np, name)(x), rtol=1e-14)
 
 
 def test_numpy_functions_of_two_arguments():
     x, y = np.array([0.25, -3.0]), np.array([2.0, 0.5])
     for f in (np.arctan2, np.hypot, np.maximum, np.minimum, np.power, np.floor_divide, np.remainder):
         x_ = abs(x) if f is np.power else x
-        np.testing.assert_allclose(data(f(array(x_), array(y))), f(x_, y), rtol=1e-14)
+        np.testing.assert_allclose(to_numpy(f(array(x_), array(y))), f(x_, y), rtol=1e-14)
 
 
 def test_values_with_arrays():
     v, a = Value(2.0), np.array([1.0, 2.0])
     for out, expected in [(v * a, [2, 4]), (a * v, [2, 4]), (v - a, [1, 0]), (a / v, [0.5, 1]), (v**a, [2, 4]), (a**v, [1, 4])]:
         assert isinstance(out, np.ndarray)
-        assert data(out).tolist() == expected
+        assert to_numpy(out).tolist() == expected
     (v * a).sum().backward()
     assert v.grad == 3.0
     assert isinstance(np.array(3.0) * v, Value)
@@ -66,10 +66,10 @@ def test_functions_of_arrays():
     x = np.array([[0.5, 1.0], [2.0, 3.0]])
     assert microgradc.exp(x).dtype == float
     np.testing.assert_allclose(microgradc.exp(x), np.exp(x), rtol=1e-15)
-    np.testing.assert_allclose(data(microgradc.log(array(x))), np.log(x), rtol=1e-15)
+    np.testing.assert_allclose(to_numpy(microgradc.log(array(x))), np.log(x), rtol=1e-15)
     np.testing.assert_allclose(microgradc.maximum(x, 1.5), np.maximum(x, 1.5))
-    np.testing.assert_allclose(data(microgradc.hypot(Value(1.0), x)), np.hypot(1.0, x), rtol=1e-15)
-    np.testing.assert_allclose(data(microgradc.where(x > 1, array(x), 0.0)), np.where(x > 1, x, 0.0))
+    np.testing.assert_allclose(to_numpy(microgradc.hypot(Value(1.0), x)), np.hypot(1.0, x), rtol=1e-15)
+    np.testing.assert_allclose(to_numpy(microgradc.where(x > 1, array(x), 0.0)), np.where(x > 1, x, 0.0))
     np.testing.assert_allclose(microgradc.clip(x, 0.75, hi=2.0), np.clip(x, 0.75, 2.0))
     np.testing.assert_allclose(microgradc.leaky_relu(-x), -x * 0.01)
     assert microgradc.exp(np.float64(1.0)) == microgradc.exp(1) == microgradc.exp(1.0)
@@ -80,17 +80,29 @@ def test_bad_input():
         Value(np.ones(3))
     with pytest.raises(TypeError, match="must be a real number, got str"):
         array([1.0, "a"])
-    with pytest.raises(ValueError, match=r"ragged|inhomogeneous"):
+    with pytest.raises(TypeError, match=r"x\[1\]\[0\] must be a real number, got str 'a'"):
+        array([[1.0], ["a"]])
+    with pytest.raises(TypeError, match=r"a\[0\] must be a real number, got str '1'"):
+        to_numpy(["1"])
+    with pytest.raises(ValueError, match=r"x must have rows of one length, got 2 in x\[0\] and 1 in x\[1\]"):
         array([[1.0, 2.0], [3.0]])
+    with pytest.raises(TypeError, match=r"x\[1\] must be a row, as x\[0\] is, got float"):
+        array([[1.0], 2.0])
+    with pytest.raises(TypeError, match=r"x\[1\] must be a real number, got list"):
+        array([1.0, [2.0]])
     with pytest.raises(TypeError, match="must hold Values"):
         grads([1.0])
     with pytest.raises(TypeError, match=r"microgradc\.array"):
         microgradc.exp([1.0])
 
 
-def test_data_is_the_module_too():
+def test_the_former_name_of_to_numpy():
+    from microgradc import arrays
     from microgradc import data as module
     from microgradc.train.data import make_moons
 
     assert module.make_moons is make_moons
-    assert microgradc.data(array([1.0])).tolist() == [1.0]
+    for former in (module, arrays.data):
+        with pytest.warns(DeprecationWarning, match=r"microgradc\.to_numpy\(a\)") as warnings:
+            assert former(array([1.0])).tolist() == [1.0]
+        assert warnings[0].filename == __file__

@@ -298,7 +298,7 @@ def refused(model, path, match=None):
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_foreign_and_hostile_files(path, kind):
     path.write_bytes(FOREIGN[kind])
-    refused(nn.Neuron(1), path, "no safetensors file, or a damaged one: .|a name comes twice|dimension|array is too big")
+    refused(nn.Neuron(1), path, "not a safetensors file, or a damaged one: .|a name comes twice|dimension|array is too big")
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3", "F8_E5M2", "I64"])
@@ -312,7 +312,7 @@ def test_a_file_of_pytorch_s_own(path):
     torch = pytest.importorskip("torch", reason="writes a file with PyTorch")
     torch.save({"w": torch.zeros(1), "b": torch.zeros(())}, path)
     assert zipfile.is_zipfile(path)
-    refused(nn.Neuron(1), path, "it is no safetensors file")
+    refused(nn.Neuron(1), path, "it is not a safetensors file")
 
 
 def mutations(content, rng):

@@ -307,14 +307,14 @@ def test_arrays_of_values_and_batches():
     X = np.random.default_rng(0).normal(size=(6, 3))
     values, tensor = microgradc.array(X), torch.tensor(X, requires_grad=True)
     out, expected = np.array(model(values)), module(tensor)
-    np.testing.assert_allclose(microgradc.data(out), expected.detach().numpy(), rtol=1e-12)
+    np.testing.assert_allclose(microgradc.to_numpy(out), expected.detach().numpy(), rtol=1e-12)
     (out**2).sum().backward()
     (expected**2).sum().backward()
     np.testing.assert_allclose(microgradc.grads(values), tensor.grad.numpy(), rtol=1e-12, atol=1e-14)
     for inputs in (values[0], X[0], X[0].tolist(), tuple(values[0])):
-        assert [v.data for v in model(inputs)] == microgradc.data(out[0]).tolist()
+        assert [v.data for v in model(inputs)] == microgradc.to_numpy(out[0]).tolist()
     for batch in (X, X.tolist(), values.tolist(), list(X), tuple(values)):
-        assert [[v.data for v in row] for row in model(batch)] == microgradc.data(out).tolist()
+        assert [[v.data for v in row] for row in model(batch)] == microgradc.to_numpy(out).tolist()
 
 
 def test_without_pytorch(monkeypatch):

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from test_losses import CLASSES
+from test_losses import ELEMENTWISE as TABLE
 
+import microgradc
 from microgradc import Value, array, losses
 
-ELEMENTWISE = ["mse_loss", "l1_loss", "huber_loss", "hinge_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"]
-CLASSES = ["cross_entropy", "nll_loss"]
+ELEMENTWISE = list(TABLE)
 V = Value(0.5)
 
 
@@ -25,13 +27,16 @@ def any_loss(request):
     return getattr(losses, request.param)
 
 
-def test_every_loss_is_tested():
+def test_every_loss_is_tested_and_public():
     assert sorted(ELEMENTWISE + CLASSES) == losses.__all__
+    assert all(getattr(microgradc, name) is getattr(losses, name) for name in losses.__all__)
+    assert set(losses.__all__) <= set(microgradc.__all__)
 
 
 @pytest.mark.parametrize("reduction", ["Mean", "", None, "batchmean", 1, []])
 def test_reduction(any_loss, reduction):
-    with pytest.raises(ValueError, match="reduction must be 'mean', 'sum' or 'none', got "):
+    error = ValueError if isinstance(reduction, str) else TypeError
+    with pytest.raises(error, match="reduction must be 'mean', 'sum' or 'none', got "):
         any_loss([V, V], 1, reduction=reduction)
 
 

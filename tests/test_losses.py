@@ -37,6 +37,7 @@ ELEMENTWISE = {
     "binary_cross_entropy": (F.binary_cross_entropy, [{}], PROBABILITY, PROBABILITY),
     "binary_cross_entropy_with_logits": (F.binary_cross_entropy_with_logits, [{}], [*REAL, 20.0, -20.0], PROBABILITY),
 }
+CLASSES = ["cross_entropy", "nll_loss"]   # of the same name in PyTorch
 CASES = [pytest.param(name, settings, id=f"{name} {settings or ''}") for name, case in ELEMENTWISE.items() for settings in case[1]]
 REDUCTIONS = ["mean", "sum", "none"]
 
@@ -131,7 +132,7 @@ LOGITS += [[-INF, 0.0, 1.0], [INF, 0.0, 1.0], [-INF, -INF, -INF], [INF, INF, 0.0
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
+@pytest.mark.parametrize("name", CLASSES)
 def test_classes(name, reduction):
     for row, y in product(LOGITS, range(3)):
         compare_classes(name, row, y, reduction)
@@ -140,7 +141,7 @@ def test_classes(name, reduction):
     compare_classes(name, [[5.0]], [0], reduction)
 
 
-@given(data=st.data(), name=st.sampled_from(["cross_entropy", "nll_loss"]), reduction=st.sampled_from(REDUCTIONS))
+@given(data=st.data(), name=st.sampled_from(CLASSES), reduction=st.sampled_from(REDUCTIONS))
 @settings(max_examples=100, deadline=None)
 def test_random_classes(data, name, reduction):
     n, c = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 5))

@@ -159,6 +159,7 @@ __all__ = [
     "take",
     "tan",
     "tanh",
+    "to_numpy",
     "topological_sort",
     "training",
     "viz",
@@ -167,7 +168,7 @@ __all__ = [
 
 # What is imported on first use: these modules import NumPy, or more of the standard library than an engine needs.
 _LAZY = {
-    "arrays": "array grads".split(),
+    "arrays": "array grads to_numpy".split(),
     "checkpoint": "load save".split(),
     "cli.dropin": "install".split(),
     "losses": "binary_cross_entropy binary_cross_entropy_with_logits cross_entropy hinge_loss huber_loss l1_loss mse_loss nll_loss".split(),
@@ -187,7 +188,7 @@ _sys.meta_path.append(_moved)
 TYPE_CHECKING = False   # type checkers take it for True, and need not import typing
 if TYPE_CHECKING:
     from microgradc import checkpoint, losses, nn, optim, viz
-    from microgradc.arrays import array, grads
+    from microgradc.arrays import array, grads, to_numpy
     from microgradc.checkpoint import load, save
     from microgradc.cli.dropin import install
     from microgradc.losses import (

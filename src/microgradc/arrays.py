@@ -1,8 +1,12 @@
 """NumPy arrays of Values: how they are made and read back. NumPy does the rest."""
 
+import warnings
+
 import numpy as np
 
+from microgradc import trees
 from microgradc.engine import Value
+from microgradc.engine.value import real_number
 
 
 def array(x):
@@ -15,7 +19,7 @@ def array(x):
         An object array of the same shape, to which `+ - * / ** @`, `np.dot`, `np.sum`, `np.exp`, … apply.
 
     Raises:
-        TypeError: an entry is no real number.
+        TypeError: an entry is not a real number.
         ValueError: the nested lists are ragged.
 
     >>> w = array([[1.0, 2.0], [3.0, 4.0]])
@@ -24,16 +28,29 @@ def array(x):
     array([[ 7., 11.],
            [ 9., 13.]])
     """
-    return _map(lambda v: v if isinstance(v, Value) else Value(v), x, object)
+    return _map(lambda v: v if isinstance(v, Value) else Value(real_number(v, "x")), x, "x", object)
 
 
-def data(a):
-    """Return the numbers in an array of Values as a float64 array of the same shape. `microgradc.data` is this function.
+def to_numpy(a):
+    """Return the numbers in an array of Values as a float64 array of the same shape.
 
     Args:
         a: an array or nested list of Values and numbers.
+
+    Raises:
+        TypeError: an entry is neither a Value nor a real number.
+        ValueError: the nested lists are ragged.
+
+    >>> to_numpy([[Value(1.0), 2.0]])
+    array([[1., 2.]])
     """
-    return _map(float, a, float)
+    return _map(lambda v: real_number(v, "a"), a, "a", float)
+
+
+def data(a):
+    """Return `to_numpy(a)`: the former name."""
+    warnings.warn("microgradc.arrays.data(a) is now called microgradc.to_numpy(a)", DeprecationWarning, stacklevel=2)
+    return to_numpy(a)
 
 
 def grads(a):
@@ -43,22 +60,25 @@ def grads(a):
         a: an array or nested list of Values.
 
     Raises:
-        TypeError: an entry is no Value.
+        TypeError: an entry is not a Value.
+        ValueError: the nested lists are ragged.
     """
-    return _map(_grad, a, float)
+    entries, shape = trees.entries(a, "a")
+    for i, v in enumerate(entries):
+        if not isinstance(v, Value):
+            got = f"{type(v).__name__} {v!r:.40} in {trees.place('a', i, shape)}"
+            raise TypeError(f"a must hold Values, which have a gradient, got {got}")
+    return np.array([v.grad for v in entries], float).reshape(shape)
 
 
-def _grad(v):
-    if not isinstance(v, Value):
-        raise TypeError(f"a must hold Values, which have a gradient, got {type(v).__name__} {v!r}")
-    return v.grad
-
-
-def _map(f, x, dtype):
-    source = np.asarray(x, dtype=object)
-    if any(isinstance(entry, (list, tuple)) for entry in source.flat):
-        raise ValueError(f"x must have rows of one length, got a ragged list of shape {source.shape}")
-    result = np.empty(source.shape, dtype)
-    for i, entry in np.ndenumerate(source):
-        result[i] = f(entry)
-    return result
+def _map(f, x, name, dtype):
+    """Return an array of f(entry) for the entries of x; an error of f says which entry it was."""
+    entries, shape = trees.entries(x, name)
+    result = np.empty(len(entries), dtype)
+    for i, entry in enumerate(entries):
+        try:
+            result[i] = f(entry)
+        except TypeError:
+            place = trees.place(name, i, shape)
+            raise TypeError(f"{place} must be a real number, got {type(entry).__name__} {entry!r:.40}") from None
+    return result.reshape(shape)

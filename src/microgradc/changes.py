@@ -1,6 +1,7 @@
 """When something changed that a recorded function may have looked at: an attribute of a module, say.
 
-Whoever keeps what was read from such things keeps `changes.latest` with it: as long as that is the same object, nothing has changed.
+Whoever keeps what was read from such things keeps `changes.latest` with it: as long as that is the same object, nothing
+has changed.
 """
 
 latest = object()

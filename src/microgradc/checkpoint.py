@@ -1,4 +1,7 @@
-"""Models in files, in the safetensors format: numbers by name, which any framework reads and which cannot run code when loaded."""
+"""Models in files, in the safetensors format: numbers by name, which any framework reads.
+
+Nothing in such a file is run when it is loaded.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,13 @@ _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 def save(model: Any, path: str | os.PathLike[str]) -> None:
     """Write the parameters of a model to a file, in the safetensors format, float64.
 
-    The file is written whole or not at all: whatever goes wrong, an older one stays as it was. The same parameters give the same bytes.
+    The file is written whole or not at all: whatever goes wrong, an older one stays as it was. The same parameters give
+    the same bytes.
 
     Args:
         model: a `Module`, or anything else whose method `state_dict()` returns arrays by name.
-        path: where to, usually with the ending .safetensors. A new file has the permissions of any other new file, one that is replaced
-            keeps its own.
+        path: where to, usually with the ending .safetensors. A new file has the permissions of any other new file, one
+            that is replaced keeps its own.
 
     Raises:
         TypeError: model has no method `state_dict`, or it returns something other than arrays of real numbers.
@@ -51,7 +55,10 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     _check_model(model, "state_dict")
     path = _check_path(path)
     # In rows, order="C": safetensors writes the memory as it lies.
-    state = {name: np.asarray(array).astype(float, "C", "same_kind", copy=False) for name, array in model.state_dict().items()}
+    state = {
+        name: np.asarray(array).astype(float, "C", "same_kind", copy=False)
+        for name, array in model.state_dict().items()
+    }
     if not state:
         raise ValueError(f"this {type(model).__name__} has no parameters to save")
     # One entry: safetensors writes several in any order, another in each process.
@@ -61,15 +68,18 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
 def load(model: _Model, path: str | os.PathLike[str]) -> _Model:
     """Set the parameters of a model to those in a safetensors file, such as `save` writes; return the model.
 
-    Either all parameters are set or none. Nothing in a file is ever run. Numbers may be inf or nan, which a model that diverged is full of.
+    Either all parameters are set or none. Nothing in a file is ever run. Numbers may be inf or nan, which a model that
+    diverged is full of.
 
     Args:
-        model: a `Module` of the same architecture, or anything else with a method `load_state_dict` that takes arrays by name.
+        model: a `Module` of the same architecture, or anything else with a method `load_state_dict` that takes arrays
+            by name.
         path: the file. Its entries are float64, or float32 or float16, which are converted.
 
     Raises:
         TypeError: model has no method `load_state_dict`.
-        ValueError: the file is damaged or no safetensors file, or does not fit the model; the message lists what does not.
+        ValueError: the file is damaged, is not a safetensors file, or does not fit the model; the message lists what
+            does not fit.
         OSError: the file cannot be read; `FileNotFoundError` if there is none.
     """
     _check_model(model, "load_state_dict")
@@ -101,7 +111,10 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """Return the entries of a safetensors file as float64 arrays. `safetensors.numpy.load_file` would not say which entry is wrong."""
+    """Return the entries of a safetensors file as float64 arrays.
+
+    `safetensors.numpy.load_file` would not say which entry is wrong.
+    """
     import numpy as np
     from safetensors import SafetensorError, deserialize
 
@@ -109,7 +122,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         entries = deserialize(content)
     except SafetensorError as error:
-        raise ValueError(f"it is no safetensors file, or a damaged one: {error}") from None
+        raise ValueError(f"it is not a safetensors file, or a damaged one: {error}") from None
     json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")], object_pairs_hook=_unique)
     arrays = {}
     for name, entry in sorted(entries, key=itemgetter(0)):   # they come in another order each time, errors should not
@@ -139,5 +152,6 @@ def _check_path(path: str | os.PathLike[str]) -> Path:
     """Return the path, which must not lead to a folder, a device or a pipe: these end badly, or not at all."""
     path = Path(path)
     if path.exists() and not path.is_file():
-        raise ValueError(f"path must be that of a file, got {path}, which is a {'folder' if path.is_dir() else 'device or pipe'}")
+        kind = "folder" if path.is_dir() else "device or pipe"
+        raise ValueError(f"path must be that of a file, got {path}, which is a {kind}")
     return path

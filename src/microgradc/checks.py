@@ -1,4 +1,8 @@
-"""What an argument must be, said in one place for the modules that ask the same."""
+"""What an argument must be, said in one place for the modules that ask the same.
+
+The rule: what is of the wrong kind is a TypeError; what is of the right kind but out of range is a ValueError. NumPy's
+integers and bools are integers and bools; a bool is not an integer.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ class Range(NamedTuple):
 
 
 POSITIVE = Range("positive and finite", lambda x: 0 < x < inf)
+ABOVE_0 = Range("positive", lambda x: x > 0)
 NOT_NEGATIVE = Range("at least 0 and finite", lambda x: 0 <= x < inf)
 BOUND = Range("at least 0", lambda x: x >= 0)
 FROM_0_TO_1 = Range("in [0, 1]", lambda x: 0 <= x <= 1)
@@ -31,7 +36,7 @@ FINITE = Range("finite", isfinite)
 
 
 def number(value: Any, name: str, within: Range) -> float:
-    """Return value as a float; raise TypeError if it is no real number, ValueError if it is out of range."""
+    """Return value as a float; raise TypeError if it is not a real number, ValueError if it is out of range."""
     x = real_number(value, name)
     if not within.contains(x):
         raise ValueError(f"{name} must be {within.description}, got {value!r}")
@@ -46,35 +51,71 @@ def pair(value: Any, name: str, within: Range) -> tuple[float, float]:
 
 
 def flag(value: Any, name: str) -> bool:
-    """Return value, which must be True or False."""
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return value
+    """Return value, which must be True or False, as a bool."""
+    numpy_bool = getattr(getattr(value, "dtype", None), "kind", None) == "b" and value.ndim == 0
+    if not isinstance(value, bool) and not numpy_bool:
+        raise TypeError(f"{name} must be True or False, got {value!r:.60}")
+    return bool(value)
 
 
 def integer(value: Any, name: str, least: int | None = None) -> int:
     """Return value, an integer that is not less than `least`, as an int."""
     expected = {None: "an integer", 1: "a positive integer"}.get(least, f"an integer of at least {least}")
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    found = as_integer(value)
+    if found is None:
         raise TypeError(f"{name} must be {expected}, got {value!r:.60}")
-    if least is not None and value < least:
-        raise ValueError(f"{name} must be {expected}, got {value!r}")
-    return index(value)
+    if least is not None and found < least:
+        raise ValueError(f"{name} must be {expected}, got {value!r:.60}")
+    return found
+
+
+def as_integer(value: Any) -> int | None:
+    """Return an integer as an int; None for anything else, such as a bool."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return index(value)
+    except TypeError:   # NumPy's bools, and numbers with a method __index__ for those of them that are integers
+        return None
 
 
 def seed(value: Any) -> Any:
-    """Return what has the methods of the module `random`: the module itself for None, a generator of its own for an integer.
+    """Return what has the methods of the module `random`: the module itself for None, a new generator for an integer.
 
     Raises:
-        TypeError: value is neither, nor a `random.Random`, which is returned as it is.
+        TypeError: value is something else; a `random.Random` is returned as it is.
     """
     if value is None or value is random:
         return random
     if isinstance(value, random.Random):
         return value
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"seed must be an integer, a random.Random, or None for the module random, got {value!r}")
-    return random.Random(index(value))
+    found = as_integer(value)
+    if found is None:
+        raise TypeError(f"seed must be an integer, a random.Random, or None for the module random, got {value!r:.60}")
+    return random.Random(found)
+
+
+def real_array(a: Any, name: str, and_objects: bool = False) -> np.ndarray:
+    """Return a as a NumPy array of real numbers, of whatever dtype; an array stays the same object.
+
+    Args:
+        and_objects: whether its dtype may be object too; what the objects are is left to the caller.
+
+    Raises:
+        ValueError: it has rows that differ in length.
+        TypeError: it is made of something else.
+    """
+    import numpy as np
+
+    try:
+        a = np.asarray(a)
+    except ValueError:
+        raise ValueError(f"{name} must have rows of one length, got rows that differ") from None
+    except (TypeError, RuntimeError) as error:   # a tensor that wants to be detached, for one
+        raise TypeError(f"{name} must be an array of real numbers: {error}") from None
+    if a.dtype.kind not in ("fiubO" if and_objects else "fiub"):
+        raise TypeError(f"{name} must be real numbers, got dtype {a.dtype}")
+    return a
 
 
 def examples(X: Any, y: Any, check_finite: bool = True, whose: str = "") -> tuple[np.ndarray, np.ndarray]:
@@ -87,21 +128,23 @@ def examples(X: Any, y: Any, check_finite: bool = True, whose: str = "") -> tupl
 
     Raises:
         ValueError: they are empty, not of these shapes, not finite; the message gives the row.
-        TypeError: they are no numbers.
+        TypeError: they are not real numbers.
     """
     import numpy as np
 
-    X, y = rows(X, f"{whose}X"), _numbers(y, f"{whose}y")
+    X, y = rows(X, f"{whose}X"), _as_int_or_float(y, f"{whose}y")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim not in (1, 2) or len(y) != len(X):
-        raise ValueError(f"{whose}y must have a target for each of the {len(X)} rows of X, shape ({len(X)},), got shape {y.shape}")
+        expected = f"a target for each of the {len(X)} rows of X, shape ({len(X)},)"
+        raise ValueError(f"{whose}y must have {expected}, got shape {y.shape}")
     if check_finite:
         for a, name in ((X, f"{whose}X"), (y, f"{whose}y")):
             if not np.isfinite(a).all():
                 i = tuple(np.argwhere(~np.isfinite(a))[0])
                 place = f"row {i[0]}" + (f", column {i[1]}" if len(i) == 2 else "")
-                raise ValueError(f"{name} has {a[i]} in {place}; leave such rows out, fill them, or go on with check_finite=False")
+                advice = "leave such rows out, fill them, or go on with check_finite=False"
+                raise ValueError(f"{name} has {a[i]} in {place}; {advice}")
     return X, y
 
 
@@ -110,25 +153,21 @@ def rows(X: Any, name: str = "X") -> np.ndarray:
 
     Raises:
         ValueError: X is of another shape.
-        TypeError: X are no real numbers.
+        TypeError: X is not made of real numbers.
     """
-    X = _numbers(X, name).astype(float)
+    X = _as_int_or_float(X, name).astype(float)
     if X.ndim != 2 or 0 in X.shape:
         hint = "; see X.reshape(-1, 1), or [x] for one example" if X.ndim == 1 and len(X) else ""
-        raise ValueError(f"{name} must have a row of numbers for each example, at least one, shape (n, nin), got shape {X.shape}{hint}")
+        expected = "a row of numbers for each example, at least one, shape (n, nin)"
+        raise ValueError(f"{name} must have {expected}, got shape {X.shape}{hint}")
     return X
 
 
-def _numbers(a: Any, name: str) -> np.ndarray:
+def _as_int_or_float(a: Any, name: str) -> np.ndarray:
     """Return an array of int64 or float64."""
     import numpy as np
 
-    try:
-        a = np.asarray(a)
-    except ValueError:
-        raise ValueError(f"{name} must have rows of one length, got rows that differ") from None
-    if a.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must be real numbers, got dtype {a.dtype}")
+    a = real_array(a, name)
     if a.dtype.kind == "u" and a.size and a.max() > np.iinfo(np.int64).max:
         raise ValueError(f"{name} has {a.max()}, which is too large for a 64-bit integer")
     return a.astype(np.float64 if a.dtype.kind == "f" else np.int64)

@@ -14,7 +14,8 @@ _MLP = TypeVar("_MLP", bound="microgradc.MLP")
 # Activations with a setting: its name and default, which are the same here and in PyTorch.
 _SETTINGS = {"leaky_relu": ("negative_slope", 0.01), "elu": ("alpha", 1.0)}
 
-# PyTorch returns x as softplus(x) above a threshold. From 40 on that is exact in float64; above its default, 20, it is off by up to 2.1e-9.
+# PyTorch returns x as softplus(x) above a threshold. From 40 on that is exact in float64; above its default, 20, it is
+# off by up to 2.1e-9.
 _EXACT_THRESHOLD = 40.0
 _USUAL_THRESHOLD = 20.0
 
@@ -26,7 +27,8 @@ def mlp_from_torch(cls: type[_MLP], module: Any) -> _MLP:
     shapes = [tuple(layer.weight.shape) for layer, _ in stack]
     for i in range(1, len(shapes)):
         if shapes[i][1] != shapes[i - 1][0]:
-            raise ValueError(f"{stack[i][0]} must have {shapes[i - 1][0]} inputs, the outputs of the Linear layer before it")
+            expected = f"{shapes[i - 1][0]} inputs, the outputs of the Linear layer before it"
+            raise ValueError(f"{stack[i][0]} must have {expected}")
     if len(list(module.parameters())) != sum(1 + (layer.bias is not None) for layer, _ in stack):
         raise ValueError("two layers share a parameter, an MLP would have two: give each layer its own")
     # The order in which an MLP asks for initial weights is that of the rows of one matrix after the other.
@@ -52,11 +54,14 @@ def mlp_to_torch(model: microgradc.MLP) -> Any:
             _check_plain(neuron, microgradc.Neuron)
             for p in [*neuron.w, neuron.b]:
                 if id(p) in seen:
-                    raise ValueError(f"a parameter of layer {i} comes twice in the model, PyTorch would have two: give each place its own")
+                    advice = "PyTorch would have two: give each place its own"
+                    raise ValueError(f"a parameter of layer {i} comes twice in the model, {advice}")
                 seen.add(id(p))
         activations = [_activation_to_torch(neuron) for neuron in layer.neurons]
         if any(activation != activations[0] for activation in activations):
-            raise ValueError(f"the neurons of layer {i} differ in their activations, which a PyTorch module cannot: {layer}")
+            raise ValueError(
+                f"the neurons of layer {i} differ in their activations, which a PyTorch module cannot: {layer}"
+            )
         modules.append(_linear_to_torch(torch, layer))
         name, settings = activations[0]
         if name != "linear":
@@ -67,7 +72,7 @@ def mlp_to_torch(model: microgradc.MLP) -> Any:
 def _read_stack(torch: Any, module: Any) -> list[tuple[Any, Any]]:
     """Return the Linear layers of a module, each with the activation after it."""
     stack: list[tuple[Any, Any]] = []
-    for layer in _flatten(torch, module):
+    for layer in _parts_of(torch, module):
         if type(layer) is torch.nn.Linear:
             stack.append((layer, "linear"))
         elif type(layer) is not torch.nn.Identity:
@@ -86,11 +91,11 @@ def _read_stack(torch: Any, module: Any) -> list[tuple[Any, Any]]:
     return stack
 
 
-def _flatten(torch: Any, module: Any) -> Iterator[Any]:
+def _parts_of(torch: Any, module: Any) -> Iterator[Any]:
     """Yield the module, or, if it is a Sequential, those in it."""
     if isinstance(module, torch.nn.Sequential) and type(module).forward is torch.nn.Sequential.forward:
         for child in module:
-            yield from _flatten(torch, child)
+            yield from _parts_of(torch, child)
     else:
         yield module
 
@@ -105,18 +110,20 @@ def _linear_to_torch(torch: Any, layer: microgradc.Layer) -> Any:
 
 
 def _activation_from_torch(torch: Any, layer: Any) -> Any:
-    """Return the activation that a layer of PyTorch is: its name, or for other settings than the usual ones a partial function."""
+    """Return the activation that a layer of PyTorch is: its name, or a partial function for other settings."""
     named = {getattr(torch.nn, shown): name for name, shown in microgradc.nn.ACTIVATIONS.items() if name != "linear"}
     name = named.get(type(layer))
     if name is None:
         supported = ", ".join(["Identity", *(microgradc.nn.ACTIVATIONS[name] for name in named.values())])
         hint = "; an MLP has no dropout: leave it out, as in evaluation" if isinstance(layer, torch.nn.Dropout) else ""
         got = layer if isinstance(layer, torch.nn.Module) else repr(layer)
-        raise TypeError(f"from_torch takes a torch.nn.Linear, or a torch.nn.Sequential of Linear and {supported}, got {got}{hint}")
+        expected = f"a torch.nn.Linear, or a torch.nn.Sequential of Linear and {supported}"
+        raise TypeError(f"from_torch takes {expected}, got {got}{hint}")
     if name == "gelu" and layer.approximate != "none":
         raise ValueError(f"gelu is the exact one, GELU(approximate='none'), got {layer}")
     if name == "softplus" and not (layer.beta == 1 and layer.threshold >= _USUAL_THRESHOLD):
-        raise ValueError(f"softplus has beta 1 and no threshold, so PyTorch's must be at least {_USUAL_THRESHOLD:g}, got {layer}")
+        expected = f"beta 1 and no threshold, so PyTorch's must be at least {_USUAL_THRESHOLD:g}"
+        raise ValueError(f"softplus has {expected}, got {layer}")
     if name in _SETTINGS:
         setting, default = _SETTINGS[name]
         number = float(getattr(layer, setting))
@@ -136,13 +143,15 @@ def _activation_to_torch(neuron: microgradc.Neuron) -> tuple[str, dict[str, floa
         for name in microgradc.nn.ACTIVATIONS:
             if microgradc.nn.function_of(name) is function and settings.keys() <= set(_SETTINGS.get(name, ())[:1]):
                 return name, {"threshold": _EXACT_THRESHOLD} if name == "softplus" else settings
-    raise TypeError(f"to_torch takes activations that have a name, {', '.join(microgradc.nn.ACTIVATIONS)}, got {activation!r}")
+    names = ", ".join(microgradc.nn.ACTIVATIONS)
+    raise TypeError(f"to_torch takes activations that have a name, {names}, got {activation!r}")
 
 
 def _check_plain(thing: Any, cls: type) -> None:
     """Raise unless a call of the thing does what a call of that class does."""
     if not isinstance(thing, cls) or type(thing).__call__ is not cls.__call__:
-        raise TypeError(f"to_torch takes an MLP of Layers of Neurons with no methods __call__ of their own, got {type(thing).__name__}")
+        expected = "an MLP of Layers of Neurons with no methods __call__ of their own"
+        raise TypeError(f"to_torch takes {expected}, got {type(thing).__name__}")
 
 
 def _import_torch() -> Any:

@@ -1,13 +1,15 @@
 """Loss functions, named and called as in `torch.nn.functional`.
 
-`input` and `target` are a Value or a number; a list, tuple, generator or array of them; or a nested list or array, such as a batch of
-rows of outputs. Both have the same shape: nothing is broadcast. `reduction` is 'mean', 'sum' or 'none', which gives the losses in the
-shape of the input, as nested lists. A loss is a Value if one of the entries that it is made from is a Value, and else a float.
+`input` and `target` are a Value or a number; a list, tuple, generator or array of them; or a nested list or array, such
+as a batch of rows of outputs. Both have the same shape: nothing is broadcast. `reduction` is 'mean', 'sum' or 'none',
+which gives the losses in the shape of the input, as nested lists. A loss is a Value if one of the entries that it is
+made from is a Value, and else a float.
 
 Every function raises
 
-- TypeError where an entry is no Value and no real number;
-- ValueError where the shapes differ, the rows of a batch differ in length, there is no entry, or reduction is none of the three.
+- TypeError where an entry is neither a Value nor a real number, or reduction is not a string;
+- ValueError where the shapes differ, the rows of a batch differ in length, there are no entries, or reduction is none of
+  the three.
 
 >>> from microgradc import Value
 >>> predictions = [Value(0.5), Value(2.0)]
@@ -17,26 +19,14 @@ Every function raises
 (2.125, 2.0)
 """
 
-from itertools import chain
-from math import prod
 from numbers import Real
-from operator import index
 from typing import Any, Literal, TypeAlias
 
+from microgradc import checks, trees
+from microgradc.checks import ABOVE_0
 from microgradc.engine import IntegerInput, Value, is_tracing
 from microgradc.engine.functions import bce, clip, dot, logsumexp, mean, relu, softplus, sum, take
 from microgradc.engine.value import real_number
-
-__all__ = [
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "cross_entropy",
-    "hinge_loss",
-    "huber_loss",
-    "l1_loss",
-    "mse_loss",
-    "nll_loss",
-]
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 _Shape: TypeAlias = tuple[int, ...]
@@ -56,7 +46,7 @@ def mse_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     inputs, targets, shape = _read_pairs(input, target, reduction)
     errors = [x - y for x, y in zip(inputs, targets, strict=True)]
     if reduction == "none":
-        return _nest([e * e for e in errors], shape)
+        return trees.nest([e * e for e in errors], shape)
     total = dot(errors, errors)   # one node, where squares and their sum would be one for each entry
     return total if reduction == "sum" else total / len(errors)
 
@@ -87,15 +77,13 @@ def huber_loss(input: Any, target: Any, reduction: Reduction = "mean", delta: fl
     Raises:
         ValueError: delta is not positive.
     """
-    delta = _number(delta, "delta")
-    if not delta > 0:
-        raise ValueError(f"delta must be positive, got {delta}")
+    delta = checks.number(delta, "delta", ABOVE_0)
     inputs, targets, shape = _read_pairs(input, target, reduction)
     errors = [x - y for x, y in zip(inputs, targets, strict=True)]
     # With c the error, clipped: c e - 0.5 c**2 is both branches in one.
     clipped = [clip(e, -delta, delta) for e in errors]
     if reduction == "none":
-        return _nest([c * (e - 0.5 * c) for c, e in zip(clipped, errors, strict=True)], shape)
+        return trees.nest([c * (e - 0.5 * c) for c, e in zip(clipped, errors, strict=True)], shape)
     total = dot(clipped, errors) - 0.5 * dot(clipped, clipped)
     return total if reduction == "sum" else total / len(errors)
 
@@ -112,16 +100,17 @@ def hinge_loss(input: Any, target: Any, reduction: Reduction = "mean", margin: f
     Raises:
         ValueError: a label is neither -1 nor +1.
     """
-    margin = _number(margin, "margin")
+    margin = real_number(margin, "margin")
     inputs, targets, shape = _read_pairs(input, target, reduction)
     if not all(isinstance(y, float) for y in targets) or not {-1.0, 1.0}.issuperset(targets):
         for i, y in enumerate(targets):
             if _is_known(y) and float(y) not in (-1, 1):
-                entry = _name("target", i, shape)
+                entry = trees.place("target", i, shape)
                 raise ValueError(f"{entry} must be -1 or +1, got {float(y)}; labels 0 and 1 become these by 2 * y - 1")
     # margin - y * x, without a node for the product where y is a number
     rests = [
-        margin - y * x if isinstance(y, Value) else margin - x if y == 1.0 else margin + x for x, y in zip(inputs, targets, strict=True)
+        margin - y * x if isinstance(y, Value) else margin - x if y == 1.0 else margin + x
+        for x, y in zip(inputs, targets, strict=True)
     ]
     return _reduce([relu(rest) for rest in rests], shape, reduction)
 
@@ -129,8 +118,8 @@ def hinge_loss(input: Any, target: Any, reduction: Reduction = "mean", margin: f
 def binary_cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     """Return the binary cross-entropy of probabilities, -(y log(x) + (1 - y) log(1 - x)).
 
-    Each logarithm is at least -100, and the derivative is (x - y) / max(x (1 - x), 1e-12), as in PyTorch: finite at 0 and 1. What ends in
-    a sigmoid is better left without, and given to `binary_cross_entropy_with_logits`.
+    Each logarithm is at least -100, and the derivative is (x - y) / max(x (1 - x), 1e-12), as in PyTorch: finite at 0
+    and 1. What ends in a sigmoid is better left without, and given to `binary_cross_entropy_with_logits`.
 
     Args:
         input: the probabilities x, in [0, 1], of any shape.
@@ -163,7 +152,9 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: Reducti
     inputs, targets, shape = _read_pairs(input, target, reduction)
     _check_probabilities(targets, "target", shape, _LABELS)
     losses = [
-        dot((softplus(x), softplus(-x)), (1 - y, y)) if isinstance(y, Value) or y not in (0, 1) else softplus(x if y == 0 else -x)
+        dot((softplus(x), softplus(-x)), (1 - y, y))
+        if isinstance(y, Value) or y not in (0, 1)
+        else softplus(x if y == 0 else -x)
         for x, y in zip(inputs, targets, strict=True)
     ]
     return _reduce(losses, shape, reduction)
@@ -178,7 +169,7 @@ def cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any
         reduction: 'mean', 'sum' or 'none'.
 
     Raises:
-        TypeError: an index is no integer.
+        TypeError: an index is not an integer.
         ValueError: an index is out of range.
 
     >>> cross_entropy([[0.0, 0.0], [1000.0, 990.0]], [1, 0], reduction="none")
@@ -187,11 +178,14 @@ def cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any
     rows, classes, shape = _read_classes(input, target, reduction)
     losses = []
     for row, y in zip(rows, classes, strict=True):
-        if is_tracing():     # a program does by itself what follows; a class that is known is taken off, so that no digits are lost
-            losses.append(logsumexp(row) - take(row, y) if isinstance(y, Value) else logsumexp([x - row[y] for x in row]))
+        if is_tracing():     # a program does by itself what follows
+            if isinstance(y, Value):
+                losses.append(logsumexp(row) - take(row, y))
+            else:            # a class that is known is taken off, so that no digits are lost
+                losses.append(logsumexp([x - row[y] for x in row]))
             continue
-        # The largest logit is taken off first, where it would cancel digits of the result, as in `log_softmax`. It is a constant: what it
-        # takes from one term, it takes from the other.
+        # The largest logit is taken off first, where it would cancel digits of the result, as in `log_softmax`. It is a
+        # constant: what it takes from one term, it takes from the other.
         largest = float(max(row))
         shifted = [x - largest for x in row]
         losses.append(logsumexp(shifted) - shifted[y])
@@ -202,12 +196,13 @@ def nll_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     """Return the negative log-likelihood of the class y, -x[y].
 
     Args:
-        input: the log-probabilities x of one example, of shape (C,), or of a batch, (N, C); such as `log_softmax` gives.
+        input: the log-probabilities x of one example, of shape (C,), or of a batch, (N, C); such as `log_softmax`
+            gives.
         target: the index of the right class, in [0, C); for a batch, N of them.
         reduction: 'mean', 'sum' or 'none'.
 
     Raises:
-        TypeError: an index is no integer.
+        TypeError: an index is not an integer.
         ValueError: an index is out of range.
     """
     rows, classes, shape = _read_classes(input, target, reduction)
@@ -220,26 +215,26 @@ _LABELS = "labels -1 and +1 become 0 and 1 by (y + 1) / 2"
 def _read_pairs(input: Any, target: Any, reduction: str) -> tuple[list[Any], list[Any], _Shape]:
     """Return the entries of input and of target, Values and floats, and the shape of both."""
     _check_reduction(reduction)
-    inputs, shape = _flatten(input, "input")
-    targets, target_shape = _flatten(target, "target")
+    inputs, shape = _read_entries(input, "input")
+    targets, target_shape = _read_entries(target, "target")
     if shape != target_shape:
         advice = ""
         for name, longer, shorter in (("input", shape, target_shape), ("target", target_shape, shape)):
             if len(longer) == 2 and longer == (*shorter, 1):
                 advice = f"; each row of {name} has one entry: take it out, as in [row[0] for row in {name}]"
         raise ValueError(f"input and target must have the same shape, got {shape} and {target_shape}{advice}")
-    return _numbers(inputs, "input", shape), _numbers(targets, "target", shape), shape
+    return _to_floats(inputs, "input", shape), _to_floats(targets, "target", shape), shape
 
 
 def _read_classes(input: Any, target: Any, reduction: str) -> tuple[list[list[Any]], list[int], _Shape]:
-    """Return the rows of input, the index that target has for each, and the shape of the losses: (N,), or () for one example."""
+    """Return the rows of input, the index that target has for each, and the shape of the losses: (N,), or ()."""
     _check_reduction(reduction)
-    entries, shape = _flatten(input, "input")
+    entries, shape = _read_entries(input, "input")
     if len(shape) not in (1, 2):
         raise ValueError(f"input must have shape (C,), one number for each class, or (N, C), got {shape}")
-    entries = _numbers(entries, "input", shape)
+    entries = _to_floats(entries, "input", shape)
     *batch, n_classes = shape
-    indices, target_shape = _flatten(target, "target")
+    indices, target_shape = _read_entries(target, "target")
     if target_shape != tuple(batch):
         expected = f"{batch[0]} indices, one for each row" if batch else "one index"
         raise ValueError(f"target must be {expected} of input, of shape {shape}, got shape {target_shape}")
@@ -247,84 +242,50 @@ def _read_classes(input: Any, target: Any, reduction: str) -> tuple[list[list[An
         if isinstance(y, IntegerInput):
             continue
         if type(y) is not int:
-            y = indices[i] = _class_index(y, _name("target", i, target_shape))
+            y = indices[i] = _to_class(y, "target", i, target_shape)
         if not 0 <= y < n_classes:
-            entry = _name("target", i, target_shape)
+            entry = trees.place("target", i, target_shape)
             raise ValueError(f"{entry} must be the index of one of {n_classes} classes, 0 to {n_classes - 1}, got {y}")
-    return _rows(entries, n_classes), indices, target_shape
+    return trees.rows(entries, n_classes), indices, target_shape
 
 
-def _flatten(x: Any, name: str) -> tuple[list[Any], _Shape]:
-    """Return the entries of nested lists or of an array, one after another, and the shape."""
-    entries: list[Any] = [x]
-    shape: _Shape = ()
-    while entries and _is_sequence(entries[0]):
-        rows = [_list(row, name, i, shape) for i, row in enumerate(entries)]
-        length = len(rows[0])
-        for i, row in enumerate(rows):
-            if len(row) != length:
-                first, other = _name(name, 0, shape), _name(name, i, shape)
-                raise ValueError(f"{name} must have rows of one length, got {length} in {first} and {len(row)} in {other}")
-        entries = list(chain.from_iterable(rows))
-        shape += (length,)
+def _read_entries(x: Any, name: str) -> tuple[list[Any], _Shape]:
+    entries, shape = trees.entries(x, name)
     if not entries:
         raise ValueError(f"{name} must have at least one entry, got none")
     return entries, shape
 
 
-def _is_sequence(x: Any) -> bool:
-    return hasattr(x, "__iter__") and not isinstance(x, (str, bytes, dict, set)) and getattr(x, "ndim", 1) > 0
-
-
-def _list(row: Any, name: str, i: int, shape: _Shape) -> list[Any]:
-    if not _is_sequence(row):
-        raise TypeError(f"{_name(name, i, shape)} must be a row, as {_name(name, 0, shape)} is, got {type(row).__name__} {row!r:.40}")
-    return row.tolist() if hasattr(row, "tolist") else list(row)   # tolist gives Python's own numbers, which are read faster
-
-
-def _rows(entries: list[Any], length: int) -> list[list[Any]]:
-    return [entries[i : i + length] for i in range(0, len(entries), length)]
-
-
-def _nest(entries: list[Any], shape: _Shape) -> Any:
-    """Undo `_flatten`."""
-    for length in reversed(shape[1:]):
-        entries = _rows(entries, length)
-    return entries if shape else entries[0]
-
-
-def _name(name: str, i: int, shape: _Shape) -> str:
-    """Return what one writes in Python for entry i of what was flattened: input[2][0], say."""
-    for k in range(len(shape)):
-        name += f"[{i // prod(shape[k + 1 :]) % shape[k]}]"
-    return name
-
-
-def _numbers(entries: list[Any], name: str, shape: _Shape) -> list[Any]:
+def _to_floats(entries: list[Any], name: str, shape: _Shape) -> list[Any]:
     """Return the entries, the numbers among them as floats."""
     types = set(map(type, entries))   # few, so that there is no test for each entry
     if types <= {Value, float}:
         return entries
     if all(issubclass(t, Real) for t in types):
         return list(map(float, entries))
-    return [x if isinstance(x, Value) else _number(x, _name(name, i, shape), "a Value or a real number") for i, x in enumerate(entries)]
+    return [x if isinstance(x, Value) else _to_float(x, name, i, shape) for i, x in enumerate(entries)]
 
 
-def _number(x: Any, name: str, expected: str = "a real number") -> float:
+def _to_float(x: Any, name: str, i: int, shape: _Shape) -> float:
     try:
         return real_number(x, name)
     except TypeError:
-        raise TypeError(f"{name} must be {expected}, got {type(x).__name__} {x!r:.40}") from None
+        got = f"{type(x).__name__} {x!r:.40}"
+        raise TypeError(f"{trees.place(name, i, shape)} must be a Value or a real number, got {got}") from None
 
 
-def _class_index(y: Any, name: str) -> int:
-    if isinstance(y, bool) or not hasattr(y, "__index__"):
+def _to_class(y: Any, name: str, i: int, shape: _Shape) -> int:
+    index = checks.as_integer(y)
+    if index is None:
         advice = "; convert it with int(...)" if isinstance(y, Real) else ""
-        raise TypeError(f"{name} must be an integer, the index of a class, got {type(y).__name__} {y!r:.40}{advice}")
-    return index(y)
+        got = f"{type(y).__name__} {y!r:.40}{advice}"
+        raise TypeError(f"{trees.place(name, i, shape)} must be an integer, the index of a class, got {got}")
+    return index
 
 
 def _check_reduction(reduction: str) -> None:
+    if not isinstance(reduction, str):
+        raise TypeError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r:.60}")
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
@@ -336,15 +297,21 @@ def _check_probabilities(entries: list[Any], name: str, shape: _Shape, advice: s
         return
     for i, x in enumerate(entries):
         if x < 0 or x > 1:
-            raise ValueError(f"{_name(name, i, shape)} must be in [0, 1], got {float(x)}; {advice}")
+            raise ValueError(f"{trees.place(name, i, shape)} must be in [0, 1], got {float(x)}; {advice}")
 
 
 def _is_known(x: Any) -> bool:
-    """Return whether x is a number that does not change; while a function is recorded, a Value is none."""
+    """Return whether x is a number that does not change; while a function is traced, a Value is not one."""
     return not (is_tracing() and isinstance(x, Value))
 
 
 def _reduce(losses: list[Any], shape: _Shape, reduction: str) -> Any:
     if reduction == "none":
-        return _nest(losses, shape)
+        return trees.nest(losses, shape)
     return mean(losses) if reduction == "mean" else sum(losses)
+
+
+# A loss is public as soon as it is defined above without an underscore.
+__all__ = sorted(
+    name for name, f in globals().items() if not name.startswith("_") and getattr(f, "__module__", None) == __name__
+)

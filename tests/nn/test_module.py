@@ -141,10 +141,17 @@ def test_train_and_eval_reach_all_parts():
     model.parts = {"a": nn.Sequential(nn.Layer(1, 1), nn.Dropout()), "b": [nn.Dropout()]}
     dropouts = [m for m in model.modules() if isinstance(m, nn.Dropout)]
     assert len(dropouts) == 2
+    model.array = np.array([nn.Dropout(), None], object)
+    model._hidden = nn.Dropout()
+    model.itself = [model]
+    assert [type(m).__name__ for m in model.modules()] == "Module Sequential Layer Neuron Dropout Dropout Dropout".split()
     assert model.eval() is model
+    assert not model.array[0].training
+    assert model._hidden.training
     assert not any(m.training for m in model.modules())
     assert model.train() is model
     assert all(m.training for m in model.modules())
+    assert not any(m.training for m in model.train(np.False_).modules())
 
 
 def test_state_dict_has_an_array_for_each_list():
@@ -185,9 +192,9 @@ def faulty(state):
     yield {**state, first: np.zeros(7)}, rf"{first} has shape \(7,\), the model needs \(2,\)"
     yield {name: a for name, a in state.items() if name != second}, f"{second} is missing"
     yield {**state, "more": np.zeros(1)}, "more is unexpected"
-    yield {**state, second: np.array("a")}, f"{second} must hold real numbers, got dtype <U1"
-    yield {**state, second: np.array(1j)}, f"{second} must hold real numbers, got dtype complex128"
-    yield {**state, first: [[1.0], [1.0, 2.0]]}, f"{first} is no array"
+    yield {**state, second: np.array("a")}, f"{second} must be real numbers, got dtype <U1"
+    yield {**state, second: np.array(1j)}, f"{second} must be real numbers, got dtype complex128"
+    yield {**state, first: [[1.0], [1.0, 2.0]]}, f"{first} must have rows of one length"
     yield {}, "and 6 more"
 
 

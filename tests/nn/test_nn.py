@@ -216,8 +216,9 @@ def test_a_dropout_with_p_0_or_1():
     assert len(nn.Dropout(0.5)([[1.0, 2.0], [3.0, 4.0]])[1]) == 2
     assert copy.deepcopy(nn.Dropout(0.5))([1.0]) in ([0.0], [2.0])
     assert pickle.loads(pickle.dumps(nn.Sequential(nn.Dropout(0.5, seed=1)))).layers[0].p == 0.5
-    with pytest.raises(ValueError, match="mode must be True"):
-        nn.Dropout().train("x")
+    for wrong in ("x", 1, None):
+        with pytest.raises(TypeError, match="mode must be True or False, got "):
+            nn.Dropout().train(wrong)
 
 
 def test_bad_arguments():
@@ -232,6 +233,11 @@ def test_bad_arguments():
     for p in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match=r"p must be in \[0, 1\]"):
             nn.Dropout(p)
+    for wrong in ("21", 3, None):
+        with pytest.raises(TypeError, match="nouts must be a list of at least one layer size"):
+            nn.MLP(2, wrong)
+    with pytest.raises(ValueError, match="nouts must be a list of at least one layer size"):
+        nn.MLP(2, [])
     with pytest.raises(ValueError, match="Sequential needs at least one module"):
         nn.Sequential()
     with pytest.raises(TypeError, match="module 1 of Sequential cannot be called: 3"):

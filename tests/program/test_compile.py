@@ -224,7 +224,7 @@ def test_wrong_arguments():
         ((np.ones(3), 2.0), ValueError, "argument 1 must have an axis for the examples"),
         ((np.ones(3), np.ones(4)), ValueError, "got 3 and, in argument 1, 4"),
         (([[1, 2], [3]], [1, 2]), ValueError, "rows of one length"),
-        ((["a", "b"], [1, 2]), TypeError, "made of real numbers, got dtype <U1"),
+        ((["a", "b"], [1, 2]), TypeError, "must be real numbers, got dtype <U1"),
         (([1j], [1]), TypeError, "real numbers"),
         (([None], [1]), TypeError, "real numbers and Values, got NoneType"),
         (([{"a": 1}], [1]), TypeError, "real numbers and Values, got dict"),

@@ -47,7 +47,7 @@ def test_the_bits_are_the_same_for_every_number_of_threads(threads):
     X = BIG_X[:100]
     assert close(made(BIG_X)[:100, 0], [eager(model, row, MODEL_W)[0] for row in X])
     for wrong in (0, -1, 1.5, "2", None, True):
-        with pytest.raises(ValueError, match="n must be a positive integer"):
+        with pytest.raises(ValueError if type(wrong) is int else TypeError, match="n must be a positive integer"):
             set_num_threads(wrong)
 
 

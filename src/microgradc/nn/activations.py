@@ -45,8 +45,24 @@ def _identity(x: Any) -> Any:
     return x
 
 
+def activation_of(neuron: Any) -> str | Callable[[Any], Any]:
+    """Return the activation that the neuron applies: its own, or none at all."""
+    return neuron.activation if neuron.nonlin else "linear"
+
+
 def operation_of(neuron: Any) -> int | None:
-    """Return the number of the operation that is the neuron's activation, 0 for none; None for one that is no row of the table."""
-    if not neuron.nonlin or neuron.activation == "linear":
-        return 0
-    return _OPERATIONS.get(neuron.activation) if isinstance(neuron.activation, str) else None
+    """Return the number of the operation that is the neuron's activation.
+
+    It is 0 for 'linear', and None for an activation that is not a row of the table of operations.
+    """
+    activation = activation_of(neuron)
+    if not isinstance(activation, str):
+        return None
+    return 0 if activation == "linear" else _OPERATIONS.get(activation)
+
+
+def shown_activation(activation: str | Callable[[Any], Any]) -> str:
+    """Return what an activation is called in a repr: the name that PyTorch's module has, or that of the function."""
+    if isinstance(activation, str):
+        return ACTIVATIONS[activation]
+    return getattr(activation, "__name__", type(activation).__name__)

@@ -1,7 +1,8 @@
 """Initial values of weights: a function for each of the usual ways.
 
-Each takes `nin` and `nout`, the numbers of inputs and of outputs of a layer, and `rng`, the module `random` or a `random.Random`, and
-returns the next weight, a float. `functools.partial` sets what comes after these: `nn.MLP(2, [16, 1], init=partial(init.normal, std=0.1))`.
+Each takes `nin` and `nout`, the numbers of inputs and of outputs of a layer, and `rng`, the module `random` or a
+`random.Random`, and returns the next weight, a float. `functools.partial` sets what comes after these:
+`nn.MLP(2, [16, 1], init=partial(init.normal, std=0.1))`.
 """
 
 import math
@@ -28,14 +29,18 @@ def normal(nin: int, nout: int, rng: Any = random, mean: float = 0.0, std: float
 def xavier_uniform(nin: int, nout: int, rng: Any = random, gain: float = 1.0) -> float:
     """Return a number from the uniform distribution on [-a, a], a = gain sqrt(6 / (nin + nout)).
 
-    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010. For tanh, a gain of 5/3 is usual.
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010. For tanh, a
+    gain of 5/3 is usual.
     """
     a = gain * math.sqrt(6 / (nin + nout))
     return rng.uniform(-a, a)
 
 
 def xavier_normal(nin: int, nout: int, rng: Any = random, gain: float = 1.0) -> float:
-    """Return a number from the normal distribution with standard deviation gain sqrt(2 / (nin + nout)). See `xavier_uniform`."""
+    """Return a number from the normal distribution with standard deviation gain sqrt(2 / (nin + nout)).
+
+    See `xavier_uniform`.
+    """
     return rng.gauss(0.0, gain * math.sqrt(2 / (nin + nout)))
 
 
@@ -62,7 +67,8 @@ def initializer(init: str | Initializer) -> Initializer:
     """
     if isinstance(init, str):
         if init not in __all__:
-            raise ValueError(f"init must be one of {', '.join(__all__)}, or a callable of nin, nout and rng, got {init!r}")
+            names = ", ".join(__all__)
+            raise ValueError(f"init must be one of {names}, or a callable of nin, nout and rng, got {init!r}")
         return globals()[init]
     if not callable(init):
         raise TypeError(f"init must be a name or a callable of nin, nout and rng, got {init!r}")

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from microgradc import changes
+from microgradc import changes, checks
 from microgradc.engine.value import Value, zero_grad
-from microgradc.nn.search import find_parameters
+from microgradc.nn.search import find_modules, find_parameters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class Module:
     """Something with parameters: the base class of networks and their parts.
 
-    Parameters are the leaves among a module's attributes: Values, and Values in lists, tuples, dicts, object arrays and other modules. An
-    attribute whose name begins with an underscore is not searched. As in micrograd, a class may have a method `parameters` of its own
-    instead. A subclass defines `forward`, or `__call__` itself.
+    Parameters are the leaves among a module's attributes: Values, and Values in lists, tuples, dicts, object arrays and
+    other modules. An attribute whose name begins with an underscore is not searched. As in micrograd, a class may have
+    a method `parameters` of its own instead. A subclass defines `forward`, or `__call__` itself.
 
     >>> class Line(Module):
     ...     def __init__(self):
@@ -63,27 +63,20 @@ class Module:
         return iter([(found.get(id(p), f"parameters.{i}"), p) for i, p in enumerate(self.parameters())])
 
     def modules(self) -> Iterator[Module]:
-        """Return this module and all modules among its attributes, each once; those in attributes with an underscore are not searched."""
-        seen: dict[int, Any] = {}
-        stack: list[Any] = [self]
-        while stack:
-            thing = stack.pop()
-            if not isinstance(thing, (Module, list, tuple, dict)) or id(thing) in seen:
-                continue
-            seen[id(thing)] = thing
-            if isinstance(thing, Module):
-                thing = {name: entry for name, entry in vars(thing).items() if not name.startswith("_")}
-            stack += reversed(thing.values() if isinstance(thing, dict) else thing)
-        return (thing for thing in seen.values() if isinstance(thing, Module))
+        """Return this module and all modules among its attributes, each once; they are where parameters may be."""
+        return iter(find_modules(self, Module))
 
     def train(self, mode: bool = True) -> Module:
         """Set `training` of this module and those in it, which switches Dropout on or off; return self.
 
         Args:
-            mode: True for training, False for evaluation. As with parameters, what is in an attribute with an underscore is not reached.
+            mode: True for training, False for evaluation. As with parameters, what is in an attribute with an
+                underscore is not reached.
+
+        Raises:
+            TypeError: mode is neither.
         """
-        if not isinstance(mode, bool):
-            raise ValueError(f"mode must be True for training or False for evaluation, got {mode!r}")
+        mode = checks.flag(mode, "mode")
         for module in self.modules():
             if module.training != mode:
                 module.training = mode
@@ -94,7 +87,9 @@ class Module:
         return self.train(False)
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return copies of the parameters as float64 arrays, by name: a list of Values is an array, a Value is one of shape ().
+        """Return copies of the parameters as float64 arrays, by name.
+
+        A list of Values is an array, a Value is one of shape ().
 
         >>> line = Module()
         >>> line.w, line.b = [Value(1.0), Value(2.0)], Value(3.0)
@@ -104,7 +99,8 @@ class Module:
         import numpy as np
 
         return {
-            name: np.array([p.data for p in group.parameters], float).reshape(group.shape) for name, group in _groups(self).items()
+            name: np.array([p.data for p in group.parameters], float).reshape(group.shape)
+            for name, group in _groups(self).items()
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
@@ -112,32 +108,32 @@ class Module:
 
         Args:
             state_dict: arrays or nested lists of real numbers, by name.
-            strict: whether an entry that is missing, or that the model does not have, is an error; if not, it is left out.
+            strict: whether an entry that is missing, or that the model does not have, is an error; if not, it is left
+                out.
 
         Raises:
-            TypeError: state_dict is no mapping.
-            ValueError: an entry is missing, unexpected, of the wrong shape or not of real numbers. The message lists all of them.
+            TypeError: state_dict is not a mapping.
+            ValueError: an entry is missing, unexpected, of the wrong shape or not of real numbers. The message lists
+                all of them.
         """
-        import numpy as np
-
         if not isinstance(state_dict, Mapping):
-            raise TypeError(f"state_dict must be a dict of arrays, as model.state_dict() returns it, got {type(state_dict).__name__}")
+            expected = "a dict of arrays, as model.state_dict() returns it"
+            raise TypeError(f"state_dict must be {expected}, got {type(state_dict).__name__}")
         groups = _groups(self)
         faults, arrays = [], {}
         if strict:
             faults += [f"{name} is missing" for name in groups if name not in state_dict]
-            faults += [f"{name} is unexpected: the model has no such entry" for name in state_dict if name not in groups]
+            unexpected = [name for name in state_dict if name not in groups]
+            faults += [f"{name} is unexpected: the model has no such entry" for name in unexpected]
         for name, group in groups.items():
             if name not in state_dict:
                 continue
             try:
-                array = np.asarray(state_dict[name])
-            except (ValueError, RuntimeError, TypeError) as error:    # ragged rows; a tensor that wants to be detached
-                faults.append(f"{name} is no array: {error}")
+                array = checks.real_array(state_dict[name], name)
+            except (TypeError, ValueError) as error:
+                faults.append(str(error))
                 continue
-            if array.dtype.kind not in "fiub":
-                faults.append(f"{name} must hold real numbers, got dtype {array.dtype}")
-            elif array.shape != group.shape:
+            if array.shape != group.shape:
                 faults.append(f"{name} has shape {array.shape}, the model needs {group.shape}")
             else:
                 arrays[name] = array.astype(float)
@@ -169,7 +165,10 @@ class _Group:
 
 
 def _groups(module: Module) -> dict[str, _Group]:
-    """Return the parameters by name less the indices that end it, where these are those of a full array; the others one by one."""
+    """Return the parameters by name less the indices that end it.
+
+    They are one group where these are the indices of a full array, and else a group each.
+    """
     places: dict[str, dict[tuple[int, ...], Value]] = {}
     for name, p in module.named_parameters():
         parts = name.split(".")

@@ -1,4 +1,9 @@
-"""What `nn` leaves to C: running a layer's neurons, and finding the parameters in a module's attributes."""
+"""What `nn` leaves to C: running a layer's neurons, and finding the parameters and modules in a module's attributes.
+
+Where is searched: in the attributes of a module, but for those whose name begins with an underscore, and in lists,
+tuples, dicts, object arrays and further modules in them; each once. A module whose class has a method `parameters` of
+its own is asked for its parameters instead.
+"""
 
 from cpython.dict cimport PyDict_Check
 from cpython.float cimport PyFloat_Check
@@ -20,13 +25,14 @@ cdef extern from "Python.h":
 def neuron_outputs(x, rows, biases, operations):
     """Return `linear(x, rows, biases)`, to each entry of which the operation with that number is applied; 0 for none.
 
-    rows and biases are lists of one length, operations as many bytes. The number of an operation is its place in `engine.TABLE`, from 1.
+    rows and biases are lists of one length, operations as many bytes. The number of an operation is its place in
+    `engine.TABLE`, from 1.
     """
     return dot_products(x, rows, biases, operations)
 
 
 cdef class _Search:
-    """Collects the leaves in a tree of modules, lists, tuples, dicts and object arrays, each once, and their names if wanted."""
+    """Collects the parameters in the attributes of a module, and their names if wanted."""
 
     cdef object all_parameters      # Module.parameters: a class that has another one is asked
     cdef list values, names
@@ -50,7 +56,9 @@ cdef class _Search:
                     self.names.append(name)
         elif PyList_Check(thing) or PyTuple_Check(thing) or PyDict_Check(thing):
             self.enter(thing, thing, name)
-        elif not (PyFloat_Check(thing) or PyLong_Check(thing) or PyUnicode_Check(thing) or PyType_Check(thing) or thing is None):
+        elif PyFloat_Check(thing) or PyLong_Check(thing) or PyUnicode_Check(thing) or PyType_Check(thing):
+            return 0
+        elif thing is not None:
             self.visit_object(thing, name)
         return 0
 
@@ -66,7 +74,7 @@ cdef class _Search:
         return 0
 
     cdef int enter(self, object thing, object entries, str name, bint only_public=False) except -1:
-        """Visit the entries of a container, or those of a module's dict that are public, unless they have been visited."""
+        """Visit the entries of a container, or the public ones of a module's dict, unless they have been visited."""
         if not self.is_new(thing):
             return 0
         if Py_EnterRecursiveCall(b" while looking for parameters"):
@@ -91,11 +99,38 @@ cdef class _Search:
         return f"{name}.{key}" if name else str(key)
 
 
+cdef class _ModuleSearch(_Search):
+    """Collects the modules in the attributes of a module, those with a method `parameters` of their own too."""
+
+    cdef object kind                # Module
+    cdef list modules
+
+    cdef int visit_object(self, object thing, str name) except -1:
+        if isinstance(thing, self.kind):
+            if <uintptr_t><PyObject *>thing not in self.seen:
+                self.modules.append(thing)
+            self.enter(thing, thing.__dict__, name, True)
+        elif getattr(thing, "dtype", None) == object:
+            self.enter(thing, thing.tolist(), name)
+        return 0
+
+
+def find_modules(module, kind):
+    """Return a module and all modules in its attributes, each once, in the order of the attributes.
+
+    Args:
+        module: an object with attributes.
+        kind: the class of modules.
+    """
+    cdef _ModuleSearch search = _ModuleSearch.__new__(_ModuleSearch)
+    search.kind, search.modules = kind, []
+    search.values, search.names, search.seen, search.alive = [], None, set(), []
+    search.visit_object(module, None)
+    return search.modules
+
+
 def find_parameters(module, all_parameters, bint with_names):
     """Return the leaves in the attributes of a module, in their order, and their names.
-
-    Lists, tuples, dicts, object arrays and modules are searched; an attribute whose name begins with an underscore is not. A module
-    whose class has a method `parameters` of its own is asked.
 
     Args:
         module: an object with attributes.

@@ -1,33 +1,39 @@
-"""compile: record a function of one example once, and replay it over whole batches."""
+"""compile: trace a function of one example once, and replay its recording over whole batches."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from functools import update_wrapper
+from itertools import islice
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from microgradc import changes
+from microgradc import changes, checks, trees
 from microgradc.engine import CompileError, Input, IntegerInput, Trace, Value, is_tracing, refuse
 from microgradc.program.program import Example, Program, plain_batch
 
 __all__ = ["Compiled", "compile"]
 
+_ARRAYS = (np.ndarray,)
+_BATCHES = (np.ndarray, list)    # what has an entry or row for each example
+
 
 def compile(f: Callable[..., Any] | None = None, *, lanes: int | None = None) -> Any:
-    """Make a function of one example fast: it is recorded once, and replayed for all examples of a batch, many at a time. A decorator.
+    """Make a function of one example fast: trace it once, and replay it for all examples of a batch, many at a time.
 
-    The function is called for each shape of its arguments, with Values in place of the numbers, and what it does with them is recorded;
-    and once more, with other numbers, to see that it does the same. So it must not depend on the numbers in any other way: what would
-    write a number of the first example into the record (`if`, `float()`, `.data`, …) raises a CompileError that says what to do
-    instead. All other leaves, such as the parameters of a model, are read anew at each call, and get their gradients.
+    A decorator. The function is called for each shape of its arguments, with Values in place of the numbers, and what
+    it does with them is recorded; then once more, with other numbers, to see that it does the same. So it must not
+    depend on the numbers in any other way: what would write a number of the first example into the recording (`if`,
+    `float()`, `.data`, …) raises a CompileError that says what to do instead. All other leaves, such as the parameters
+    of a model, are read anew at each call, and get their gradients.
 
     Args:
-        f: a function of numbers, and of lists, tuples, dicts and arrays of numbers, that returns a Value, or lists, tuples and dicts of
-            Values. An integer argument may be an index (`microgradc.take`).
+        f: a function of numbers, and of lists, tuples, namedtuples, dicts, dataclasses and arrays of numbers, that
+            returns a Value, or any of these containers of Values. An integer argument may be an index
+            (`microgradc.take`).
         lanes: how many examples to go through at once, a multiple of 8; by default, as many as fit into the cache.
 
     Returns:
@@ -50,10 +56,11 @@ def compile(f: Callable[..., Any] | None = None, *, lanes: int | None = None) ->
 
 
 class Compiled:
-    """A function that is recorded and replayed; see `compile`.
+    """A function that is traced and replayed; see `compile`.
 
-    A batch is the same arguments with one more axis in front: for a number an array of shape (n,), for an array of shape (k,) or a list
-    of k numbers one of shape (n, k); dicts and tuples of them stay dicts and tuples. Any real dtype and any strides will do.
+    A batch is the same arguments with one more axis in front. A number becomes an array of shape (n,). An array of shape
+    (k,) or a list of k numbers becomes one of shape (n, k). Dicts, tuples and dataclasses stay what they are. Any real
+    dtype and any strides will do.
     """
 
     def __init__(self, f: Callable[..., Any], lanes: int | None = None) -> None:
@@ -65,7 +72,7 @@ class Compiled:
         self._recordings: dict[Any, _Recording] = {}
 
     def __call__(self, *args: Any) -> Any:
-        """Return what the function returns for one example: a Value, or a list, tuple or dict of them, which fit into any graph.
+        """Return what the function returns for one example: a Value, or a container of them, which fit into any graph.
 
         Args:
             args: the arguments of one example; Values among them get their gradients.
@@ -77,15 +84,16 @@ class Compiled:
         return recording.rebuild(recording.program.example(example))
 
     def mean(self, *args: Any) -> Any:
-        """Return the mean over a batch, a Value (or a list, tuple or dict of them) whose `backward()` reaches parameters and Values.
+        """Return the mean over a batch, a Value (or a container of them) whose `backward()` reaches all leaves.
 
         Args:
-            args: the arguments with one more axis in front, for the examples.
+            args: the arguments with one more axis in front, for the examples; Values among them get their gradients.
 
         Raises:
+            TypeError: an argument is not made of numbers, or the function does not return Values.
             ValueError: the arguments have no examples, or differ in their number.
             IndexError: an index is out of range; the message gives the example.
-            CompileError: the function cannot be recorded.
+            CompileError: the function cannot be replayed for other numbers.
         """
         return self._total(args, mean=True)
 
@@ -94,21 +102,28 @@ class Compiled:
         return self._total(args, mean=False)
 
     def map(self, *args: Any) -> Any:
-        """Return the function's numbers for each example of a batch: float64 of shape (n,), (n, k) for a list of k Values; no gradients.
+        """Return the function's numbers for each example of a batch, without gradients.
 
-        For a tuple or dict, it is a tuple or dict of such arrays. Args, Raises: see `mean`.
+        Args, Raises: see `mean`.
+
+        Returns:
+            float64 of shape (n,), or (n, k) where the function returns a list of k Values; where it returns a tuple,
+            dict or dataclass, the same with such arrays in it.
         """
         recording, arrays, _, _ = self._batch(args)
         return recording.rebuild_arrays(recording.program(*arrays))
 
     def value_and_grad(self, *args: Any) -> tuple[float, Any]:
-        """Return the value for one example and its gradient, as `scipy.optimize.minimize(f.value_and_grad, x0, jac=True)` takes them.
+        """Return the value for one example and its gradient.
+
+        It is what SciPy takes: `scipy.optimize.minimize(f.value_and_grad, x0, jac=True)`.
 
         Args:
             args: the arguments of one example.
 
         Returns:
-            A float, and the gradients of the arguments: floats and float64 arrays. For one argument, its gradient; for several, a tuple.
+            A float, and the gradients of the arguments: floats and float64 arrays. For one argument, its gradient; for
+            several, a tuple.
 
         Raises:
             ValueError: the function returns something other than one Value.
@@ -119,8 +134,7 @@ class Compiled:
         recording = self._find(example.key) or self._record(example, args)
         recording.require_one_output()
         sums, _, _, (grads,) = recording.program.run((example.row(),), [1.0], False, True)
-        flat = iter(grads[0].tolist())
-        gradients = tuple(_gradient_like(a, flat) for a in args)
+        gradients = recording.gradients(grads[0])
         return sums[0], gradients[0] if len(args) == 1 else gradients
 
     def map_value_and_grad(self, *args: Any) -> tuple[np.ndarray, Any]:
@@ -130,21 +144,20 @@ class Compiled:
             args: the arguments with one more axis in front, for the examples.
 
         Returns:
-            float64 of shape (n,), and the gradients of the arguments, arrays of their shapes; for one argument, its gradient, for several
-            a tuple of them.
+            float64 of shape (n,), and the gradients of the arguments, arrays of their shapes; for one argument, its
+            gradient, for several a tuple of them.
         """
         batch = _Batch(args)
         recording = self._recording(batch)
         recording.require_one_output()
         _, values, _, grads = recording.program.run(batch.arrays, [1.0], True, True)
-        found = iter(grads)
-        gradients = tuple(batch.gradient_like(a, found) for a in args)
+        gradients = batch.gradients(grads)
         return values[:, 0], gradients[0] if len(args) == 1 else gradients
 
     def program(self, *args: Any) -> Program:
         """Return the Program for the arguments of one example; `print` shows its steps."""
         if is_tracing():
-            refuse("f.value_and_grad")
+            refuse("f.program")
         example = Example(args)
         return (self._find(example.key) or self._record(example, args)).program
 
@@ -170,7 +183,7 @@ class Compiled:
         return self._find(example.key) or self._record(example, batch.first)
 
     def _find(self, key: Any) -> _Recording | None:
-        """Return the recording for a key, made anew if the function does something else since an attribute of a module was set."""
+        """Return the recording for a key; a new one if the function does something else since a module was changed."""
         recording = self._recordings.get(key)
         if recording is None or recording.change is changes.latest:
             return recording
@@ -193,50 +206,60 @@ class Compiled:
         return f"<compiled {getattr(self._f, '__qualname__', self._f)}>"
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        raise TypeError("compile methods of an object, not of a class: self.loss = microgradc.compile(self.loss) in __init__")
+        advice = "self.loss = microgradc.compile(self.loss) in __init__"
+        raise TypeError(f"compile methods of an object, not of a class: {advice}")
 
 
 class _Recording:
     """A function's program for one shape of arguments, and the shape of what it returns."""
 
     def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], lanes: int | None) -> None:
-        args = tuple(map(_plain, args))
-        self.outputs, leaves, inputs = _trace(f, args, change=False)
-        if not leaves:
-            raise TypeError(f"a compiled function must return a Value, or lists, tuples and dicts of them, got {self.outputs!r:.60}")
-        self.program = Program(leaves, inputs, lanes=lanes)
-        outputs, leaves, inputs = _trace(f, args, change=True)
-        if not self.program.has_same_graph(leaves, inputs):
-            raise CompileError(
-                f"{getattr(f, '__qualname__', f)} did something else when it was called again with other numbers, so it cannot be "
-                "replayed: it draws random numbers, or changes what it uses, or looks at its numbers; compute such things outside, and "
-                "pass them as arguments"
+        self.args: tuple[Any, ...] = trees.map_leaves(_without_values, args, _ARRAYS)
+        self.arg_leaves, self.arg_shape = trees.flatten(self.args, _ARRAYS)
+        first = _trace(f, self.args, change=False)
+        if not first.values:
+            raise TypeError(
+                "a compiled function must return a Value, or lists, tuples, dicts and dataclasses of them, "
+                f"got {first.returned!r:.60}"
             )
-        self.outputs = _like(outputs, iter(range(len(leaves))))    # where each is; the graph is not needed any more
-        self.args = args
+        self.program = Program(first.values, first.inputs, lanes=lanes)
+        second = _trace(f, self.args, change=True)
+        if not self.program.has_same_graph(second.values, second.inputs):
+            raise CompileError(
+                f"{getattr(f, '__qualname__', f)} did something else when it was called again with other numbers, so "
+                "it cannot be replayed: it draws random numbers, or changes what it uses, or looks at its numbers; "
+                "compute such things outside, and pass them as arguments"
+            )
+        self.shape = second.shape        # the graphs are not needed any more
+        self.has_one_output = self.shape == trees.LEAF
         self.change = changes.latest     # after the calls of f, which may set attributes
 
     def rebuild(self, values: list[Value]) -> Any:
         """Return Values in the shape of what the function returned."""
-        return values[0] if self.outputs == 0 and type(self.outputs) is int else _like(self.outputs, iter(values))
+        return values[0] if self.has_one_output else trees.unflatten(self.shape, values)
 
     def rebuild_arrays(self, results: np.ndarray) -> Any:
         """Return the columns of results in the shape of what the function returned: a list becomes an axis."""
+        columns = [column.copy() for column in results.T] if results.shape[1] > 1 else [results[:, 0]]
+        return trees.unflatten(self.shape, columns, lambda entries: np.stack(entries, axis=1))
 
-        def build(shape: Any) -> Any:
-            if isinstance(shape, dict):
-                return {name: build(entry) for name, entry in shape.items()}
-            if isinstance(shape, tuple):
-                return tuple(build(entry) for entry in shape)
-            if isinstance(shape, list):
-                return np.stack([build(entry) for entry in shape], axis=1)
-            return results[:, shape].copy() if results.shape[1] > 1 else results[:, 0]
-
-        return build(self.outputs)
+    def gradients(self, row: np.ndarray) -> Any:
+        """Return the numbers of a row in the shape of the arguments: a list becomes an array if it has equal rows."""
+        found: list[Any] = []
+        numbers = row.tolist()
+        start = 0
+        for leaf in self.arg_leaves:
+            if isinstance(leaf, np.ndarray):
+                found.append(row[start : start + leaf.size].reshape(leaf.shape).copy())
+                start += leaf.size
+            else:
+                found.append(numbers[start])
+                start += 1
+        return trees.unflatten(self.arg_shape, found, _array_if_possible)
 
     def require_one_output(self) -> None:
         """Raise ValueError unless the function returned a single Value."""
-        if self.outputs != 0 or type(self.outputs) is not int:
+        if not self.has_one_output:
             raise ValueError("the function must return one Value for this, it returned several")
 
 
@@ -246,137 +269,108 @@ class _Batch:
     def __init__(self, args: tuple[Any, ...]) -> None:
         if is_tracing():
             refuse("f.mean")
-        arrays: list[np.ndarray] = []
         self.n = -1
-        self.values: list[Any] | None = None
-        self.first = tuple(self._read(a, arrays, i) for i, a in enumerate(args))
+        parts = [trees.flatten(a, _BATCHES) for a in args]
+        self.arg_shapes = [shape for _, shape in parts]
+        leaves = [leaf for found, _ in parts for leaf in found]
+        arrays = [self._read(leaf, i) for i, (found, _) in enumerate(parts) for leaf in found]
         if self.n < 1:
             raise ValueError(f"a batch must have at least one {'example' if args else 'argument'}, got none")
+        self.first = self._arguments(map(_first_entry, leaves, arrays))
+        self.shapes = [a.shape for a in arrays]
+        self.values: list[Any] | None = None
         if any(a.dtype == object for a in arrays):
             self.values = [v if isinstance(v, Value) else None for a in arrays for v in a.ravel().tolist()]
         self.arrays = tuple(np.ascontiguousarray(a, float).reshape(self.n, -1) for a in arrays)
 
-    def _read(self, a: Any, arrays: list[np.ndarray], i: int) -> Any:
-        """Append the arrays in an argument; return the argument of the first example."""
-        if isinstance(a, dict):
-            return {name: self._read(entry, arrays, i) for name, entry in a.items()}
-        if isinstance(a, tuple):
-            return tuple(self._read(entry, arrays, i) for entry in a)
-        try:
-            array = a if isinstance(a, np.ndarray) else np.asarray(a)
-        except ValueError:
-            raise ValueError(f"argument {i} must have rows of one length, got rows that differ") from None
-        if array.dtype.kind not in "fiubO":
-            raise TypeError(f"argument {i} must be made of real numbers, got dtype {array.dtype}")
+    def _read(self, a: Any, i: int) -> np.ndarray:
+        """Return what is in argument i as an array with an entry or row for each example."""
+        array = checks.real_array(a, f"argument {i}", and_objects=True)
         if array.dtype == object:
             for entry in array.ravel().tolist():
                 if not isinstance(entry, (Value, Real)):
-                    raise TypeError(f"argument {i} must be made of real numbers and Values, got {type(entry).__name__} {entry!r:.40}")
+                    got = f"{type(entry).__name__} {entry!r:.40}"
+                    raise TypeError(f"argument {i} must be made of real numbers and Values, got {got}")
         if array.ndim == 0:
-            raise ValueError(f"argument {i} must have an axis for the examples, got the single {a!r:.40}; np.full(n, x) repeats a number")
+            got = f"the single {a!r:.40}; np.full(n, x) repeats a number"
+            raise ValueError(f"argument {i} must have an axis for the examples, got {got}")
         if self.n >= 0 and len(array) != self.n:
-            raise ValueError(f"the arguments must have one row for each example, got {self.n} and, in argument {i}, {len(array)}")
+            got = f"{self.n} and, in argument {i}, {len(array)}"
+            raise ValueError(f"the arguments must have one row for each example, got {got}")
         self.n = len(array)
-        arrays.append(array)
-        if not self.n:
-            return 0.0
-        first = array[0]
-        return first if isinstance(a, np.ndarray) and array.ndim > 1 else first.tolist() if hasattr(first, "tolist") else first
+        return array
 
-    def gradient_like(self, a: Any, grads: Iterator[np.ndarray]) -> Any:
-        """Return the next gradients in the shape of an argument."""
-        if isinstance(a, dict):
-            return {name: self.gradient_like(entry, grads) for name, entry in a.items()}
-        if isinstance(a, tuple):
-            return tuple(self.gradient_like(entry, grads) for entry in a)
-        return next(grads).reshape(np.shape(a))
+    def gradients(self, grads: list[np.ndarray]) -> Any:
+        """Return gradients in the shape of the arguments."""
+        return self._arguments(grad.reshape(shape) for grad, shape in zip(grads, self.shapes, strict=True))
+
+    def _arguments(self, leaves: Iterator[Any]) -> tuple[Any, ...]:
+        """Return leaves in the shape of the arguments."""
+        return tuple(trees.unflatten(shape, islice(leaves, shape.leaf_count)) for shape in self.arg_shapes)
+
+
+class _Traced(NamedTuple):
+    """What a function did when it was called with Values in place of numbers."""
+
+    returned: Any
+    values: list[Value]     # in what it returned; none if there was something else
+    shape: trees.Shape      # of what it returned
+    inputs: list[Value]
 
 
 def has_same_graph(program: Program, f: Callable[..., Any], args: tuple[Any, ...]) -> bool:
     """Return whether a function, called again, does what a program was recorded from.
 
     Raises:
-        CompileError: it does what cannot be recorded.
+        CompileError: it does what cannot be replayed.
     """
-    _, leaves, inputs = _trace(f, args, change=True)
-    return len(leaves) == program.output_count and program.has_same_graph(leaves, inputs)
+    traced = _trace(f, args, change=True)
+    return len(traced.values) == program.output_count and program.has_same_graph(traced.values, traced.inputs)
 
 
-def _trace(f: Callable[..., Any], args: tuple[Any, ...], change: bool) -> tuple[Any, list[Value], list[Value]]:
-    """Call f with Values in place of the numbers in args, or of others; return what it returned, the Values in it, and its inputs."""
+def _trace(f: Callable[..., Any], args: tuple[Any, ...], change: bool) -> _Traced:
+    """Call f with Values in place of the numbers in args; if change, of others."""
     inputs: list[Value] = []
-    traced = tuple(_with_inputs(a, inputs) for a in args)
+
+    def new_input(number: Any) -> Value:
+        inputs.append(Input(number) if checks.as_integer(number) is None else IntegerInput(number))
+        return inputs[-1]
+
+    traced = trees.map_leaves(new_input, args)
     if change:
         for v in inputs:
             # An index stays one. What is not is another number, of the other sign.
             v.data = 0.7 * v.data if isinstance(v, IntegerInput) else math.copysign(0.7 * abs(v.data) + 0.1, -v.data)
     with Trace():
-        outputs = f(*traced)
+        returned = f(*traced)
+    leaves, shape = trees.flatten(trees.map_leaves(_without_array, returned, _ARRAYS))
     try:
-        return outputs, [v if isinstance(v, Value) else Value(v) for v in _leaves(outputs)], inputs
+        return _Traced(returned, [v if isinstance(v, Value) else Value(v) for v in leaves], shape, inputs)
     except TypeError:
-        return outputs, [], inputs
+        return _Traced(returned, [], shape, inputs)
 
 
-def _plain(a: Any) -> Any:
-    """Return a copy of an argument with numbers in place of Values, which refers to nothing of the caller's."""
-    if isinstance(a, dict):
-        return {name: _plain(entry) for name, entry in a.items()}
-    if isinstance(a, (list, tuple)):
-        return (list if isinstance(a, list) else tuple)(_plain(entry) for entry in a)
-    if isinstance(a, np.ndarray) and a.ndim:
-        return a.astype(float) if a.dtype == object else a.copy()
-    return a.data if isinstance(a, Value) else a
+def _without_values(leaf: Any) -> Any:
+    """Return a number in place of a Value, an array of floats in place of one of objects; a copy of any other array."""
+    if isinstance(leaf, np.ndarray):
+        return leaf.astype(float) if leaf.dtype == object else leaf.copy()
+    return leaf.data if isinstance(leaf, Value) else leaf
 
 
-def _with_inputs(a: Any, inputs: list[Value]) -> Any:
-    """Return an argument with new Values in place of its numbers, in the order in which `Example` reads them."""
-    if isinstance(a, dict):
-        return {name: _with_inputs(entry, inputs) for name, entry in a.items()}
-    if isinstance(a, (list, tuple)):
-        return (list if isinstance(a, list) else tuple)(_with_inputs(entry, inputs) for entry in a)
-    if isinstance(a, np.ndarray) and a.ndim:
-        array = np.empty(a.shape, object)
-        for i, entry in np.ndenumerate(a):
-            array[i] = _with_inputs(entry, inputs)
-        return array
-    integer = hasattr(type(a), "__index__") and not isinstance(a, (bool, np.bool_))
-    inputs.append(IntegerInput(a) if integer else Input(a))
-    return inputs[-1]
+def _without_array(leaf: Any) -> Any:
+    """Return lists in place of an array: what a compiled function returns has none."""
+    return leaf.tolist() if isinstance(leaf, np.ndarray) else leaf
 
 
-def _leaves(a: Any) -> list[Any]:
-    """Return the entries of nested lists, tuples, dicts and arrays, in order."""
-    if isinstance(a, np.ndarray):
-        a = a.tolist()
-    if isinstance(a, dict):
-        return [leaf for entry in a.values() for leaf in _leaves(entry)]
-    if isinstance(a, (list, tuple)):
-        return [leaf for entry in a for leaf in _leaves(entry)]
-    return [a]
+def _first_entry(given: Any, array: np.ndarray) -> Any:
+    """Return the first row of an array; a list if a list was given."""
+    first = array[0]
+    if isinstance(given, np.ndarray) and array.ndim > 1:
+        return first
+    return first.tolist() if hasattr(first, "tolist") else first
 
 
-def _like(a: Any, leaves: Iterator[Any]) -> Any:
-    """Return nested lists, tuples and dicts of the same shape with other entries."""
-    if isinstance(a, np.ndarray):
-        a = a.tolist()
-    if isinstance(a, dict):
-        return {name: _like(entry, leaves) for name, entry in a.items()}
-    if isinstance(a, (list, tuple)):
-        return (list if isinstance(a, list) else tuple)(_like(entry, leaves) for entry in a)
-    return next(leaves)
-
-
-def _gradient_like(a: Any, flat: Iterator[float]) -> Any:
-    """Return the next numbers in the shape of an argument: a list or array becomes an array."""
-    if isinstance(a, dict):
-        return {name: _gradient_like(entry, flat) for name, entry in a.items()}
-    if isinstance(a, tuple):
-        return tuple(_gradient_like(entry, flat) for entry in a)
-    if isinstance(a, np.ndarray) and a.ndim:
-        return np.array([next(flat) for _ in range(a.size)]).reshape(a.shape)
-    if isinstance(a, list):
-        entries = [_gradient_like(entry, flat) for entry in a]
-        numeric = not any(isinstance(entry, (dict, list, tuple)) for entry in entries)
-        return np.array(entries) if numeric and len(set(map(np.shape, entries))) <= 1 else entries
-    return next(flat)
+def _array_if_possible(entries: list[Any]) -> Any:
+    """Return gradients as an array if they are numbers, or arrays of one shape."""
+    numeric = all(isinstance(entry, (float, np.ndarray)) for entry in entries)
+    return np.array(entries) if numeric and len({getattr(entry, "shape", ()) for entry in entries}) <= 1 else entries

@@ -1,11 +1,20 @@
-# The arguments of a compiled function, for one example: their numbers in a row, and what shape they had. Included by program.pyx.
+# The arguments of a compiled function, for one example: their numbers in a row, and what shape they had. Included by
+# program.pyx. This is `trees.flatten` for the one case in which its time counts.
+
+from microgradc import checks
+
 
 cdef class Example:
-    """Numbers, Values, and lists, tuples, dicts and arrays of them, as a row of numbers, and a key of their shape."""
+    """Numbers, Values, and containers of them, as a row of numbers, and a key of their shape.
+
+    The numbers are the leaves of `trees.flatten`, in its order. The keys of two examples are equal if their shapes are,
+    and integers are in the same places.
+    """
     cdef double *numbers
     cdef Py_ssize_t count, capacity
-    cdef bytearray shape         # f a number, i an integer, [...] a list, (...) a tuple, {...} a dict, a...; an array of this shape
-    cdef list names              # the keys of dicts
+    # f a number, i an integer, [...] a list, (...) a tuple, {...} a dict, <...> a namedtuple or dataclass, a... an array
+    cdef bytearray shape
+    cdef list names              # the keys of dicts, the classes of namedtuples and dataclasses, the fields of these
     cdef list values             # for each number the Value it was read from, or None; None if there are no Values
 
     def __cinit__(self, args):
@@ -46,49 +55,54 @@ cdef class Example:
         return 0
 
     cdef int add(self, object a) except -1:
-        cdef double x
         if PyFloat_Check(a):
             self.shape.append(c"f")
             return self.put(PyFloat_AS_DOUBLE(a), None)
         if isinstance(a, Value):
             self.shape.append(c"f")
             return self.put((<Value>a).node.data, a)
-        if isinstance(a, (list, tuple, dict)):
-            return self.add_entries(a)
+        if isinstance(a, int):
+            self.shape.append(c"f" if isinstance(a, bool) else c"i")
+            return self.put(number(a), None)
+        if isinstance(a, list):
+            return self.add_entries(a, c"[", c"]")
+        if isinstance(a, tuple):
+            if type(a) is tuple or not hasattr(type(a), "_fields"):
+                return self.add_entries(a, c"(", c")")
+            self.names.append(type(a))
+            return self.add_entries(a, c"<", c">")
+        if isinstance(a, dict):
+            self.names += a
+            return self.add_entries(a.values(), c"{", c"}")
         if getattr(a, "shape", ()):
             return self.add_array(a)
-        self.shape.append(c"i" if is_integer(a) else c"f")
-        if not read_number(a, &x):
-            raise unfit(a)
-        return self.put(x, None)
+        if hasattr(type(a), "__dataclass_fields__"):
+            names = [name for name in fields_of(a) if hasattr(a, name)]
+            self.names += [type(a), *names]
+            return self.add_entries([getattr(a, name) for name in names], c"<", c">")
+        self.shape.append(c"f" if checks.as_integer(a) is None else c"i")
+        return self.put(number(a), None)
 
-    cdef int add_entries(self, object a) except -1:
-        brackets = b"{}" if isinstance(a, dict) else b"[]" if isinstance(a, list) else b"()"
-        self.shape.append(brackets[0])
+    cdef int add_entries(self, object entries, char opening, char closing) except -1:
+        self.shape.append(opening)
         if Py_EnterRecursiveCall(b" in the arguments of a compiled function"):
             return -1
         try:
-            if isinstance(a, dict):
-                self.names += a
-                a = a.values()
-            for entry in a:
+            for entry in entries:
                 self.add(entry)
         finally:
             Py_LeaveRecursiveCall()
-        self.shape.append(brackets[1])
+        self.shape.append(closing)
         return 0
 
     cdef int add_array(self, object a) except -1:
-        cdef double x
         kind = getattr(getattr(a, "dtype", None), "kind", "?")
         self.shape += f"a{'x'.join(map(str, a.shape))}{'i' if kind in 'iu' else 'f'}".encode()
         for entry in a.ravel().tolist():
             if isinstance(entry, Value):
                 self.put((<Value>entry).node.data, entry)
-            elif read_number(entry, &x):
-                self.put(x, None)
             else:
-                raise unfit(a)
+                self.put(number(entry), None)
         return 0
 
 
@@ -96,9 +110,9 @@ cdef object array_type = None, float64 = None     # NumPy's, when they are first
 
 
 def plain_batch(tuple args):
-    """Return a key of the shapes of an example, float64 arrays, and the number of examples; None for what is no array of numbers.
+    """Return a key of the shapes of an example, float64 arrays, and the number of examples; None for other than arrays.
 
-    This is the fast way for what `transforms._Batch` does for everything.
+    This is the fast way, for arrays of numbers alone, for what `compile._Batch` does for everything.
     """
     cdef Py_ssize_t n = -1
     cdef list key = [], arrays = []
@@ -110,7 +124,9 @@ def plain_batch(tuple args):
         if type(a) is not array_type:
             return None
         shape, dtype = a.shape, a.dtype
-        if dtype is not float64 and dtype.kind not in "fiub" or not shape or shape[0] == 0 or (n >= 0 and shape[0] != n):
+        if dtype is not float64 and dtype.kind not in "fiub" or not shape:
+            return None
+        if shape[0] == 0 or (n >= 0 and shape[0] != n):
             return None
         n = shape[0]
         key += (shape[1:], dtype.char)
@@ -119,11 +135,24 @@ def plain_batch(tuple args):
 
 
 cdef object unfit(object a):
-    return TypeError(f"an argument must be made of numbers, Values, lists, tuples, dicts and arrays, got {type(a).__name__} {a!r:.40}")
+    return TypeError(
+        "an argument must be made of numbers, Values, lists, tuples, dicts, dataclasses and arrays, got "
+        f"{type(a).__name__} {a!r:.40}"
+    )
 
 
-cdef bint is_integer(object a):
-    return hasattr(type(a), "__index__") and not isinstance(a, bool) and getattr(a, "dtype", None) != bool
+cdef double number(object a) except? -1.0:
+    cdef double x
+    if not read_number(a, &x):
+        raise unfit(a)
+    return x
+
+
+cdef list fields_of(object a):
+    """Return the names of the fields of an instance of a dataclass."""
+    from dataclasses import fields
+
+    return [field.name for field in fields(a)]
 
 
 cdef extern from "Python.h":

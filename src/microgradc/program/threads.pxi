@@ -13,12 +13,11 @@ def set_num_threads(n):
         n: a positive integer; at first, the number of cores that this process may use.
 
     Raises:
-        ValueError: n is no positive integer.
+        TypeError: n is not an integer.
+        ValueError: n is not positive.
     """
     global threads, pool
-    if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
-        raise ValueError(f"n must be a positive integer, got {n!r}")
-    threads = min(int(n), MOST_PARTITIONS)
+    threads = min(checks.integer(n, "n", 1), MOST_PARTITIONS)
     pool = None              # its threads end when its work is done
 
 

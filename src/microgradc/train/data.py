@@ -1,15 +1,16 @@
 """Small data sets for classification: two moons, circles, blobs, the same numbers as scikit-learn's for the same arguments; and batches.
 
-The module can be called too: `microgradc.data(a)` returns the numbers in an array of Values (see `microgradc.arrays.data`).
+The module can be called too, which is deprecated: `microgradc.data(a)` is now `microgradc.to_numpy(a)`.
 """
 
 import sys
+import warnings
 from types import ModuleType
 
 import numpy as np
 
 from microgradc import checks
-from microgradc.arrays import data as _data_of
+from microgradc.arrays import to_numpy
 
 
 def make_moons(n_samples=100, *, shuffle=True, noise=None, random_state=None):
@@ -222,8 +223,9 @@ def _generator(random_state):
 
 class _CallableModule(ModuleType):
     def __call__(self, a):
-        return _data_of(a)
+        warnings.warn("microgradc.data(a) is now called microgradc.to_numpy(a)", DeprecationWarning, stacklevel=2)
+        return to_numpy(a)
 
 
-# `microgradc.data` is both this module and the function that reads an array of Values back.
+# `microgradc.data` was both this module and the function that reads an array of Values back.
 sys.modules[__name__].__class__ = _CallableModule
