@@ -4,12 +4,13 @@
 The formulas are those of PyTorch's single-tensor optimizers, with the roundings in the same order; each loop names its source there.
 """
 
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBuffer_Release
 from cpython.list cimport PyList_GET_ITEM
 from cpython.object cimport PyObject
 from libc.math cimport INFINITY, fabs, isnan, pow, sqrt
-from libc.string cimport memcmp, strcmp
+from libc.string cimport memcmp
 
+from microgradc.engine.float64 cimport view_float64
 from microgradc.engine.value cimport MGC_LEAF, Value, mgc_node, read_number, tracing
 
 from microgradc.engine.value import refuse
@@ -31,14 +32,15 @@ cdef class Buffer:
     cdef str name
 
     def __cinit__(self, array, str name):
+        cdef bint is_float64
         self.name = name
         if array is None:
             return
         try:
-            PyObject_GetBuffer(array, &self.view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)
+            is_float64 = view_float64(array, &self.view, True)
         except (BufferError, TypeError, ValueError) as error:
             raise self.unfit(describe(array)) from error
-        if self.view.ndim != 1 or self.view.format == NULL or strcmp(self.view.format, b"d") != 0:
+        if not is_float64 or self.view.ndim != 1:
             raise self.unfit(describe(array))
         self.numbers = <double *>self.view.buf
 
