@@ -1,10 +1,11 @@
-# The arguments of a compiled function, for one example: their numbers in a row, and what shape they had. Included by program.pyx.
+# The arguments of a compiled function, for one example: their numbers in a row, and what shape they had. Included by
+# program.pyx.
 
 cdef class Example:
     """Numbers, Values, and lists, tuples, dicts and arrays of them, as a row of numbers, and a key of their shape."""
     cdef double *numbers
     cdef Py_ssize_t count, capacity
-    cdef bytearray shape         # f a number, i an integer, [...] a list, (...) a tuple, {...} a dict, a...; an array of this shape
+    cdef bytearray shape         # f a number, i an integer, [...] a list, (...) a tuple, {...} a dict, a...; an array
     cdef list names              # the keys of dicts
     cdef list values             # for each number the Value it was read from, or None; None if there are no Values
 
@@ -96,9 +97,9 @@ cdef object array_type = None, float64 = None     # NumPy's, when they are first
 
 
 def plain_batch(tuple args):
-    """Return a key of the shapes of an example, float64 arrays, and the number of examples; None for what is no array of numbers.
+    """Return a key of the shapes of an example, float64 arrays, and the number of examples; None for anything else.
 
-    This is the fast way for what `transforms._Batch` does for everything.
+    This is the fast way for what `compile._Batch` does for everything.
     """
     cdef Py_ssize_t n = -1
     cdef list key = [], arrays = []
@@ -110,7 +111,9 @@ def plain_batch(tuple args):
         if type(a) is not array_type:
             return None
         shape, dtype = a.shape, a.dtype
-        if dtype is not float64 and dtype.kind not in "fiub" or not shape or shape[0] == 0 or (n >= 0 and shape[0] != n):
+        if dtype is not float64 and dtype.kind not in "fiub" or not shape:
+            return None
+        if shape[0] == 0 or (n >= 0 and shape[0] != n):
             return None
         n = shape[0]
         key += (shape[1:], dtype.char)
@@ -119,7 +122,8 @@ def plain_batch(tuple args):
 
 
 cdef object unfit(object a):
-    return TypeError(f"an argument must be made of numbers, Values, lists, tuples, dicts and arrays, got {type(a).__name__} {a!r:.40}")
+    return TypeError("an argument must be made of numbers, Values, lists, tuples, dicts and arrays, "
+                     f"got {type(a).__name__} {a!r:.40}")
 
 
 cdef bint is_integer(object a):
