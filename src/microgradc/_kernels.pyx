@@ -1,10 +1,9 @@
 """The kernels of program/lanes on NumPy arrays, one by one. For tests, which alone import it."""
 
-from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, malloc
 
 from microgradc.engine.value cimport MGC_TABLE_END, mgc_row, mgc_rows
-from microgradc.program.program cimport LANES, MGC_LANE_MULTIPLE, level_names, level_of, mgc_lanes
+from microgradc.program.program cimport LANES, MGC_LANE_MULTIPLE, Doubles, level_names, level_of, mgc_lanes
 
 
 def levels():
@@ -18,24 +17,19 @@ def level():
 
 
 cdef class Rows:
-    """Rows of lanes at a 64-byte boundary, and how to fill and read them."""
+    """Rows of lanes, and how to fill and read them."""
 
-    cdef void *memory
+    cdef Doubles memory
     cdef double *data
     cdef readonly Py_ssize_t count, lanes, n      # n: lanes with their padding
 
     def __cinit__(self, Py_ssize_t count, Py_ssize_t lanes, double padding):
         self.count, self.lanes = count, lanes
         self.n = (lanes + MGC_LANE_MULTIPLE - 1) // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
-        self.memory = malloc((count * self.n + 8) * sizeof(double))
-        if self.memory == NULL:
-            raise MemoryError
-        self.data = <double *>((<uintptr_t>self.memory + 63) & ~<uintptr_t>63)
+        self.memory = Doubles(count * self.n)
+        self.data = self.memory.doubles
         for i in range(count * self.n):
             self.data[i] = padding
-
-    def __dealloc__(self):
-        free(self.memory)
 
     cdef Rows fill(self, const double[:, :] values):
         for i in range(self.count):
@@ -53,7 +47,7 @@ cdef Rows rows_of(const double[:, :] values, double padding):
     return Rows(values.shape[0], values.shape[1], padding).fill(values)
 
 
-cdef int check(bint holds, str what) except -1:
+cdef int require(bint holds, str what) except -1:
     if not holds:
         raise ValueError(f"the shapes do not fit: {what}")
     return 0
@@ -79,8 +73,8 @@ def forward(str level not None, str name not None, const double[:, :] operands n
     """
     cdef const mgc_lanes *lanes = level_of(level)
     cdef int op = row_of(name)
-    check(operands.shape[0] == mgc_rows[op].operands, "operands")
-    check(out.shape[0] == 1 and out.shape[1] == operands.shape[1], "out")
+    require(operands.shape[0] == mgc_rows[op].operands, "operands")
+    require(out.shape[0] == 1 and out.shape[1] == operands.shape[1], "out")
     cdef Rows x = rows_of(operands, padding), f = Rows(1, x.lanes, padding)
     cdef Py_ssize_t y = x.n if x.count > 1 else 0, z = 2 * x.n if x.count > 2 else 0
     with nogil:
@@ -88,9 +82,9 @@ def forward(str level not None, str name not None, const double[:, :] operands n
     f.read(out)
 
 
-def backward(str level not None, str name not None, const double[:, :] operands not None, const double[:, :] value not None,
-                   const double[:, :] gradient not None, double[:, :] grads not None, list wanted=None, bint shared=False,
-                   double padding=0.0):
+def backward(str level not None, str name not None, const double[:, :] operands not None,
+             const double[:, :] value not None, const double[:, :] gradient not None, double[:, :] grads not None,
+             list wanted=None, bint shared=False, double padding=0.0):
     """Add to grads what the operands of a row of ops.h receive.
 
     Args:
@@ -104,12 +98,13 @@ def backward(str level not None, str name not None, const double[:, :] operands 
     cdef int op = row_of(name), i
     cdef const double *x[3]
     cdef double *gx[3]
-    check(operands.shape[0] == mgc_rows[op].operands, "operands")
-    check(value.shape[0] == gradient.shape[0] == 1, "value and gradient")
-    check(value.shape[1] == gradient.shape[1] == operands.shape[1] == grads.shape[1], "lanes")
-    check(grads.shape[0] == operands.shape[0], "grads")
-    check(wanted is None or len(wanted) == operands.shape[0], "wanted")
-    cdef Rows data = rows_of(operands, padding), f = rows_of(value, padding), g = rows_of(gradient, padding), out = rows_of(grads, padding)
+    require(operands.shape[0] == mgc_rows[op].operands, "operands")
+    require(value.shape[0] == gradient.shape[0] == 1, "value and gradient")
+    require(value.shape[1] == gradient.shape[1] == operands.shape[1] == grads.shape[1], "lanes")
+    require(grads.shape[0] == operands.shape[0], "grads")
+    require(wanted is None or len(wanted) == operands.shape[0], "wanted")
+    cdef Rows data = rows_of(operands, padding), out = rows_of(grads, padding)
+    cdef Rows f = rows_of(value, padding), g = rows_of(gradient, padding)
     for i in range(3):
         x[i], gx[i] = NULL, NULL
         if i < data.count:
@@ -133,7 +128,7 @@ cdef class Indices:
             raise MemoryError
         for i in range(len(rows)):
             row = rows[i]
-            check(0 <= row < bound, "rows")
+            require(0 <= row < bound, "rows")
             self.data[i] = <int>row
 
     def __dealloc__(self):
@@ -142,12 +137,15 @@ cdef class Indices:
 
 def dense(str level not None, const double[:, ::1] w not None, const double[::1] bias, const double[:, :] x not None,
                 list rows not None, double[:, :] out not None, double padding=0.0):
-    """Put `bias + w @ x[rows]` into out: w (m, k), bias (m,) or None, x (any, lanes), rows k numbers, out (m, lanes)."""
+    """Put `bias + w @ x[rows]` into out.
+
+    Shapes: w (m, k), bias (m,) or None, x (any, lanes), rows k numbers, out (m, lanes).
+    """
     cdef const mgc_lanes *lanes = level_of(level)
     cdef Py_ssize_t m = w.shape[0], k = w.shape[1]
-    check(m > 0 and k > 0 and (bias is None or bias.shape[0] == m), "w and bias")
-    check(len(rows) == k, "rows")
-    check(out.shape[0] == m and out.shape[1] == x.shape[1], "out")
+    require(m > 0 and k > 0 and (bias is None or bias.shape[0] == m), "w and bias")
+    require(len(rows) == k, "rows")
+    require(out.shape[0] == m and out.shape[1] == x.shape[1], "out")
     cdef Indices at = Indices(rows, x.shape[0])
     cdef Rows base = rows_of(x, padding), f = Rows(m, base.lanes, padding)
     cdef const double *b = NULL
@@ -158,15 +156,18 @@ def dense(str level not None, const double[:, ::1] w not None, const double[::1]
     f.read(out)
 
 
-def dense_operands(str level not None, const double[:, ::1] w not None, const double[:, :] g not None, list rows not None,
-                         bint assign, double[:, :] grads not None, double padding=0.0):
-    """Add `w.T @ g` to grads[rows], or with assign put it there: w (m, k), g (m, lanes), rows k numbers, grads (any, lanes)."""
+def dense_operands(str level not None, const double[:, ::1] w not None, const double[:, :] g not None,
+                   list rows not None, bint assign, double[:, :] grads not None, double padding=0.0):
+    """Add `w.T @ g` to grads[rows], or with assign put it there.
+
+    Shapes: w (m, k), g (m, lanes), rows k numbers, grads (any, lanes).
+    """
     cdef const mgc_lanes *lanes = level_of(level)
     cdef Py_ssize_t m = w.shape[0], k = w.shape[1]
-    check(m > 0 and k > 0, "w")
-    check(len(rows) == k, "rows")
-    check(not assign or len(set(rows)) == k, "rows, which must differ with assign")
-    check(g.shape[0] == m and g.shape[1] == grads.shape[1], "g")
+    require(m > 0 and k > 0, "w")
+    require(len(rows) == k, "rows")
+    require(not assign or len(set(rows)) == k, "rows, which must differ with assign")
+    require(g.shape[0] == m and g.shape[1] == grads.shape[1], "g")
     cdef Indices at = Indices(rows, grads.shape[0])
     cdef Rows incoming = rows_of(g, padding), out = rows_of(grads, padding)
     with nogil:
@@ -182,10 +183,10 @@ def dense_weights(str level not None, const double[:, :] g not None, const doubl
     """
     cdef const mgc_lanes *lanes = level_of(level)
     cdef Py_ssize_t m = gw.shape[0], k = gw.shape[1]
-    check(m > 0 and k > 0 and (gbias is None or gbias.shape[0] == m), "gw and gbias")
-    check(len(rows) == k, "rows")
-    check(g.shape[0] == m and g.shape[1] == x.shape[1], "g and x")
-    check(0 <= valid <= g.shape[1], "valid")
+    require(m > 0 and k > 0 and (gbias is None or gbias.shape[0] == m), "gw and gbias")
+    require(len(rows) == k, "rows")
+    require(g.shape[0] == m and g.shape[1] == x.shape[1], "g and x")
+    require(0 <= valid <= g.shape[1], "valid")
     cdef Indices at = Indices(rows, x.shape[0])
     cdef Rows incoming = rows_of(g, padding), base = rows_of(x, padding)
     cdef double *b = NULL if gbias is None else &gbias[0]
@@ -196,7 +197,7 @@ def dense_weights(str level not None, const double[:, :] g not None, const doubl
 def sum(str level not None, const double[:, :] x not None, Py_ssize_t valid, double padding=0.0):
     """Return the sum of the first valid lanes of x, of shape (1, lanes)."""
     cdef const mgc_lanes *lanes = level_of(level)
-    check(x.shape[0] == 1 and 0 <= valid <= x.shape[1], "x and valid")
+    require(x.shape[0] == 1 and 0 <= valid <= x.shape[1], "x and valid")
     cdef Rows row = rows_of(x, padding)
     cdef double total
     with nogil:

@@ -1,4 +1,4 @@
-# What few nodes carry. Included by engine.pyx.
+# What few nodes carry. Included by value.pyx.
 
 cdef class Baggage:
     """What few nodes carry: a label, a Python closure in place of the rule, an operation's name."""

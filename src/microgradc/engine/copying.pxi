@@ -1,9 +1,9 @@
-# Copying and pickling graphs without recursion. Included by engine.pyx.
+# Copying and pickling graphs without recursion. Included by value.pyx.
 #
-# pickle recurses into what an object's reduction refers to. So the reduction of a root first lists everything that the root depends
-# on, operands first: when the pickler reaches a node, its operands are in the pickler's memo already. While that list is written,
-# nodes on it reduce to themselves and direct references to their operands. A Listing stands before the list and another behind it, to
-# say when; they are pickled as None.
+# pickle recurses into what an object's reduction refers to. So the reduction of a root first lists everything that
+# the root depends on, operands first: when the pickler reaches a node, its operands are in the pickler's memo
+# already. While that list is written, nodes on it reduce to themselves and direct references to their operands. A
+# Listing stands before the list and another behind it, to say when; they are pickled as None.
 
 cdef PyObject *listings = NULL    # the Listings whose lists are being written, the innermost first
 
@@ -59,7 +59,7 @@ cdef bint is_listed(Value v) except -1:
 
 cdef object reduce(Value root):
     cdef Listing begin, end
-    refuse_closure(root)
+    refuse_to_copy_closure(root)
     fields = (type(root), OP_NAMES[root.node.op], root.node.data, root.node.grad, operands_of(root))
     if root.node.op == MGC_CUSTOM or root.baggage is not None:
         fields += (local_of(root), root.label, None if root.baggage is None else (<Baggage>root.baggage).op)
@@ -78,7 +78,7 @@ cdef object reduce(Value root):
 cdef tuple operands_of(Value v):
     """Values and numbers; a number that was written as an int is an int again."""
     cdef Py_ssize_t i
-    return tuple([operand_of(v, i) for i in range(operand_count(&v.node))])
+    return tuple([operand_of(v, i) for i in range(mgc_operand_count(&v.node))])
 
 
 cdef object operand_of(Value v, Py_ssize_t i):
@@ -95,10 +95,11 @@ cdef tuple local_of(Value v):
     return tuple([v.node.x.wide.local[i] for i in range(v.node.x.wide.count)])
 
 
-cdef int refuse_closure(Value v) except -1:
+cdef int refuse_to_copy_closure(Value v) except -1:
     if v.node.flags & MGC_CLOSURE:
-        raise TypeError(f"{v!r} has a Python _backward, which refers to the nodes it was written for, so a copy would send gradients to "
-                        "the originals; give the node local gradients instead: Value(data, children, local_grads)")
+        raise TypeError(f"{v!r} has a Python _backward, which refers to the nodes it was written for, so a copy would "
+                        "send gradients to the originals; give the node local gradients instead: "
+                        "Value(data, children, local_grads)")
     return 0
 
 
@@ -132,7 +133,7 @@ cdef Value build(type cls, int op, double data, tuple operands, local):
 cdef Value copy_with(Value v, tuple operands):
     """A copy of a node, over other operands; its __dict__ is left to the caller."""
     cdef Value copy
-    refuse_closure(v)
+    refuse_to_copy_closure(v)
     copy = build(type(v), v.node.op, v.node.data, operands, local_of(v))
     copy.node.grad = v.node.grad
     if v.baggage is not None:
@@ -148,7 +149,7 @@ cdef Value shallow_copy(Value v):
 
 
 cdef int set_state(Value v, state) except -1:
-    """Give an instance of a subclass its attributes: a dict, or a pair of dicts, the second for __slots__ (object.__getstate__)."""
+    """Give an instance of a subclass its attributes: a dict, or a pair with that of __slots__ (object.__getstate__)."""
     in_dict, in_slots = state if type(state) is tuple else (state, None)
     if in_dict:
         v.__dict__.update(in_dict)

@@ -1,11 +1,11 @@
-# Functions that are not built in, and no_grad. Included by engine.pyx.
+# Functions that are not built in, and no_grad. Included by value.pyx.
 
 cdef int CO_GENERATOR_OR_COROUTINE = 0x20 | 0x80 | 0x200     # as in the module inspect
 cdef double STEP = 2.0 ** (-52 / 3)     # cbrt(machine epsilon)
 
 
 cdef object apply_function(f, tuple args, derivative, h):
-    """A custom node over those of args that are Values, with derivative's or the central difference's local gradients."""
+    """A custom node over those of args that are Values; its local gradients are derivative's or central differences."""
     cdef list wanted = [i for i, x in enumerate(args) if isinstance(x, Value)]
     if wanted:
         refuse_while_tracing("a node with local gradients")
@@ -23,7 +23,8 @@ cdef object apply_function(f, tuple args, derivative, h):
         local = derivative(*numbers)
         local = list(local) if isinstance(local, (tuple, list)) else [local]
         if len(local) != len(args):
-            raise ValueError(f"the derivative of {name_of(f)} must return one number for each argument, got {len(local)} for {len(args)}")
+            raise ValueError(f"the derivative of {name_of(f)} must return one number for each argument, "
+                             f"got {len(local)} for {len(args)}")
         local = [local[i] for i in wanted]
     build_by_hand(v, [args[i] for i in wanted], local)
     baggage_of(v).op = name_of(f)
@@ -62,8 +63,8 @@ def function(f=None, *, derivative=None, h=None):
 
     Args:
         f: a function of one or several floats that returns a real number.
-        derivative: a function of the same floats that returns df/dx for each, in a tuple; for one argument the number alone will do.
-            Without it each derivative is the central difference, as in `Value.func`.
+        derivative: a function of the same floats that returns df/dx for each, in a tuple; for one argument the number
+            alone will do. Without it each derivative is the central difference, as in `Value.func`.
         h: the step of the central difference, as in `Value.func`.
 
     Returns:
@@ -71,7 +72,8 @@ def function(f=None, *, derivative=None, h=None):
 
     Raises:
         TypeError: f or derivative cannot be called; when called: an argument or a result is no real number.
-        ValueError: h is not positive, or a derivative is given as well; when called: the derivative returns another number of numbers.
+        ValueError: h is not positive, or a derivative is given as well; when called: the derivative returns another
+            number of numbers.
 
     >>> @function(derivative=lambda x, y: (2 * x * y, x * x))
     ... def cone(x, y):
@@ -122,7 +124,8 @@ class no_grad:
 
     def __call__(self, f):
         if getattr(getattr(f, "__code__", None), "co_flags", 0) & CO_GENERATOR_OR_COROUTINE:
-            raise TypeError(f"{name_of(f)} is a generator or coroutine, whose body runs after the call; put `with no_grad():` inside it")
+            raise TypeError(f"{name_of(f)} is a generator or coroutine, whose body runs after the call; "
+                            "put `with no_grad():` inside it")
 
         @wraps(f)
         def without_graph(*args, **kwargs):

@@ -1,9 +1,9 @@
-# The topological sort and the backward pass. Included by engine.pyx.
+# The topological sort and the backward pass. Included by value.pyx.
 #
-# A sort runs no Python code, but for signal handlers; so what it visits stays as it is until it ends. A backward pass calls the
-# closures that people assign to `_backward`, which may do anything: drop the graph (the pass owns its root, the root owns the rest,
-# and operands never change), or start another pass, here or in another thread. That pass puts back, when it ends, the gradients of
-# inner nodes through which an unfinished pass goes.
+# A sort runs no Python code, but for signal handlers; so what it visits stays as it is until it ends. A backward pass
+# calls the closures that people assign to `_backward`, which may do anything: drop the graph (the pass owns its root,
+# the root owns the rest, and operands never change), or start another pass, here or in another thread. That pass puts
+# back, when it ends, the gradients of inner nodes through which an unfinished pass goes.
 
 cdef enum:
     CHECK_SIGNALS_EVERY = 1 << 16   # nodes; some milliseconds
@@ -58,9 +58,10 @@ cdef inline NodePointer leaving(mgc_node *node) noexcept:
 cdef int sort(mgc_node *root, bint with_leaves, Pass *p) except -1:
     """Fill p.order with what root depends on: post-order, depth-first, operands in their order.
 
-    A node is marked when it is entered and listed when it is left, not when it is pushed: a shared node comes after everything that
-    it depends on, however it was reached first. Plain leaves are left out unless with_leaves: there is nothing to do for them. For a
-    backward pass (with_leaves is false) the gradients of inner nodes are reset on the way.
+    A node is marked when it is entered and listed when it is left, not when it is pushed: a shared node comes after
+    everything that it depends on, however it was reached first. Plain leaves are left out unless with_leaves: there is
+    nothing to do for them. For a backward pass (with_leaves is false) the gradients of inner nodes are reset on the
+    way.
     """
     global epoch, has_marks
     cdef Stack stack
@@ -229,8 +230,8 @@ cdef int run_backward(Value root) except -1:
         if p.overlaps and p.has_closures and meets_another_thread(p):
             restore(p, False)
             raise RuntimeError(
-                "backward() met nodes through which another thread's unfinished backward() goes, and some of them have a Python "
-                "_backward, which would see the gradients of both; let one pass end before the other begins")
+                "backward() met nodes through which another thread's unfinished backward() goes, and some of them have "
+                "a Python _backward, which would see the gradients of both; let one pass end before the other begins")
         p.next = unfinished
         unfinished = p
         try:
@@ -278,8 +279,9 @@ cdef list nodes_of(Value root):
 def topological_sort(Value root not None):
     """Return the nodes that `root` depends on, itself included, each after its operands.
 
-    The order is that of micrograd's `build_topo` with ordered children: post-order, depth-first. It depends on the graph alone. It
-    is found without recursion. Constants of the graph (the 3 of `v * 3`) become leaves, as when `_prev` is read.
+    The order is that of micrograd's `build_topo` with ordered children: post-order, depth-first. It depends on the
+    graph alone. It is found without recursion. Constants of the graph (the 3 of `v * 3`) become leaves, as when `_prev`
+    is read.
 
     Args:
         root: the Value to start from.

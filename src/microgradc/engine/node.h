@@ -1,9 +1,11 @@
-/* The layout of a node, and how its operands are read. */
+/* What a node is: its layout, and how its operands are read. Changes with the layout. */
 #ifndef MGC_NODE_H
 #define MGC_NODE_H
 
 #include <Python.h>
 #include <stdint.h>
+
+#include "engine/ops.h"
 
 typedef struct mgc_node mgc_node;
 typedef struct mgc_wide mgc_wide;
@@ -31,8 +33,8 @@ struct mgc_wide {
     unsigned char *is_node;     /* for each operand: 1 for a node, 0 for a number */
     double *local;              /* d result / d operand, or NULL */
     mgc_operand *operands;
-    PyObject *keeper;           /* NULL; or what owns the operands, leaves all of them, and their kinds, for any number of nodes */
-    Py_ssize_t closures;        /* with a keeper: how many closures had been assigned anywhere when none of the operands had one */
+    PyObject *keeper;           /* NULL; or what owns the operands, which are leaves, and their kinds, for many nodes */
+    Py_ssize_t closures;        /* with a keeper: how many closures had been assigned when no operand had one */
 };
 
 enum {
@@ -46,15 +48,15 @@ enum {
     MGC_IN_PASS = 128,     /* an unfinished backward pass goes through it, and another one has begun */
 };
 
-/* A Value, as engine.pyx declares it. */
+/* A Value, as value.pxd declares it. */
 typedef struct {
     PyObject_HEAD
     mgc_node node;
     PyObject *baggage;
 } mgc_object;
 
-/* Ask for the memory of what a walk from the root towards the leaves is going to meet: slabs keep nodes in the order of their making,
-   so it is below this one. */
+/* Ask for the memory of what a walk from the root towards the leaves is going to meet: slabs keep nodes in the order
+   of their making, so it is below this one. */
 #if defined(__GNUC__)
 static inline void mgc_prefetch_older(const void *p) { __builtin_prefetch((const char *)p - 1280, 1); }
 #else
@@ -78,6 +80,18 @@ static inline double mgc_operand_value(mgc_node *n, Py_ssize_t i)
 {
     mgc_operand *o = mgc_operand_at(n, i);
     return mgc_operand_is_node(n, i) ? o->node->data : o->number;
+}
+
+static inline Py_ssize_t mgc_operand_count(const mgc_node *n)
+{
+    return n->flags & MGC_WIDE ? n->x.wide->count : mgc_rows[n->op].operands;
+}
+
+/* Identity, as object.__hash__ has it: the low bits of an address are all alike. */
+static inline Py_hash_t mgc_hash(PyObject *self)
+{
+    uintptr_t address = (uintptr_t)self;
+    return (Py_hash_t)(address >> 4 | address << (8 * sizeof address - 4));
 }
 
 #endif

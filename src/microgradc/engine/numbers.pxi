@@ -1,7 +1,7 @@
-# Reading what Python passes as a number. Included by engine.pyx.
+# Reading what Python passes as a number. Included by value.pyx.
 
 cdef int read_number(object o, double *out) except -1:
-    """Put a real number into out and return 1; return 0 for what is none. An int too large for a double is an OverflowError."""
+    """Put a real number into out and return 1; return 0 for what is none. OverflowError for an int beyond doubles."""
     if PyFloat_Check(o):
         out[0] = PyFloat_AS_DOUBLE(o)
         return 1

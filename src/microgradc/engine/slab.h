@@ -1,10 +1,13 @@
-/* Memory for nodes: slabs of 2 MiB, given out in the order of their addresses.
+/* Memory for nodes: slabs of 2 MiB, cut into places for one node each. Changes with how places are found and slabs
+ * are kept.
  *
- * A training step builds a graph, walks it backwards and releases it, again and again. A free list would hand the places out in the
- * order in which they came back, which is another permutation after every step, until each node costs a cache miss. A bit for each
- * place, searched from the lowest, keeps the order of making the order in memory, however the nodes are released.
+ * A training step builds a graph, walks it backwards and releases it, again and again. A free list would give out
+ * places in the order in which they came back. That is another order after every step, and in the end each node costs
+ * a cache miss. So a slab has a bit for each place, which says whether it is free, and the lowest free place is given
+ * out first. Nodes made one after another then lie one after another, in whatever order their predecessors were
+ * released.
  *
- * A place holds the header that CPython's garbage collector expects before an object, and the object. Zeros there mean: not tracked.
+ * A place holds the header that CPython's garbage collector expects before an object, and the object.
  */
 #ifndef MGC_SLAB_H
 #define MGC_SLAB_H
@@ -15,31 +18,27 @@
 
 #include "engine/node.h"
 
-#ifdef Py_GIL_DISABLED
-#error "microgradc needs a CPython with the GIL: without it, objects have no collector's header"
-#endif
-
 enum {
     MGC_SLAB_BYTES = 1 << 21,                                /* one huge page */
-    MGC_GC_HEADER = 2 * sizeof(void *),
+    MGC_GC_HEADER = 2 * sizeof(void *),                      /* PyGC_Head */
     MGC_PLACE_BYTES = MGC_GC_HEADER + sizeof(mgc_object),
-    MGC_SLAB_WORDS = (MGC_SLAB_BYTES - 64) / (64 * MGC_PLACE_BYTES + 8),
+    MGC_SLAB_WORDS = (MGC_SLAB_BYTES - 64) / (64 * MGC_PLACE_BYTES + 8),   /* 64 places and their word of bits each */
     MGC_SLAB_PLACES = 64 * MGC_SLAB_WORDS,
-    MGC_IDLE_SLABS = 16,                                     /* kept for the next graph; further ones go back to the system */
+    MGC_IDLE_SLABS = 16,                                     /* kept for the next graph; more go back to the system */
 };
 
 typedef struct {
     Py_ssize_t index;                   /* in mgc_slabs */
     Py_ssize_t unused;                  /* bits set in free */
     int is_idle;                        /* counted in mgc_idle_slabs */
-    uint64_t free[MGC_SLAB_WORDS];      /* a bit for each place that is free and not in the window */
+    uint64_t free[MGC_SLAB_WORDS];      /* a bit for each place: it is free, and not in the window */
 } mgc_slab;
 
-static mgc_slab **mgc_slabs;            /* with holes, where slabs were given back */
+static mgc_slab **mgc_slabs;            /* NULL where a slab was given back */
 static Py_ssize_t mgc_slab_count, mgc_slab_capacity, mgc_idle_slabs;
-static Py_ssize_t mgc_lowest;           /* no slab before this index is half free */
+static Py_ssize_t mgc_lowest;           /* no slab before this one has half of its places free */
 
-/* The window: 64 places of the current slab, taken out of its `free`. */
+/* The window: the free ones of 64 places of the current slab, whose bits were moved here from its `free`. */
 static mgc_slab *mgc_current;
 static Py_ssize_t mgc_next_word;
 static uint64_t mgc_window;
@@ -74,7 +73,7 @@ static inline void mgc_unmap_slab(void *s) { _aligned_free(s); }
 #define MAP_ANONYMOUS MAP_ANON
 #endif
 static inline int mgc_lowest_bit(uint64_t bits) { return __builtin_ctzll(bits); }
-/* Mapped directly, and not by malloc, which would keep for itself what is given back. Of twice the size, the aligned part is kept. */
+/* From the system, for malloc would not give back to it what is freed. Of twice the size, the aligned part is kept. */
 static inline void *mgc_map_slab(void)
 {
     char *all = mmap(NULL, 2 * MGC_SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -83,7 +82,7 @@ static inline void *mgc_map_slab(void)
     if (s > all) munmap(all, (size_t)(s - all));
     munmap(s + MGC_SLAB_BYTES, (size_t)(all + MGC_SLAB_BYTES - s));
 #ifdef MADV_HUGEPAGE
-    madvise(s, MGC_SLAB_BYTES, MADV_HUGEPAGE);   /* advice: without it there are more page faults */
+    madvise(s, MGC_SLAB_BYTES, MADV_HUGEPAGE);   /* only advice: without it there are more page faults */
 #endif
     return s;
 }
@@ -112,7 +111,8 @@ static mgc_slab *mgc_new_slab(void)
     return s;
 }
 
-/* Move the window on: within the slab, to the first slab that is half free, or to a new one. Returns 0 if there is no memory. */
+/* Move the window on: within the slab, to the first slab that is half free, or to a new slab. Returns 0 if there is
+   no memory. */
 static int mgc_move_window(void)
 {
     for (;;) {
@@ -144,19 +144,15 @@ static int mgc_move_window(void)
     }
 }
 
-/* A place for an exact Value: type and reference count are set, the node and the baggage are not. NULL with MemoryError. */
-static inline mgc_object *mgc_take_place(PyTypeObject *type)
+/* The lowest place of the window, which must not be empty. */
+static inline char *mgc_next_place(void)
 {
-    if (!mgc_window && !mgc_move_window()) return (mgc_object *)PyErr_NoMemory();
     char *place = mgc_window_start + mgc_lowest_bit(mgc_window) * MGC_PLACE_BYTES;
     mgc_window &= mgc_window - 1;
-    memset(place, 0, MGC_GC_HEADER);
-    PyObject *o = (PyObject *)(place + MGC_GC_HEADER);
-    Py_SET_TYPE(o, type);
-    Py_SET_REFCNT(o, 1);
-    return (mgc_object *)o;
+    return place;
 }
 
+/* No place of a slab is in use any more. */
 static void mgc_slab_is_empty(mgc_slab *s)
 {
     if (s == mgc_current) {
@@ -170,34 +166,17 @@ static void mgc_slab_is_empty(mgc_slab *s)
     }
 }
 
-static inline void mgc_give_place_back(mgc_object *o)
+/* Give back the place that an address lies in. */
+static inline void mgc_give_place_back(const void *inside)
 {
-    mgc_slab *s = (mgc_slab *)((uintptr_t)o & ~(uintptr_t)(MGC_SLAB_BYTES - 1));
-    size_t i = (size_t)((char *)o - mgc_places(s)) / MGC_PLACE_BYTES;
+    mgc_slab *s = (mgc_slab *)((uintptr_t)inside & ~(uintptr_t)(MGC_SLAB_BYTES - 1));
+    size_t i = (size_t)((const char *)inside - mgc_places(s)) / MGC_PLACE_BYTES;
     s->free[i / 64] |= (uint64_t)1 << (i % 64);
     s->unused++;
     if (s->unused >= MGC_SLAB_PLACES / 2) {
         if (s->index < mgc_lowest) mgc_lowest = s->index;
         if (s->unused == MGC_SLAB_PLACES) mgc_slab_is_empty(s);
     }
-}
-
-/* Whether the collector's header is what we take it for. */
-static int mgc_header_is_as_expected(PyTypeObject *type)
-{
-    mgc_object *o = mgc_take_place(type);
-    if (!o) return 0;
-    const void *zeros[2] = {0};
-    char *header = (char *)o - MGC_GC_HEADER;
-    int good = !PyObject_GC_IsTracked((PyObject *)o);
-    memset(&o->node, 0, sizeof o->node);
-    o->baggage = Py_None;   /* not owned: the collector looks, nobody else does */
-    PyObject_GC_Track(o);
-    good = good && PyObject_GC_IsTracked((PyObject *)o) && memcmp(header, zeros, MGC_GC_HEADER) != 0;
-    PyObject_GC_UnTrack(o);
-    good = good && !PyObject_GC_IsTracked((PyObject *)o) && memcmp(header, zeros, MGC_GC_HEADER) == 0;
-    mgc_give_place_back(o);
-    return good;
 }
 
 #endif

@@ -1,4 +1,4 @@
-# What a Value refuses while a function is recorded, to be replayed on other numbers. Included by engine.pyx.
+# What a Value refuses while a function is recorded, to be replayed on other numbers. Included by value.pyx.
 
 import sys
 
@@ -12,16 +12,19 @@ cdef dict WAYS_OUT = {
     ".data": "use the Value itself, or read the number outside of the function",
     "an update": "take steps and clip gradients after the compiled function was called and backward() too",
     ".grad": "read gradients after the compiled function was called and backward() too",
-    "float(v)": "use the Value itself: its methods and the functions in microgradc are differentiable (math.exp(v) is v.exp())",
+    "float(v)": "use the Value itself: its methods and the functions in microgradc are differentiable "
+                "(math.exp(v) is v.exp())",
     "int(v)": "use floor division, v // 1, or let an integer be an argument and pick by microgradc.take",
     "round(v)": "use (v + 0.5) // 1",
-    "bool(v)": "if, while, and, or, not, max(), min() and sorted() take one way for all examples; use microgradc.where, maximum or minimum",
-    "==": "Values are compared by identity, so it would be False for all examples; use less and less_equal with microgradc.where",
+    "bool(v)": "if, while, and, or, not, max(), min() and sorted() take one way for all examples; "
+               "use microgradc.where, maximum or minimum",
+    "==": "Values are compared by identity, so it would be False for all examples; "
+          "use less and less_equal with microgradc.where",
     "hash(v)": "a set or dict would find no example's number in it; use microgradc.take, or less_equal with where",
     "backward()": "call it on what the compiled function returns",
     "_backward": "replace the closure by operations of microgradc",
-    "a node with local gradients": "Value.func, function and Value(data, children, local_grads) compute with numbers of this example; "
-                                   "use operations of microgradc",
+    "a node with local gradients": "Value.func, function and Value(data, children, local_grads) compute with numbers "
+                                   "of this example; use operations of microgradc",
     "no_grad": "enter it around the call of the compiled function",
     "values[i]": "an integer argument is another one for each example; use microgradc.take(values, i)",
     "f.mean": "call the function itself for one example, and mean, sum or map of the outer one",
@@ -78,7 +81,7 @@ cdef inline double visible(double number, str what) except? -1.0:
 
 
 class Trace:
-    """While this context lasts, this thread traces: Values refuse what could not be replayed, and comparisons make nodes."""
+    """While this context lasts, this thread traces: Values refuse what cannot be replayed, and comparisons make nodes."""
 
     def __enter__(self):
         self.no_grad_blocks = mgc_enable_grad()

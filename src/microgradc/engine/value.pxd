@@ -34,6 +34,8 @@ cdef extern from "engine/node.h":
     bint mgc_operand_is_node(mgc_node *, Py_ssize_t)
     mgc_operand *mgc_operand_at(mgc_node *, Py_ssize_t)
     double mgc_operand_value(mgc_node *, Py_ssize_t)
+    Py_ssize_t mgc_operand_count(const mgc_node *)
+    Py_hash_t mgc_hash(object)
 
 cdef extern from "engine/ops.h":
     ctypedef struct mgc_row:
@@ -50,11 +52,11 @@ cdef extern from "engine/ops.h":
     double mgc_value(int op, double x, double y, double z)
     enum:
         MGC_LEAF, MGC_TABLE_END
-        MGC_ADD, MGC_SUB, MGC_MUL, MGC_DIV, MGC_POW, MGC_FLOORDIV, MGC_MOD, MGC_NEG, MGC_ABS, MGC_EXP, MGC_EXPM1, MGC_LOG
-        MGC_LOG1P, MGC_LOG2, MGC_SQRT, MGC_SIN, MGC_COS, MGC_TAN, MGC_ASIN, MGC_ACOS, MGC_ATAN, MGC_SINH, MGC_COSH
-        MGC_TANH, MGC_ASINH, MGC_ACOSH, MGC_ATANH, MGC_ERF, MGC_SIGMOID, MGC_RELU, MGC_LEAKY_RELU, MGC_ELU, MGC_GELU
-        MGC_SILU, MGC_SOFTPLUS, MGC_STEP, MGC_ATAN2, MGC_HYPOT, MGC_MINIMUM, MGC_MAXIMUM, MGC_LESS, MGC_LESS_EQUAL
-        MGC_BCE, MGC_WHERE, MGC_CLIP
+        MGC_ADD, MGC_SUB, MGC_MUL, MGC_DIV, MGC_POW, MGC_FLOORDIV, MGC_MOD, MGC_NEG, MGC_ABS, MGC_EXP, MGC_EXPM1
+        MGC_LOG, MGC_LOG1P, MGC_LOG2, MGC_SQRT, MGC_SIN, MGC_COS, MGC_TAN, MGC_ASIN, MGC_ACOS, MGC_ATAN, MGC_SINH
+        MGC_COSH, MGC_TANH, MGC_ASINH, MGC_ACOSH, MGC_ATANH, MGC_ERF, MGC_SIGMOID, MGC_RELU, MGC_LEAKY_RELU, MGC_ELU
+        MGC_GELU, MGC_SILU, MGC_SOFTPLUS, MGC_STEP, MGC_ATAN2, MGC_HYPOT, MGC_MINIMUM, MGC_MAXIMUM, MGC_LESS
+        MGC_LESS_EQUAL, MGC_BCE, MGC_WHERE, MGC_CLIP
 
 cdef extern from "engine/wide.h":
     enum:
@@ -63,10 +65,6 @@ cdef extern from "engine/wide.h":
     const char *const *mgc_wide_ops
     double mgc_wide_at(const mgc_wide *, Py_ssize_t)
     double mgc_wide_value(int op, mgc_wide *)
-    bint mgc_is_to_enter(const mgc_node *, uint64_t epoch, bint with_leaves)
-    Py_ssize_t mgc_push_operands(const mgc_wide *, mgc_node **stack, uint64_t epoch, bint with_leaves)
-    double mgc_local_gradient(mgc_node *, Py_ssize_t)
-    void mgc_propagate(mgc_node *)
 
 
 cdef class Value:

@@ -8,7 +8,7 @@ from cpython.long cimport PyLong_AsDouble, PyLong_Check, PyLong_CheckExact
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyTypeObject, Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.stdint cimport uintptr_t
+from libc.stdint cimport uint64_t, uintptr_t
 from libc.string cimport memset
 
 import os
@@ -16,25 +16,33 @@ from collections import namedtuple
 from functools import wraps
 from numbers import Complex, Real
 
-cdef extern from "engine/memory.h":
-    int mgc_install_slots(PyTypeObject *) except -1
-    void mgc_track(mgc_node *)
+cdef extern from "engine/modes.h":
     void mgc_disable_grad(int by)
     void mgc_forget_other_threads()
     bint mgc_grad_enabled()
     int mgc_enable_grad()
     bint mgc_tracing()
     void mgc_trace(int by)
-    void mgc_replace_number(mgc_node *, Py_ssize_t, mgc_node *)
+
+cdef extern from "engine/memory.h":
+    int mgc_install_slots(PyTypeObject *) except -1
+    void mgc_track(mgc_node *)
+    void mgc_drop_wide(mgc_wide *)
+
+cdef extern from "engine/making.h":
     object mgc_new_leaf(double)
     object mgc_new_unary(int op, mgc_node *)
     object mgc_new_binary(int op, mgc_node *, mgc_node *)
     object mgc_new_right_number(int op, mgc_node *, double, bint integer)
     object mgc_new_left_number(int op, double, mgc_node *, bint integer)
+
+cdef extern from "engine/blocks.h":
     mgc_wide *mgc_new_wide(Py_ssize_t count, bint with_local) except NULL
-    mgc_wide *mgc_new_shared(Py_ssize_t count, PyObject *keeper, mgc_operand *, unsigned char *is_node, const double *local) except NULL
+    mgc_wide *mgc_new_shared(Py_ssize_t count, PyObject *keeper, mgc_operand *, unsigned char *is_node,
+                             const double *local) except NULL
     bint mgc_is_over_leaves(const mgc_wide *)
     void mgc_closures_assigned()
+    void mgc_replace_number(mgc_node *, Py_ssize_t, mgc_node *)
     void mgc_adopt(mgc_node *, int op, unsigned int flags, mgc_wide *)
     void mgc_set_node(mgc_wide *, Py_ssize_t, mgc_node *)
     void mgc_set_number(mgc_wide *, Py_ssize_t, double)
@@ -42,16 +50,26 @@ cdef extern from "engine/memory.h":
     Py_ssize_t mgc_put_products(mgc_wide *, PyObject **w, PyObject **x, Py_ssize_t count, double *total)
     void mgc_clear_operands(mgc_wide *, Py_ssize_t count)
     bint mgc_has_node(mgc_wide *)
-    void mgc_drop_wide(mgc_wide *)
     object mgc_new_over(int op, mgc_wide *, double data)
-    Py_hash_t mgc_hash(object)
+
+cdef extern from "engine/sort.h":
+    bint mgc_is_to_enter(const mgc_node *, uint64_t epoch, bint with_leaves)
+    Py_ssize_t mgc_push_operands(const mgc_wide *, mgc_node **stack, uint64_t epoch, bint with_leaves)
+
+cdef extern from "engine/chain.h":
+    double mgc_local_gradient(mgc_node *, Py_ssize_t)
+    void mgc_propagate(mgc_node *)
 
 __all__ = ["TABLE", "CompileError", "Row", "Value", "function", "no_grad", "topological_sort"]
 
 include "numbers.pxi"
 include "baggage.pxi"
 include "graph.pxi"
-include "making.pxi"
+include "operators.pxi"
+include "wide.pxi"
+include "by_hand.pxi"
+include "shared_leaves.pxi"
+include "children.pxi"
 include "copying.pxi"
 include "custom.pxi"
 

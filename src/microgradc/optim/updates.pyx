@@ -5,11 +5,12 @@ The formulas are those of PyTorch's single-tensor optimizers, with the roundings
 source there.
 """
 
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBuffer_Release
 from cpython.object cimport PyObject
 from libc.math cimport INFINITY, fabs, isnan, pow, sqrt
-from libc.string cimport memcmp, strcmp
+from libc.string cimport memcmp
 
+from microgradc.engine.float64 cimport view_float64
 from microgradc.engine.value cimport MGC_LEAF, Value, describe, mgc_node, tracing
 
 from microgradc.engine.value import refuse
@@ -79,11 +80,12 @@ cdef class Buffers:
 
     cdef int read(self, Py_ssize_t i, object array) except -1:
         cdef Py_buffer *view = &self.views[i]
+        cdef bint is_float64
         try:
-            PyObject_GetBuffer(array, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)
+            is_float64 = view_float64(array, view, True)
         except (BufferError, TypeError, ValueError) as error:
             raise self.unfit(TypeError, i, describe_array(array)) from error
-        if view.format == NULL or strcmp(view.format, b"d") != 0:
+        if not is_float64:
             raise self.unfit(TypeError, i, describe_array(array))
         if view.ndim != 1:
             raise self.unfit(ValueError, i, describe_array(array))

@@ -1,7 +1,8 @@
 # From a graph of Values to the steps of a program. Included by program.pyx.
 #
-# An expression is a number: its place in the lists of `Expressions`. `read_graph` makes one for each node, constant and leaf; `Sums` puts
-# chains of additions and products into one expression each; `Plan` gives expressions their places and puts them in order.
+# An expression is a number: its place in the lists of `Expressions`. `read_graph` makes one for each node, constant
+# and leaf; `Sums` puts chains of additions and products into one expression each; `Plan` gives expressions their
+# places and puts them in order.
 
 from collections import defaultdict, namedtuple
 from math import frexp, isfinite
@@ -21,32 +22,34 @@ for _i, _row in enumerate(TABLE, 1):
     NAMES[_i] = _row.name.lower()
 
 # For each row of the table, which operands receive a gradient at all.
-cdef list RECEIVES = [0] + [(row.gx != "0") + 2 * (row.gy != "0") + 4 * (row.gz != "0") for row in TABLE]
+cdef list RECEIVES = [0] + [(MGC_X_RECEIVES if row.gx != "0" else 0) | (MGC_Y_RECEIVES if row.gy != "0" else 0)
+                            | (MGC_Z_RECEIVES if row.gz != "0" else 0) for row in TABLE]
 
 
 @cython.internal
 cdef class Expressions:
     """Expressions, each once: an operation and the expressions that it is made from."""
-    cdef list ops, operands, payloads, lane
+    cdef list ops, operands, payloads
+    cdef list varies        # whether it depends on an input, so that it is a row of lanes; else it is a scalar
     cdef dict known
     cdef dict nodes         # the expression of a node, by its address
 
     def __cinit__(self):
-        self.ops, self.operands, self.payloads, self.lane = [], [], [], []
+        self.ops, self.operands, self.payloads, self.varies = [], [], [], []
         self.known, self.nodes = {}, {}
 
-    cdef int add(self, int op, tuple operands, payload=None, bint lane=False) except -1:
+    cdef int add(self, int op, tuple operands, payload=None, bint varies=False) except -1:
         key = (op, operands, payload)
         found = self.known.get(key)
         if found is not None:
             return found
         cdef int e = len(self.ops)
         for operand in operands:
-            lane = lane or self.lane[<int>operand]
+            varies = varies or self.varies[<int>operand]
         self.ops.append(op)
         self.operands.append(operands)
         self.payloads.append(payload)
-        self.lane.append(lane)
+        self.varies.append(varies)
         self.known[key] = e
         return e
 
@@ -70,7 +73,10 @@ cdef class Source:
 
 
 cdef bint same_graphs(list outputs, list inputs, list others, list other_inputs) except -1:
-    """Whether two graphs do the same with their inputs: operations, constants, parameters. A leaf made twice has the same number."""
+    """Whether two graphs do the same with their inputs: operations, constants, parameters.
+
+    Leaves that a function makes each time it is traced are the same if their numbers are.
+    """
     cdef Py_ssize_t i, count
     cdef mgc_node *a
     cdef mgc_node *b
@@ -93,8 +99,10 @@ cdef bint same_graphs(list outputs, list inputs, list others, list other_inputs)
         if second in other:      # an input on this side alone
             return False
         a, b = <mgc_node *><uintptr_t>first, <mgc_node *><uintptr_t>second
-        count = operand_count(a)
-        if a.op != b.op or count != operand_count(b) or (a.op == MGC_LEAF and memcmp(&a.data, &b.data, sizeof(double))):
+        count = mgc_operand_count(a)
+        if a.op != b.op or count != mgc_operand_count(b):
+            return False
+        if a.op == MGC_LEAF and memcmp(&a.data, &b.data, sizeof(double)):
             return False
         for i in range(count):
             if mgc_operand_is_node(a, i) != mgc_operand_is_node(b, i):
@@ -120,7 +128,7 @@ cdef Source read_graph(list outputs, list inputs):
     cdef Value v
     source.expressions, source.parameters = to, []
     for i, leaf in enumerate(inputs):
-        to.nodes[<uintptr_t>&(<Value?>leaf).node] = to.add(INPUT, (), i, True)
+        to.nodes[<uintptr_t>&(<Value?>leaf).node] = to.add(INPUT, (), i, varies=True)
     for output in outputs:
         stack = [<uintptr_t>&(<Value?>output).node]
         while stack:
@@ -131,12 +139,13 @@ cdef Source read_graph(list outputs, list inputs):
             node = <mgc_node *><uintptr_t>address
             if node.op == MGC_LEAF:
                 v = <Value>mgc_value_of(node)
-                refuse_closure(v, node)
+                require_replayable(v, node)
                 to.nodes[address] = to.add(PARAMETER, (), len(source.parameters))
                 source.parameters.append(v)
                 continue
-            refuse_closure(<Value>mgc_value_of(node), node)     # before its operands: only by hand is a node made its own operand
-            count = operand_count(node)
+            # Before its operands: only by hand is a node made its own operand.
+            require_replayable(<Value>mgc_value_of(node), node)
+            count = mgc_operand_count(node)
             waiting = len(stack)
             for i in range(count - 1, -1, -1):
                 if mgc_operand_is_node(node, i):
@@ -151,15 +160,11 @@ cdef Source read_graph(list outputs, list inputs):
     return source
 
 
-cdef Py_ssize_t operand_count(mgc_node *node):
-    return node.x.wide.count if node.flags & MGC_WIDE else mgc_rows[node.op].operands
-
-
-cdef int refuse_closure(Value v, mgc_node *node) except -1:
+cdef int require_replayable(Value v, mgc_node *node) except -1:
     if node.flags & MGC_CLOSURE or node.op == MGC_CUSTOM or node.op == MGC_OPAQUE:
         raise CompileError(
-            f"the node {v._op or 'without a name'!r} has a rule of its own (a closure, local gradients, Value.func or function), which "
-            "cannot be replayed for other numbers; use operations of microgradc")
+            f"the node {v._op or 'without a name'!r} has a rule of its own (a closure, local gradients, Value.func or "
+            "function), which cannot be replayed for other numbers; use operations of microgradc")
     return 0
 
 
@@ -181,7 +186,8 @@ cdef int read_node(Expressions to, mgc_node *node, Py_ssize_t count) except -1:
     if op == MGC_DOT:
         return to.add(PRODUCTS, tuple(operands + [to.constant(1.0)] * (count & 1)))
     if op == TAKE and to.ops[operands[0]] != INPUT:
-        raise CompileError("the index of take must be an integer argument of the function that is compiled, got one of another function")
+        raise CompileError("the index of take must be an integer argument of the function that is compiled, "
+                           "got one of another function")
     if op == MGC_POW and to.ops[operands[1]] == CONSTANT:
         exponent = to.value_of(operands[1])
         if exponent == 1:
@@ -192,7 +198,8 @@ cdef int read_node(Expressions to, mgc_node *node, Py_ssize_t count) except -1:
             return to.add(MGC_DIV, (to.constant(1.0), operands[0]))
     if op == MGC_DIV and to.ops[operands[1]] == CONSTANT and abs(frexp(to.value_of(operands[1]))[0]) == 0.5 \
             and isfinite(1 / to.value_of(operands[1])):
-        return to.add(MGC_MUL, (operands[0], to.constant(1 / to.value_of(operands[1]))))    # a power of two: the same bits
+        # A power of two: the same bits.
+        return to.add(MGC_MUL, (operands[0], to.constant(1 / to.value_of(operands[1]))))
     if op == MGC_SUB and to.ops[operands[0]] == MGC_LOGSUMEXP and to.ops[operands[1]] == TAKE:
         if to.operands[operands[0]] == to.operands[operands[1]][1:]:
             return to.add(CROSS_ENTROPY, to.operands[operands[1]])
@@ -206,47 +213,48 @@ cdef int read_node(Expressions to, mgc_node *node, Py_ssize_t count) except -1:
 
 @cython.internal
 cdef class Sums:
-    """Expressions in which what is a sum has become one expression: of scalars, of rows with weights, of products of rows."""
-    cdef Expressions old, new
+    """Expressions in which each sum has become one: of scalars, of rows with weights, of products of rows."""
+    cdef Expressions original, folded    # as they were read, and with sums as one
     cdef list uses, outputs
     cdef dict terms          # of the sums that stay: (sign, a, b) for each term a * b, b None for a alone
     cdef set absorbed
-    cdef dict moved          # from old expressions to new ones
+    cdef dict moved          # from original expressions to folded ones
 
     def __cinit__(self, Source source):
-        self.old, self.new = source.expressions, Expressions()
+        self.original, self.folded = source.expressions, Expressions()
         self.terms, self.absorbed, self.moved = {}, set(), {}
         self.count_uses(source.outputs)
         cdef int e
-        for e in range(len(self.old.ops) - 1, -1, -1):
+        for e in range(len(self.original.ops) - 1, -1, -1):
             if self.uses[e] and e not in self.absorbed:
                 self.find_terms(e)
-        for e in range(len(self.old.ops)):
+        for e in range(len(self.original.ops)):
             if self.uses[e] and e not in self.absorbed:
                 self.moved[e] = self.move(e)
         self.outputs = [self.moved[e] for e in source.outputs]
 
     cdef int count_uses(self, list outputs) except -1:
         """Count how often an expression is used; 0 is dead code."""
-        self.uses = [0] * len(self.old.ops)
+        self.uses = [0] * len(self.original.ops)
         for e in outputs:
             self.uses[e] += 2      # an output is not to be absorbed
         for e in range(len(self.uses) - 1, -1, -1):
             if self.uses[e]:
-                for operand in self.old.operands[e]:
+                for operand in self.original.operands[e]:
                     self.uses[operand] += 1
 
     cdef int find_terms(self, int root) except -1:
         """Put the terms of a sum, and of the sums within it that nobody else needs, into self.terms."""
-        cdef int op = self.old.ops[root]
+        cdef int op = self.original.ops[root]
         if op != MGC_ADD and op != MGC_SUB and op != PRODUCTS:
             return 0
         cdef list terms = [], absorbed = [], stack = [(1, root, None)]
         cdef bint explicit = False
         while stack:
             sign, e, factor = stack.pop()
-            op, operands = self.old.ops[e], self.old.operands[e]
-            if factor is not None or (e != root and (self.uses[e] != 1 or op not in (MGC_ADD, MGC_SUB, MGC_MUL, MGC_NEG, PRODUCTS))):
+            op, operands = self.original.ops[e], self.original.operands[e]
+            is_sum = op in (MGC_ADD, MGC_SUB, MGC_MUL, MGC_NEG, PRODUCTS)
+            if factor is not None or (e != root and (self.uses[e] != 1 or not is_sum)):
                 terms.append((sign, e, factor))
                 continue
             if e != root:
@@ -267,45 +275,48 @@ cdef class Sums:
         return 0
 
     cdef bint is_one(self, int e):
-        return self.old.ops[e] == CONSTANT and self.old.value_of(e) == 1
+        return self.original.ops[e] == CONSTANT and self.original.value_of(e) == 1
 
     cdef int move(self, int e) except -1:
         if e in self.terms:
-            return self.sum_of([(sign, self.moved[a], None if b is None else self.moved[b]) for sign, a, b in self.terms[e]])
-        return self.new.add(self.old.ops[e], tuple([self.moved[x] for x in self.old.operands[e]]), self.old.payloads[e], self.old.lane[e])
+            return self.sum_of([(sign, self.moved[a], None if b is None else self.moved[b])
+                                for sign, a, b in self.terms[e]])
+        operands = tuple([self.moved[x] for x in self.original.operands[e]])
+        return self.folded.add(self.original.ops[e], operands, self.original.payloads[e], self.original.varies[e])
 
     cdef int sum_of(self, list terms) except -1:
         """Make the expression of a sum of terms."""
-        cdef Expressions new = self.new
-        cdef int one = new.constant(1.0)
+        cdef Expressions to = self.folded
+        cdef int one = to.constant(1.0)
         cdef list scalars = [], rows = [], weights = [], pairs = []
         for sign, a, b in terms:
             b = one if b is None else b
-            if not new.lane[a]:
+            if not to.varies[a]:
                 a, b = b, a
             # Now b is a scalar if one of the two is.
             if sign < 0:
                 b = self.negated(b)
-            if not new.lane[a]:
+            if not to.varies[a]:
                 scalars += [a, b]
-            elif not new.lane[b]:
+            elif not to.varies[b]:
                 rows.append(a)
                 weights.append(b)
             else:
                 pairs += [a, b]
-        bias = new.constant(0.0)
-        if scalars:
-            bias = scalars[1] if len(scalars) == 2 and scalars[0] == one else scalars[0] if len(scalars) == 2 and scalars[1] == one \
-                else new.add(PRODUCTS, tuple(scalars))
+        bias = to.constant(0.0)
+        if len(scalars) == 2 and one in scalars:
+            bias = scalars[1] if scalars[0] == one else scalars[0]
+        elif scalars:
+            bias = to.add(PRODUCTS, tuple(scalars))
         if pairs:
-            product = new.add(PRODUCTS, tuple(pairs))
+            product = to.add(PRODUCTS, tuple(pairs))
             if not rows and not scalars:
                 return product
             rows.append(product)
             weights.append(one)
-        return new.add(DENSE, (*rows, *weights, bias)) if rows else bias
+        return to.add(DENSE, (*rows, *weights, bias)) if rows else bias
 
     cdef int negated(self, int e) except -1:
-        if self.new.ops[e] == CONSTANT:
-            return self.new.constant(-self.new.value_of(e))
-        return self.new.add(MGC_NEG, (e,))
+        if self.folded.ops[e] == CONSTANT:
+            return self.folded.constant(-self.folded.value_of(e))
+        return self.folded.add(MGC_NEG, (e,))

@@ -1,6 +1,6 @@
 # From expressions to steps: what needs a gradient, in which order, in which places. Included by program.pyx.
 
-Step = namedtuple("Step", "op x y z f count k places weights receives", defaults=(0, 0, 0, 0, 1, 0, (), (), 0))
+Step = namedtuple("Step", "op x y z f count k places weights receives", defaults=(0, 0, 0, 0, 1, 0, (), 0, 0))
 
 
 @cython.internal
@@ -40,62 +40,69 @@ cdef class Slots:
 cdef class Plan:
     """The steps of a program, and the places of what they read and write.
 
-    gradients: which gradients are wanted: none, those of the parameters, or those of the inputs too. Without any, slots are reused.
+    wanted: FORWARD, and slots are reused; PARAMETER_GRADIENTS; or INPUT_GRADIENTS, those of the parameters too.
     """
-    cdef Expressions e
+    cdef Expressions expressions
     cdef readonly list scalar_steps, lane_steps, constants, weights, broadcast, outputs, cleared
-    cdef readonly int parameter_count, input_count, scalar_count, slot_count
+    cdef readonly int parameter_count, input_count, scalar_count, slot_count, wanted
     cdef dict scalar_places, slot_places
     cdef list needs, levels
     cdef Slots slots
 
-    def __cinit__(self, Sums sums, list outputs, int parameter_count, int input_count, bint for_parameters, bint for_inputs):
-        self.e = sums.new
+    def __cinit__(self, Sums sums, list outputs, int parameter_count, int input_count, int wanted):
+        self.expressions = sums.folded
         self.scalar_steps, self.lane_steps, self.weights, self.broadcast = [], [], [], []
-        self.parameter_count, self.input_count = parameter_count, input_count
-        self.slots = Slots(not for_parameters)
+        self.parameter_count, self.input_count, self.wanted = parameter_count, input_count, wanted
+        self.slots = Slots(reuse=wanted == FORWARD)
         self.slots.count = input_count
         live = self.find_live(outputs)
-        self.find_needs(for_parameters, for_inputs)
+        self.find_needs()
         self.place_scalars(live)
-        self.place_lanes([e for e in live if self.e.lane[e] and self.e.ops[e] != INPUT], outputs)
+        self.place_lanes([e for e in live if self.expressions.varies[e] and self.expressions.ops[e] != INPUT], outputs)
         self.slot_count = self.slots.count
-        self.outputs = [self.slot_places[e] if self.e.lane[e] else -1 - <int>self.scalar_places[e] for e in outputs]
+        self.outputs = [self.slot_places[e] if self.expressions.varies[e] else -1 - <int>self.scalar_places[e]
+                        for e in outputs]
         self.find_cleared()
 
     cdef list find_live(self, list outputs):
         """Return the expressions that the outputs depend on, operands first."""
-        cdef list is_live = [False] * len(self.e.ops)
+        cdef list is_live = [False] * len(self.expressions.ops)
         for e in outputs:
             is_live[e] = True
         for e in range(len(is_live) - 1, -1, -1):
             if is_live[e]:
-                for operand in self.e.operands[e]:
+                for operand in self.expressions.operands[e]:
                     is_live[operand] = True
         return [e for e in range(len(is_live)) if is_live[e]]
 
-    cdef int find_needs(self, bint for_parameters, bint for_inputs) except -1:
+    cdef int find_needs(self) except -1:
         """Find which expressions need a gradient."""
         self.needs = []
-        for e, op in enumerate(self.e.ops):
-            if op == PARAMETER or op == INPUT:
-                self.needs.append(for_parameters if op == PARAMETER else for_inputs)
+        for e, op in enumerate(self.expressions.ops):
+            if op == PARAMETER:
+                self.needs.append(self.wanted != FORWARD)
+            elif op == INPUT:
+                self.needs.append(self.wanted == INPUT_GRADIENTS)
             else:
                 self.needs.append(self.receives(e) != 0)
         return 0
 
     cdef int receives(self, int e) except -1:
-        """Return the bits of the operands that receive a gradient which somebody needs."""
-        cdef int op = self.e.ops[e], bits = 0, i
-        cdef tuple operands = self.e.operands[e]
+        """Return which operands receive a gradient that somebody needs: of mgc_receiver, put together."""
+        cdef int op = self.expressions.ops[e], bits = 0, i
+        cdef tuple operands = self.expressions.operands[e]
         if op == DENSE:
             k = len(operands) // 2
-            return any([self.needs[x] for x in operands[:k]]) + 2 * any([self.needs[x] for x in operands[k:]])
+            if any([self.needs[x] for x in operands[:k]]):
+                bits |= MGC_OPERANDS_RECEIVE
+            if any([self.needs[x] for x in operands[k:]]):
+                bits |= MGC_WEIGHTS_RECEIVE
+            return bits
         if op < 0 or op >= MGC_TABLE_END:
-            return any([self.needs[x] for x in operands])
+            return MGC_OPERANDS_RECEIVE if any([self.needs[x] for x in operands]) else 0
         for i in range(len(operands)):
             if self.needs[operands[i]]:
-                bits |= 1 << i
+                bits |= MGC_X_RECEIVES << i
         return bits & <int>RECEIVES[op]
 
     # Scalars
@@ -104,14 +111,14 @@ cdef class Plan:
         cdef int place = self.parameter_count
         self.scalar_places, self.constants = {}, []
         for e in live:
-            if self.e.ops[e] == PARAMETER:
-                self.scalar_places[e] = self.e.payloads[e]
-            elif self.e.ops[e] == CONSTANT:
+            if self.expressions.ops[e] == PARAMETER:
+                self.scalar_places[e] = self.expressions.payloads[e]
+            elif self.expressions.ops[e] == CONSTANT:
                 self.scalar_places[e] = place
-                self.constants.append(self.e.value_of(e))
+                self.constants.append(self.expressions.value_of(e))
                 place += 1
         for e in live:
-            if not self.e.lane[e] and self.e.ops[e] >= 0:
+            if not self.expressions.varies[e] and self.expressions.ops[e] >= 0:
                 self.scalar_places[e] = place
                 self.scalar_steps.append(self.scalar_step(e, place))
                 place += 1
@@ -119,10 +126,11 @@ cdef class Plan:
         return 0
 
     cdef object scalar_step(self, int e, int place):
-        cdef int op = self.e.ops[e]
-        places = tuple([self.scalar_places[x] for x in self.e.operands[e]])
+        cdef int op = self.expressions.ops[e]
+        places = tuple([self.scalar_places[x] for x in self.expressions.operands[e]])
         if op >= MGC_TABLE_END:
-            return Step(op, f=place, k=len(places) // 2 if op == PRODUCTS else len(places), places=places, receives=self.receives(e))
+            k = len(places) // 2 if op == PRODUCTS else len(places)
+            return Step(op, f=place, k=k, places=places, receives=self.receives(e))
         x, y, z = first_three(places)
         return Step(op, x, y, z, place, receives=self.receives(e))
 
@@ -130,19 +138,21 @@ cdef class Plan:
 
     cdef int place_lanes(self, list live, list outputs) except -1:
         """Go through the expressions level by level, those of one kind together, so that they become one step."""
-        self.slot_places = {e: self.e.payloads[e] for e in range(len(self.e.ops)) if self.e.ops[e] == INPUT}
-        self.levels = [0] * len(self.e.ops)
+        self.slot_places = {e: self.expressions.payloads[e]
+                            for e in range(len(self.expressions.ops)) if self.expressions.ops[e] == INPUT}
+        self.levels = [0] * len(self.expressions.ops)
         by_level = defaultdict(list)
         for e in live:
-            for operand in self.e.operands[e]:
-                if self.e.lane[operand]:
+            for operand in self.expressions.operands[e]:
+                if self.expressions.varies[operand]:
                     self.levels[e] = max(self.levels[e], self.levels[operand] + 1)
                 elif self.is_read_as_row(e):
                     self.place_broadcast(operand)
             by_level[self.levels[e]].append(e)
-        last_uses = {operand: 0 for e in live for operand in self.e.operands[e] if self.e.lane[operand] and self.e.ops[operand] != INPUT}
+        last_uses = {operand: 0 for e in live for operand in self.expressions.operands[e]
+                     if self.expressions.varies[operand] and self.expressions.ops[operand] != INPUT}
         for e in live:
-            for operand in self.e.operands[e]:
+            for operand in self.expressions.operands[e]:
                 if operand in last_uses:
                     last_uses[operand] = max(last_uses[operand], self.levels[e])
         unused_after = defaultdict(list)
@@ -156,10 +166,11 @@ cdef class Plan:
 
     cdef bint is_read_as_row(self, int e):
         """Whether a step reads its scalar operands as rows: all but the weights of dense layers and of TAKE."""
-        return self.e.ops[e] != DENSE and not self.takes_weights(e)
+        return self.expressions.ops[e] != DENSE and not self.takes_weights(e)
 
     cdef bint takes_weights(self, int e):
-        return self.e.ops[e] == TAKE and not any([self.e.lane[x] for x in self.e.operands[e][1:]])
+        values = self.expressions.operands[e][1:]
+        return self.expressions.ops[e] == TAKE and not any([self.expressions.varies[x] for x in values])
 
     cdef int place_broadcast(self, int e) except -1:
         if e not in self.slot_places:
@@ -170,8 +181,8 @@ cdef class Plan:
     cdef int place_level(self, list expressions) except -1:
         layers, rows = {}, {}
         for e in expressions:
-            op = self.e.ops[e]
-            operands = self.e.operands[e]
+            op = self.expressions.ops[e]
+            operands = self.expressions.operands[e]
             if op == DENSE:
                 layers.setdefault(operands[:len(operands) // 2], []).append(e)
             elif op < MGC_TABLE_END:
@@ -205,41 +216,44 @@ cdef class Plan:
         slot, k = self.slots.give(len(members)), len(operands)
         first = len(self.weights)
         for e in members:
-            self.weights += [self.scalar_places[w] for w in self.e.operands[e][k:2 * k]]
+            self.weights += [self.scalar_places[w] for w in self.expressions.operands[e][k:2 * k]]
         bits = 0
         for i, e in enumerate(members):
             self.slot_places[e] = slot + i
-            self.weights.append(self.scalar_places[self.e.operands[e][2 * k]])
+            self.weights.append(self.scalar_places[self.expressions.operands[e][2 * k]])
             bits |= self.receives(e)
         places = tuple([self.slot_places[x] for x in operands])
-        self.lane_steps.append(Step(DENSE, f=slot, count=len(members), k=k, places=places, weights=first, receives=bits))
+        step = Step(DENSE, f=slot, count=len(members), k=k, places=places, weights=first, receives=bits)
+        self.lane_steps.append(step)
         return 0
 
     cdef int place_wide(self, int e) except -1:
         """A step for an operation of any number of operands."""
-        cdef int op = self.e.ops[e]
-        operands = self.e.operands[e]
-        slot = self.slots.give(1)
+        cdef int op = self.expressions.ops[e]
+        operands = self.expressions.operands[e]
+        receives, slot = self.receives(e), self.slots.give(1)
         self.slot_places[e] = slot
         index = self.slot_places[operands[0]] if op in (TAKE, CROSS_ENTROPY) else 0
         values = operands[1:] if op in (TAKE, CROSS_ENTROPY) else operands
         if self.takes_weights(e):
-            step = Step(MGC_TAKE_WEIGHT, index, f=slot, k=len(values), weights=len(self.weights), receives=self.receives(e))
+            step = Step(MGC_TAKE_WEIGHT, index, f=slot, k=len(values), weights=len(self.weights), receives=receives)
             self.weights += [self.scalar_places[x] for x in values]
         else:
             k = len(values) // 2 if op == PRODUCTS else len(values)
-            step = Step(op, index, f=slot, k=k, places=tuple([self.slot_places[x] for x in values]), receives=self.receives(e))
+            places = tuple([self.slot_places[x] for x in values])
+            step = Step(op, index, f=slot, k=k, places=places, receives=receives)
         self.lane_steps.append(step)
         return 0
 
     cdef int find_cleared(self) except -1:
-        """Find the rows of gradients that begin at 0: all but those that a dense layer is the first to write, on the way back."""
+        """Find the rows of gradients that begin at 0: all but those a dense layer is the first to write, going back."""
         cdef set written = {place for place in self.outputs if place >= 0}, assigned = set()
         for i in range(len(self.lane_steps) - 1, -1, -1):
             step = self.lane_steps[i]
             places = set(step.places)
-            if step.op == DENSE and step.receives & 1 and len(places) == len(step.places) and not places & written:
-                self.lane_steps[i] = step._replace(receives=step.receives | 4)
+            is_first = len(places) == len(step.places) and not places & written
+            if step.op == DENSE and step.receives & MGC_OPERANDS_RECEIVE and is_first:
+                self.lane_steps[i] = step._replace(receives=step.receives | MGC_OPERANDS_RECEIVE_FIRST)
                 assigned |= places
             elif step.op < MGC_TABLE_END:
                 places = {first + j for first in (step.x, step.y, step.z) for j in range(step.count)}

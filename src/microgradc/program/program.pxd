@@ -1,4 +1,4 @@
-"""What the kernels for tests take of the compiler: the levels of SIMD instructions."""
+"""What the kernels for tests take of the compiler: the levels of SIMD instructions, and aligned memory."""
 
 cdef extern from "program/lanes/lanes.h":
     enum:
@@ -22,3 +22,8 @@ cdef extern from "program/lanes/lanes.h":
 cdef list level_names()
 cdef const mgc_lanes *level_of(str name) except NULL
 cdef const mgc_lanes *LANES
+
+cdef class Doubles:
+    cdef void *allocated
+    cdef double *doubles
+    cdef size_t size

@@ -2,11 +2,12 @@
 """Program: a graph of Values, recorded once and replayed over many examples at once."""
 
 cimport cython
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBuffer_Release
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.math cimport floor
 
+from microgradc.engine.float64 cimport view_float64
 from microgradc.engine.value cimport *
 
 from microgradc.engine.value import TABLE, CompileError
@@ -16,6 +17,10 @@ include "lanes/levels.pxi"
 cdef extern from "program/replay.h":
     enum:
         MGC_DENSE, MGC_PRODUCTS, MGC_CROSS_ENTROPY, MGC_TAKE_WEIGHT
+
+    ctypedef enum mgc_receiver:
+        MGC_X_RECEIVES, MGC_Y_RECEIVES, MGC_Z_RECEIVES
+        MGC_OPERANDS_RECEIVE, MGC_WEIGHTS_RECEIVE, MGC_OPERANDS_RECEIVE_FIRST
 
     ctypedef struct mgc_step:
         int op, x, y, z, f, count, k, places, weights, receives
@@ -60,6 +65,13 @@ cdef extern from "program/replay.h":
 
 __all__ = ["Program", "get_num_threads", "set_num_threads"]
 
+cdef enum:      # what is wanted of a run
+    FORWARD
+    PARAMETER_GRADIENTS
+    INPUT_GRADIENTS         # and those of the parameters
+    KINDS_OF_RUNS
+
+include "doubles.pxi"
 include "lowering.pxi"
 include "planning.pxi"
 include "threads.pxi"
@@ -67,12 +79,17 @@ include "examples.pxi"
 include "running.pxi"
 
 
+cdef bint is_lane_count(object lanes):
+    return isinstance(lanes, int) and 0 < lanes <= MOST_FORCED_LANES and lanes % MGC_LANE_MULTIPLE == 0
+
+
 @cython.no_gc_clear
 cdef class Program:
     """A graph of Values, made ready to be replayed over many examples at once.
 
-    The inputs become the columns of a batch. All other leaves are parameters: they are read at each call, and get the gradients. What
-    depends on no input is computed once a call. While it runs, the GIL is released; results have the same bits for every number of threads.
+    The inputs become the columns of a batch. All other leaves are parameters: they are read at each call, and get the
+    gradients. What depends on no input is computed once a call. While it runs, the GIL is released; results have the
+    same bits for every number of threads.
 
     Args:
         outputs: a Value, or a list of them.
@@ -99,7 +116,7 @@ cdef class Program:
     cdef object lanes
     cdef list outputs, inputs  # the graph that was recorded
     cdef Sums sums
-    cdef dict runners        # by which gradients are wanted, and of which outputs
+    cdef dict runners        # by what is wanted, and of which outputs
     cdef SharedLeaves leaves  # the parameters
     cdef mgc_node **nodes  # the same
 
@@ -119,8 +136,9 @@ cdef class Program:
                 raise ValueError(f"inputs[{i}] must be a leaf, got the result of {v._op!r}")
         if len({id(v) for v in inputs}) < len(inputs):
             raise ValueError("inputs must be different Values, one comes twice")
-        if lanes is not None and (not isinstance(lanes, int) or not 0 < lanes <= MOST_FORCED_LANES or lanes % MGC_LANE_MULTIPLE):
-            raise ValueError(f"lanes must be a positive multiple of {MGC_LANE_MULTIPLE}, at most {MOST_FORCED_LANES}, got {lanes!r}")
+        if lanes is not None and not is_lane_count(lanes):
+            raise ValueError(f"lanes must be a positive multiple of {MGC_LANE_MULTIPLE}, at most {MOST_FORCED_LANES}, "
+                             f"got {lanes!r}")
         cdef Source source = read_graph(outputs, inputs)
         self.outputs, self.inputs = outputs, inputs
         self.parameters = tuple(source.parameters)
@@ -139,25 +157,26 @@ cdef class Program:
         PyMem_Free(self.nodes)
 
     def __reduce__(self):
-        raise TypeError("a Program belongs to the parameters that it was made from; pickle the model, and compile it again")
+        raise TypeError("a Program belongs to the parameters that it was made from; "
+                        "pickle the model, and compile it again")
 
     cdef int require_initialised(self) except -1:
         if self.nodes == NULL:
             raise TypeError("this Program was not initialised: Program(outputs, inputs)")
         return 0
 
-    cdef Runner runner(self, int gradients, int output=-1):
-        """What runs the program: 0 forward only, 1 with gradients of the parameters, 2 of the inputs too; for one output, or all (-1).
+    cdef Runner runner(self, int wanted, int output=-1):
+        """What runs the program for one output, or for all (-1): FORWARD, PARAMETER_GRADIENTS or INPUT_GRADIENTS.
 
-        For the gradients of one output, the steps of the others are left out: a gradient of 0 that goes through them could become nan.
+        For one output, the steps of the others are left out: a gradient of 0 that goes through them could become nan.
         """
-        cdef int key = gradients if self.output_count == 1 else gradients + 3 * (output + 1)
+        cdef int key = wanted if self.output_count == 1 else wanted + KINDS_OF_RUNS * (output + 1)
         self.require_initialised()
         found = self.runners.get(key)
         if found is None:
             outputs = self.sums.outputs if output < 0 else self.sums.outputs[output:output + 1]
-            plan = Plan(self.sums, outputs, len(self.parameters), self.input_count, gradients >= 1, gradients == 2)
-            found = self.runners[key] = Runner(plan, self.lanes, gradients > 0)
+            plan = Plan(self.sums, outputs, len(self.parameters), self.input_count, wanted)
+            found = self.runners[key] = Runner(plan, self.lanes)
         return found
 
     def __call__(self, *arrays):
@@ -166,7 +185,7 @@ cdef class Program:
         Args:
             arrays: the inputs: C-contiguous float64 arrays of shape (n, …), whose columns side by side are the inputs.
         """
-        return self.run(arrays, None, True, False)[1]
+        return self.run(arrays, seeds=None, with_outputs=True, with_input_grads=False)[1]
 
     def run(self, tuple arrays, seeds, bint with_outputs, bint with_input_grads):
         """Run the program over n examples.
@@ -178,12 +197,13 @@ cdef class Program:
             with_input_grads: whether to return the gradients of the inputs.
 
         Returns:
-            The sum of each output over the examples, a list; the outputs, an array of shape (n, number of outputs), or None; the
-            gradients of the parameters, a float64 array, or None; those of the inputs, a list of arrays of the shapes of `arrays`, or
-            None. Gradients are those of the sum over examples and outputs of seed times output.
+            The sum of each output over the examples, a list; the outputs, an array of shape (n, number of outputs), or
+            None; the gradients of the parameters, a float64 array, or None; those of the inputs, a list of arrays of
+            the shapes of `arrays`, or None. Gradients are those of the sum over examples and outputs of seed times
+            output.
         """
-        cdef int gradients = 0 if seeds is None else 2 if with_input_grads else 1
-        cdef Call call = self.runner(gradients).run(self, arrays, seeds, with_outputs, gradients == 2)
+        cdef int wanted = FORWARD if seeds is None else INPUT_GRADIENTS if with_input_grads else PARAMETER_GRADIENTS
+        cdef Call call = self.runner(wanted).run(self, arrays, seeds, with_outputs=with_outputs)
         results = call.sums_list(), call.outputs, call.parameter_gradients(), call.input_grads
         call.release()
         return results
@@ -196,25 +216,29 @@ cdef class Program:
             factor: 1 for the sum, 1 / n for the mean.
             input_values: for each number in the arrays, in order, a Value that gets its gradient, or None.
         """
-        cdef int k, gradients = (1 if input_values is None else 2) if grad_enabled() else 0
-        cdef list results = []
+        cdef int k, wanted = FORWARD
+        cdef list seeds = None, results = []
+        if grad_enabled():
+            wanted, seeds = PARAMETER_GRADIENTS if input_values is None else INPUT_GRADIENTS, [factor]
         for k in range(self.output_count):
-            call = self.runner(gradients, k).run(self, arrays, [factor] if gradients else None, False, gradients == 2)
+            call = self.runner(wanted, k).run(self, arrays, seeds, with_outputs=False)
             results.append(self.node(call, factor, input_values))
             call.release()
         return results
 
     def example(self, Example example not None):
         """Return the outputs of one example, Values: nodes over the parameters and the example's Values."""
-        cdef int k, gradients = (1 if example.values is None else 2) if grad_enabled() else 0
+        cdef int k, wanted = FORWARD
         cdef Runner runner
         cdef Call call
-        cdef list results = []
+        cdef list seeds = None, results = []
+        if grad_enabled():
+            wanted, seeds = PARAMETER_GRADIENTS if example.values is None else INPUT_GRADIENTS, [1.0]
         for k in range(self.output_count):
-            runner = self.runner(gradients, k)
+            runner = self.runner(wanted, k)
             call = runner.spare.pop() if runner.spare else Call(runner)
-            call.set_example(example, gradients == 2)
-            call.set_seeds([1.0] if gradients else None)
+            call.set_example(example)
+            call.set_seeds(seeds)
             call.execute(self)
             results.append(self.node(call, 1.0, example.values))
             call.release()
@@ -225,7 +249,7 @@ cdef class Program:
         cdef Py_ssize_t i, count = len(self.parameters)
         cdef double total = call.sums[0] * factor
         cdef list children
-        cdef Memory local
+        cdef Doubles local
         if call.call.seeds == NULL:
             return Value(total)
         if input_values is None:
@@ -233,7 +257,7 @@ cdef class Program:
                 return custom_node(total, self.parameters, call.gscalars.doubles)
             return shared_node(total, self.leaves, call.gscalars.doubles)
         children = list(self.parameters)
-        local = Memory(count + len(input_values))
+        local = Doubles(count + len(input_values))
         memcpy(local.doubles, call.gscalars.doubles, count * sizeof(double))
         for i, grad in enumerate(call.input_gradients()):
             if input_values[i] is not None:
@@ -242,8 +266,8 @@ cdef class Program:
         return custom_node(total, tuple(children), local.doubles)
 
     def add_gradients(self, tuple arrays, seeds):
-        """Add the gradients of the sum of seed times output to the parameters; return the sums and the outputs of each example."""
-        cdef Call call = self.runner(1).run(self, arrays, seeds, True, False)
+        """Add the gradients of the sum of seed times output to the parameters; return the sums and all outputs."""
+        cdef Call call = self.runner(PARAMETER_GRADIENTS).run(self, arrays, seeds, with_outputs=True)
         cdef Py_ssize_t i, count = len(self.parameters)
         cdef const double *grads = call.gscalars.doubles
         cdef mgc_node **nodes = self.nodes
@@ -254,16 +278,16 @@ cdef class Program:
         return results
 
     def has_same_graph(self, list outputs, list inputs) -> bool:
-        """Return whether other outputs come from other inputs in the same way, with the same constants and parameters."""
+        """Return whether other outputs come from other inputs the same way, with the same constants and parameters."""
         self.require_initialised()
         return same_graphs(self.outputs, self.inputs, outputs, inputs)
 
     def stats(self) -> dict:
         """Return how large the program is: numbers of inputs, parameters, steps, …; bytes for a block of examples."""
-        return self.runner(1).stats()
+        return self.runner(PARAMETER_GRADIENTS).stats()
 
     def __str__(self):
-        return self.runner(1).text(self)
+        return self.runner(PARAMETER_GRADIENTS).text(self)
 
     def __repr__(self):
         return f"<Program: {self.input_count} inputs, {len(self.parameters)} parameters, {self.output_count} outputs>"

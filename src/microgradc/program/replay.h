@@ -1,14 +1,17 @@
-/* A program and how it is run: steps over scalars, once a call, and steps over lanes, once for each block of examples.
+/* A program and how it is run: steps over scalars, once for each call, and steps over lanes, once for each block of
+ * examples. Changes with the steps there are, and with what a call reads and writes.
  *
- * What depends on no input is a scalar: constants, parameters and what is computed of them. What does is a row of lanes, the examples
- * of a block side by side; a slot is the place of a row. Dense steps read their weights from an array of their own, which is gathered from the scalars.
- * Examples are cut into blocks, and blocks into partitions. Each partition sums up gradients of its own, and these are added in
- * their order, so that the result has the same bits whoever ran which partition.
+ * What depends on no input is a scalar: constants, parameters and what is computed from them. What does is a row of
+ * lanes, the examples of a block side by side; a slot is the place of a row. Dense steps read their weights from an
+ * array of their own, which is gathered from the scalars. Examples are cut into blocks, and blocks into partitions.
+ * Each partition sums up gradients of its own, and these are added in their order, so that the result has the same
+ * bits whoever ran which partition.
  */
 #ifndef MGC_REPLAY_H
 #define MGC_REPLAY_H
 
 #include "program/lanes/lanes.h"
+#include "engine/chain.h"
 #include "engine/wide.h"
 
 /* The operation of a step: a row of ops.h, LOGSUMEXP or TAKE of wide.h, or one of these. */
@@ -20,6 +23,16 @@ enum {
     MGC_STEPS_END,
 };
 
+/* What gets a gradient from a step. */
+typedef enum {
+    MGC_X_RECEIVES = 1,              /* of a row of ops.h */
+    MGC_Y_RECEIVES = 2,
+    MGC_Z_RECEIVES = 4,
+    MGC_OPERANDS_RECEIVE = 1,        /* of all other steps: any of the operands */
+    MGC_WEIGHTS_RECEIVE = 2,         /* of DENSE: any of the weights and biases */
+    MGC_OPERANDS_RECEIVE_FIRST = 4,  /* of DENSE: on the way back, nothing has arrived there yet, so that it assigns */
+} mgc_receiver;
+
 typedef struct {
     int op;
     int x, y, z;    /* the places of the operands: scalars or slots; x is the index of TAKE and CROSS_ENTROPY */
@@ -28,7 +41,7 @@ typedef struct {
     int k;          /* how many operands of a dot product, how many pairs, how many values */
     int places;     /* where the places of these begin in the program's list */
     int weights;    /* where count * k weights begin, and then count biases */
-    int receives;   /* bit i: operand i has a gradient; of DENSE: bit 0 the operands, bit 1 the weights, bit 2 nothing has arrived before */
+    int receives;   /* which operands get a gradient that somebody needs: mgc_receiver, put together */
 } mgc_step;
 
 typedef struct {
@@ -67,77 +80,83 @@ typedef struct {
 } mgc_call;
 
 /* What a partition sums up: gradients of the weights, gradients of the broadcast scalars, outputs. */
-static inline Py_ssize_t mgc_partial_size(const mgc_program *p) { return (Py_ssize_t)p->weight_count + p->broadcast_count + p->output_count; }
+static inline Py_ssize_t mgc_partial_size(const mgc_program *p)
+{
+    return (Py_ssize_t)p->weight_count + p->broadcast_count + p->output_count;
+}
 
 /* Scalars */
 
-static inline void mgc_scalar_gradients(int op, double x, double y, double z, double f, double g, double *gx, double *gy, double *gz)
+/* The scalars at some places. */
+typedef struct {
+    const double *scalars;
+    const int *places;
+} mgc_scalars_at;
+
+static inline double mgc_read_scalar(const void *from, Py_ssize_t i)
 {
-    (void)y, (void)z, (void)f;
-    switch (op) {
-#define ROW(id, op, n, params, value, dx, dy, dz) case MGC_##id: *gx = dx, *gy = dy, *gz = dz; break;
-        MGC_TABLE(ROW)
-#undef ROW
-    }
+    const mgc_scalars_at *at = from;
+    return at->scalars[at->places[i]];
 }
 
-static inline double mgc_scalar_logsumexp(const double *s, const int *v, int k)
+static void mgc_run_scalars(const mgc_program *p, double *scalars)
 {
-    int largest = 0;
-    double others = 0;
-    for (int i = 1; i < k; i++) if (s[v[i]] > s[v[largest]]) largest = i;
-    const double m = s[v[largest]], shift = isinf(m) ? 0 : m;
-    for (int i = 0; i < k; i++) if (i != largest) others += exp(s[v[i]] - shift);
-    return m + log1p(others);
-}
-
-static void mgc_run_scalars(const mgc_program *p, double *s)
-{
-    for (const mgc_step *t = p->scalar_steps, *end = t + p->scalar_step_count; t < end; t++) {
-        const int *v = p->places + t->places;
+    for (const mgc_step *step = p->scalar_steps, *end = step + p->scalar_step_count; step < end; step++) {
+        const int *places = p->places + step->places;
         double total = 0;
-        switch (t->op) {
+        switch (step->op) {
         case MGC_PRODUCTS:
-            for (int i = 0; i < t->k; i++) total += s[v[2 * i]] * s[v[2 * i + 1]];
-            s[t->f] = total;
+            for (int i = 0; i < step->k; i++) total += scalars[places[2 * i]] * scalars[places[2 * i + 1]];
+            scalars[step->f] = total;
             break;
-        case MGC_LOGSUMEXP: s[t->f] = mgc_scalar_logsumexp(s, v, t->k); break;
-        default: s[t->f] = mgc_value(t->op, s[t->x], s[t->y], s[t->z]);
+        case MGC_LOGSUMEXP: {
+            const mgc_scalars_at values = {scalars, places};
+            scalars[step->f] = mgc_logsumexp_of(mgc_read_scalar, &values, step->k);
+            break;
+        }
+        default:
+            scalars[step->f] = mgc_value(step->op, scalars[step->x], scalars[step->y], scalars[step->z]);
         }
     }
 }
 
-static void mgc_run_scalars_back(const mgc_program *p, const double *s, double *gs)
+static inline void mgc_products_back(const int *places, int k, const double *scalars, double g, double *gradients)
 {
-    for (const mgc_step *t = p->scalar_steps + p->scalar_step_count; t-- > p->scalar_steps;) {
-        const int *v = p->places + t->places;
-        const double f = s[t->f], g = gs[t->f];
-        double gx = 0, gy = 0, gz = 0;
-        switch (t->op) {
+    for (int i = 0; i < k; i++) {
+        const int x = places[2 * i], y = places[2 * i + 1];
+        if (x == y) {     /* a square, as in an L2 penalty: the second sum would wait for the first */
+            gradients[x] += 2 * g * scalars[x];
+        } else {
+            gradients[x] += g * scalars[y];
+            gradients[y] += g * scalars[x];
+        }
+    }
+}
+
+static void mgc_run_scalars_back(const mgc_program *p, const double *scalars, double *gradients)
+{
+    for (const mgc_step *step = p->scalar_steps + p->scalar_step_count; step-- > p->scalar_steps;) {
+        const int *places = p->places + step->places;
+        const double f = scalars[step->f], g = gradients[step->f];
+        double received[3];
+        switch (step->op) {
         case MGC_PRODUCTS:
-            for (int i = 0; i < t->k; i++) {
-                const int x = v[2 * i], y = v[2 * i + 1];
-                if (x == y) {     /* a square, as in an L2 penalty: the second sum would wait for the first */
-                    gs[x] += 2 * g * s[x];
-                } else {
-                    gs[x] += g * s[y];
-                    gs[y] += g * s[x];
-                }
-            }
+            mgc_products_back(places, step->k, scalars, g, gradients);
             break;
         case MGC_LOGSUMEXP:
-            for (int i = 0; i < t->k; i++) gs[v[i]] += g * exp(s[v[i]] - f);
+            for (int i = 0; i < step->k; i++) gradients[places[i]] += g * exp(scalars[places[i]] - f);
             break;
         default:
-            mgc_scalar_gradients(t->op, s[t->x], s[t->y], s[t->z], f, g, &gx, &gy, &gz);
-            if (t->receives & 1) gs[t->x] += gx;
-            if (t->receives & 2) gs[t->y] += gy;
-            if (t->receives & 4) gs[t->z] += gz;
+            mgc_row_gradients(step->op, scalars[step->x], scalars[step->y], scalars[step->z], f, g, received);
+            if (step->receives & MGC_X_RECEIVES) gradients[step->x] += received[0];
+            if (step->receives & MGC_Y_RECEIVES) gradients[step->y] += received[1];
+            if (step->receives & MGC_Z_RECEIVES) gradients[step->z] += received[2];
         }
     }
 }
 
-/* Lanes. base is the block's rows of values, gbase those of gradients; n lanes, of which the first `valid` are examples. */
+/* Lanes. base is the block's rows of values, gbase those of gradients; n lanes, of which the first `valid` are
+   examples. */
 
 /* Column j of n rows of numbers, columns wide, becomes a row; and back. */
 static inline void mgc_take_column(double *row, const double *table, int j, int columns, Py_ssize_t n)
@@ -161,7 +180,7 @@ static void mgc_load(const mgc_call *c, double *base, Py_ssize_t first, Py_ssize
         const double *from = c->arrays[a] + first * columns;
         for (int j = 0; j < columns; j++, row += n) {
             mgc_take_column(row, from, j, columns, valid);
-            for (Py_ssize_t l = valid; l < n; l++) row[l] = row[valid - 1];   /* padding: any number that the program is made for */
+            for (Py_ssize_t l = valid; l < n; l++) row[l] = row[valid - 1];   /* padding: numbers it is made for */
         }
     }
     for (int i = 0; i < p->broadcast_count; i++) {
@@ -175,82 +194,84 @@ static void mgc_run_lanes(const mgc_call *c, double *base, Py_ssize_t n)
 {
     const mgc_program *p = c->program;
     const mgc_lanes *lanes = c->lanes;
-    for (const mgc_step *t = p->lane_steps, *end = t + p->lane_step_count; t < end; t++) {
-        const int *places = p->places + t->places;
-        const double *w = c->weights + t->weights, *x = base + t->x * n;
-        double *f = base + t->f * n;
-        switch (t->op) {
-        case MGC_DENSE: lanes->dense(w, w + (Py_ssize_t)t->count * t->k, base, places, f, t->count, t->k, n); break;
-        case MGC_PRODUCTS: lanes->products(base, places, f, t->k, n); break;
-        case MGC_LOGSUMEXP: lanes->logsumexp(base, places, f, t->k, n); break;
-        case MGC_CROSS_ENTROPY: lanes->cross_entropy(x, base, places, f, t->k, n); break;
-        case MGC_TAKE: for (Py_ssize_t l = 0; l < n; l++) f[l] = base[places[mgc_index(x[l], t->k)] * n + l]; break;
-        case MGC_TAKE_WEIGHT: for (Py_ssize_t l = 0; l < n; l++) f[l] = w[mgc_index(x[l], t->k)]; break;
-        default: lanes->forward[t->op](x, base + t->y * n, base + t->z * n, f, t->count * n);
+    for (const mgc_step *step = p->lane_steps, *end = step + p->lane_step_count; step < end; step++) {
+        const int *places = p->places + step->places, count = step->count, k = step->k;
+        const double *weights = c->weights + step->weights;
+        const double *x = base + step->x * n, *y = base + step->y * n, *z = base + step->z * n;
+        double *f = base + step->f * n;
+        switch (step->op) {
+        case MGC_DENSE: lanes->dense(weights, weights + (Py_ssize_t)count * k, base, places, f, count, k, n); break;
+        case MGC_PRODUCTS: lanes->products(base, places, f, k, n); break;
+        case MGC_LOGSUMEXP: lanes->logsumexp(base, places, f, k, n); break;
+        case MGC_CROSS_ENTROPY: lanes->cross_entropy(x, base, places, f, k, n); break;
+        case MGC_TAKE:
+            for (Py_ssize_t l = 0; l < n; l++) f[l] = base[places[mgc_index(x[l], k)] * n + l];
+            break;
+        case MGC_TAKE_WEIGHT:
+            for (Py_ssize_t l = 0; l < n; l++) f[l] = weights[mgc_index(x[l], k)];
+            break;
+        default: lanes->forward[step->op](x, y, z, f, count * n);
         }
     }
 }
 
-static void mgc_run_lanes_back(const mgc_call *c, const double *base, double *gbase, double *gweights, Py_ssize_t n, Py_ssize_t valid)
+static void mgc_run_lanes_back(const mgc_call *c, const double *base, double *gbase, double *gweights,
+                               Py_ssize_t n, Py_ssize_t valid)
 {
     const mgc_program *p = c->program;
     const mgc_lanes *lanes = c->lanes;
-    for (const mgc_step *t = p->lane_steps + p->lane_step_count; t-- > p->lane_steps;) {
-        const int *places = p->places + t->places;
-        const double *w = c->weights + t->weights, *x = base + t->x * n, *f = base + t->f * n, *g = gbase + t->f * n;
-        double *gw = gweights + t->weights;
-        if (!t->receives) continue;
-        switch (t->op) {
+    for (const mgc_step *step = p->lane_steps + p->lane_step_count; step-- > p->lane_steps;) {
+        const int *places = p->places + step->places, count = step->count, k = step->k, receives = step->receives;
+        const double *weights = c->weights + step->weights;
+        double *gw = gweights + step->weights;
+        const double *x = base + step->x * n, *y = base + step->y * n, *z = base + step->z * n;
+        const double *f = base + step->f * n, *g = gbase + step->f * n;
+        double *gx = gbase + step->x * n, *gy = gbase + step->y * n, *gz = gbase + step->z * n;
+        if (!receives) continue;
+        switch (step->op) {
         case MGC_DENSE:
-            if (t->receives & 2) lanes->dense_weights(g, base, places, gw, gw + (Py_ssize_t)t->count * t->k, t->count, t->k, n, valid);
-            if (t->receives & 1) lanes->dense_operands(w, g, gbase, places, t->receives & 4, t->count, t->k, n);
+            if (receives & MGC_WEIGHTS_RECEIVE)
+                lanes->dense_weights(g, base, places, gw, gw + (Py_ssize_t)count * k, count, k, n, valid);
+            if (receives & MGC_OPERANDS_RECEIVE)
+                lanes->dense_operands(weights, g, gbase, places, receives & MGC_OPERANDS_RECEIVE_FIRST, count, k, n);
             break;
-        case MGC_PRODUCTS: lanes->products_back(base, places, g, gbase, t->k, n); break;
-        case MGC_LOGSUMEXP: lanes->logsumexp_back(base, places, f, g, gbase, t->k, n); break;
-        case MGC_CROSS_ENTROPY: lanes->cross_entropy_back(x, base, places, f, g, gbase, t->k, n); break;
-        case MGC_TAKE: for (Py_ssize_t l = 0; l < n; l++) gbase[places[mgc_index(x[l], t->k)] * n + l] += g[l]; break;
-        case MGC_TAKE_WEIGHT: for (Py_ssize_t l = 0; l < valid; l++) gw[mgc_index(x[l], t->k)] += g[l]; break;
+        case MGC_PRODUCTS: lanes->products_back(base, places, g, gbase, k, n); break;
+        case MGC_LOGSUMEXP: lanes->logsumexp_back(base, places, f, g, gbase, k, n); break;
+        case MGC_CROSS_ENTROPY: lanes->cross_entropy_back(x, base, places, f, g, gbase, k, n); break;
+        case MGC_TAKE:
+            for (Py_ssize_t l = 0; l < n; l++) gbase[places[mgc_index(x[l], k)] * n + l] += g[l];
+            break;
+        case MGC_TAKE_WEIGHT:
+            for (Py_ssize_t l = 0; l < valid; l++) gw[mgc_index(x[l], k)] += g[l];
+            break;
         default:
-            lanes->backward[t->op](x, base + t->y * n, base + t->z * n, f, g,
-                                   t->receives & 1 ? gbase + t->x * n : NULL, t->receives & 2 ? gbase + t->y * n : NULL,
-                                   t->receives & 4 ? gbase + t->z * n : NULL, t->count * n);
+            lanes->backward[step->op](x, y, z, f, g, receives & MGC_X_RECEIVES ? gx : NULL,
+                                      receives & MGC_Y_RECEIVES ? gy : NULL,
+                                      receives & MGC_Z_RECEIVES ? gz : NULL, count * n);
         }
     }
 }
 
 /* What a block leaves behind: outputs, their sums, and the gradients of scalars and inputs. */
-static void mgc_store_outputs(const mgc_call *c, const double *base, double *sums, Py_ssize_t first, Py_ssize_t n, Py_ssize_t valid)
+
+static void mgc_store_outputs(const mgc_call *c, const double *base, double *sums,
+                              Py_ssize_t first, Py_ssize_t n, Py_ssize_t valid)
 {
     const mgc_program *p = c->program;
-    for (int k = 0; k < p->output_count; k++) {
-        const int place = p->output_places[k];
+    for (int i = 0; i < p->output_count; i++) {
+        const int place = p->output_places[i];
         const double *row = base + place * n;
-        sums[k] += place < 0 ? c->scalars[-1 - place] * (double)valid : c->lanes->sum(row, valid);
+        sums[i] += place < 0 ? c->scalars[-1 - place] * (double)valid : c->lanes->sum(row, valid);
         if (!c->outputs) continue;
         double *to = c->outputs + first * p->output_count;
-        if (place >= 0) mgc_put_column(row, to, k, p->output_count, valid);
-        else for (Py_ssize_t l = 0; l < valid; l++) to[l * p->output_count + k] = c->scalars[-1 - place];
+        if (place >= 0) mgc_put_column(row, to, i, p->output_count, valid);
+        else for (Py_ssize_t l = 0; l < valid; l++) to[l * p->output_count + i] = c->scalars[-1 - place];
     }
 }
 
-static void mgc_run_block(const mgc_call *c, Py_ssize_t b, double *memory, double *partial)
+static void mgc_store_input_gradients(const mgc_call *c, const double *gbase,
+                                      Py_ssize_t first, Py_ssize_t n, Py_ssize_t valid)
 {
-    const mgc_program *p = c->program;
-    const Py_ssize_t first = b * c->block, left = c->n - first, valid = left < c->block ? left : c->block;
-    const Py_ssize_t n = (valid + MGC_LANE_MULTIPLE - 1) / MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE;
-    double *base = memory, *gbase = memory + p->slot_count * c->block;
-    double *gweights = partial, *gbroadcast = partial + p->weight_count, *sums = gbroadcast + p->broadcast_count;
-    mgc_load(c, base, first, n, valid);
-    mgc_run_lanes(c, base, n);
-    mgc_store_outputs(c, base, sums, first, n, valid);
-    if (!c->seeds) return;
-    for (int i = 0; i < p->clear_count; i++) memset(gbase + p->clear_slots[i] * n, 0, (size_t)p->clear_sizes[i] * n * sizeof *gbase);
-    for (int k = 0; k < p->output_count; k++)
-        if (p->output_places[k] >= 0)
-            for (Py_ssize_t l = 0; l < n; l++) gbase[p->output_places[k] * n + l] += c->seeds[k];
-    mgc_run_lanes_back(c, base, gbase, gweights, n, valid);
-    for (int i = 0; i < p->broadcast_count; i++) gbroadcast[i] += c->lanes->sum(gbase + p->broadcast_slots[i] * n, valid);
-    if (!c->input_grads) return;
     const double *row = gbase;
     for (int a = 0; a < c->array_count; a++) {
         const int columns = c->array_columns[a];
@@ -259,7 +280,30 @@ static void mgc_run_block(const mgc_call *c, Py_ssize_t b, double *memory, doubl
     }
 }
 
-/* One of `workers` takes its partitions; memory is that of its block: 2 * slot_count * block numbers, 64-byte aligned. */
+static void mgc_run_block(const mgc_call *c, Py_ssize_t block, double *memory, double *partial)
+{
+    const mgc_program *p = c->program;
+    const Py_ssize_t first = block * c->block, left = c->n - first, valid = left < c->block ? left : c->block;
+    const Py_ssize_t n = (valid + MGC_LANE_MULTIPLE - 1) / MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE;
+    double *base = memory, *gbase = memory + p->slot_count * c->block;
+    double *gweights = partial, *gbroadcast = partial + p->weight_count, *sums = gbroadcast + p->broadcast_count;
+    mgc_load(c, base, first, n, valid);
+    mgc_run_lanes(c, base, n);
+    mgc_store_outputs(c, base, sums, first, n, valid);
+    if (!c->seeds) return;
+    for (int i = 0; i < p->clear_count; i++)
+        memset(gbase + p->clear_slots[i] * n, 0, (size_t)p->clear_sizes[i] * n * sizeof *gbase);
+    for (int i = 0; i < p->output_count; i++)
+        if (p->output_places[i] >= 0)
+            for (Py_ssize_t l = 0; l < n; l++) gbase[p->output_places[i] * n + l] += c->seeds[i];
+    mgc_run_lanes_back(c, base, gbase, gweights, n, valid);
+    for (int i = 0; i < p->broadcast_count; i++)
+        gbroadcast[i] += c->lanes->sum(gbase + p->broadcast_slots[i] * n, valid);
+    if (c->input_grads) mgc_store_input_gradients(c, gbase, first, n, valid);
+}
+
+/* One of `workers` takes its partitions; memory is that of its block: 2 * slot_count * block numbers, 64-byte
+   aligned. */
 static void mgc_work(const mgc_call *c, int worker, int workers, double *memory)
 {
     const Py_ssize_t size = mgc_partial_size(c->program);
@@ -277,10 +321,12 @@ static void mgc_begin(const mgc_call *c)
     const mgc_program *p = c->program;
     mgc_run_scalars(p, c->scalars);
     for (int i = 0; i < p->run_count; i++)
-        memcpy(c->weights + p->run_weights[i], c->scalars + p->run_scalars[i], (size_t)p->run_sizes[i] * sizeof(double));
+        memcpy(c->weights + p->run_weights[i], c->scalars + p->run_scalars[i],
+               (size_t)p->run_sizes[i] * sizeof(double));
 }
 
-/* When they are done: sums gets output_count sums over all examples; gscalars, scalar_count numbers, the gradients of the scalars. */
+/* When they are done: sums gets output_count sums over all examples; gscalars, scalar_count numbers, the gradients of
+   the scalars. */
 static void mgc_finish(const mgc_call *c, double *sums, double *gscalars)
 {
     const mgc_program *p = c->program;

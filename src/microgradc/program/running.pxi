@@ -1,7 +1,7 @@
 # A plan in C, and a call of it: memory, blocks of examples, threads. Included by program.pyx.
 
 cdef enum:
-    CACHE_BYTES = 40 * 1024         # what a block's rows may take, if that leaves enough lanes: about a first-level cache
+    CACHE_BYTES = 40 * 1024         # what a block's rows may take, if enough lanes fit: about a first-level cache
     LEAST_LANES = 32
     MOST_LANES = 104
     MOST_FORCED_LANES = 0x7FFFFFF8  # an int holds it
@@ -11,39 +11,20 @@ cdef enum:
 
 
 @cython.internal
-cdef class Memory:
-    """64-byte aligned doubles."""
-    cdef void *allocated
-    cdef double *doubles
-    cdef size_t size
-
-    def __cinit__(self, size_t size):
-        self.allocated = PyMem_Malloc(size * sizeof(double) + 64)
-        if self.allocated == NULL:
-            raise MemoryError(f"no memory for {size * sizeof(double):,} bytes")
-        self.doubles = <double *>((<uintptr_t>self.allocated + 63) & ~<uintptr_t>63)
-        self.size = size
-        memset(self.doubles, 0, size * sizeof(double))
-
-    def __dealloc__(self):
-        PyMem_Free(self.allocated)
-
-
-@cython.internal
 cdef class Runner:
     """A plan as C structures, which stay as they are; and memory of calls that are over, for the next."""
     cdef mgc_program program
     cdef Plan plan
-    cdef Memory integers             # the program's lists
-    cdef Memory scalars              # what a call's scalars are before it: the constants
+    cdef Doubles integers             # the program's lists
+    cdef Doubles scalars              # what a call's scalars are before it: the constants
     cdef list spare
     cdef int lanes
-    cdef bint with_gradients
+    cdef int wanted                  # FORWARD, …
     cdef double work                 # multiplications of an example, about
     cdef list index_limits           # (input, number of values) for each input that is an index
 
-    def __cinit__(self, Plan plan, lanes, bint with_gradients):
-        self.plan, self.with_gradients, self.spare = plan, with_gradients, []
+    def __cinit__(self, Plan plan, lanes):
+        self.plan, self.wanted, self.spare = plan, plan.wanted, []
         cdef mgc_program *p = &self.program
         places, steps = [], [plan.scalar_steps, plan.lane_steps]
         tables = [[s for s, _ in plan.broadcast], [s for _, s in plan.broadcast], plan.outputs]
@@ -53,7 +34,7 @@ cdef class Runner:
         step_count = len(plan.scalar_steps) + len(plan.lane_steps)
         place_count = sum([len(step.places) for group in steps for step in group])
         cdef size_t bytes_wanted = step_count * sizeof(mgc_step) + (place_count + sum(map(len, tables))) * sizeof(int)
-        self.integers = Memory(bytes_wanted // sizeof(double) + 1)
+        self.integers = Doubles(bytes_wanted // sizeof(double) + 1)
         p.scalar_steps = <mgc_step *>self.integers.doubles
         p.lane_steps = p.scalar_steps + len(plan.scalar_steps)
         p.places = <int *>(p.lane_steps + len(plan.lane_steps))
@@ -63,14 +44,14 @@ cdef class Runner:
         self.work = 0
         limits = {}
         for step in plan.scalar_steps + plan.lane_steps:
-            weights = step.weights if step.weights != () else 0
-            to[0] = mgc_step(step.op, step.x, step.y, step.z, step.f, step.count, step.k, next_place, weights, step.receives)
+            to[0] = mgc_step(op=step.op, x=step.x, y=step.y, z=step.z, f=step.f, count=step.count, k=step.k,
+                             places=next_place, weights=step.weights, receives=step.receives)
             for place in step.places:
                 p.places[next_place] = place
                 next_place += 1
             to += 1
         for step in plan.lane_steps:
-            self.work += step.count * (step.k or 4) * (3 if with_gradients else 1)
+            self.work += step.count * (step.k or 4) * (1 if plan.wanted == FORWARD else 3)
             if step.op in (MGC_TAKE, MGC_TAKE_WEIGHT, MGC_CROSS_ENTROPY):
                 limits[step.x] = min(limits.get(step.x, step.k), step.k)
         self.index_limits = list(limits.items())
@@ -87,17 +68,21 @@ cdef class Runner:
         p.broadcast_count, p.output_count = len(plan.broadcast), len(plan.outputs)
         p.scalar_count, p.parameter_count = plan.scalar_count, plan.parameter_count
         p.input_count, p.slot_count = plan.input_count, plan.slot_count
-        self.scalars = Memory(p.scalar_count)
+        self.scalars = Doubles(p.scalar_count)
         for i, x in enumerate(plan.constants):
             self.scalars.doubles[p.parameter_count + i] = x
-        row_bytes = max(1, p.slot_count) * sizeof(double) * (2 if with_gradients else 1)
+        row_bytes = max(1, p.slot_count) * self.numbers_in_slot() * sizeof(double)
         fitting = CACHE_BYTES // row_bytes // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
         self.lanes = lanes if lanes is not None else min(max(fitting, LEAST_LANES), MOST_LANES)
 
-    cdef Call run(self, Program program, tuple arrays, seeds, bint with_outputs, bint with_input_grads):
+    cdef int numbers_in_slot(self) noexcept:
+        """For each lane of a slot: its value, and perhaps its gradient."""
+        return 1 if self.wanted == FORWARD else 2
+
+    cdef Call run(self, Program program, tuple arrays, seeds, bint with_outputs):
         """Return a call that is done, and has its results; give it back by `release`."""
         cdef Call call = self.spare.pop() if self.spare else Call(self)
-        call.set_arrays(arrays, with_outputs, with_input_grads)
+        call.set_arrays(arrays, with_outputs)
         call.set_seeds(seeds)
         call.execute(program)
         return call
@@ -108,9 +93,11 @@ cdef class Runner:
         steps = self.plan.scalar_steps + self.plan.lane_steps
         return {
             "inputs": p.input_count, "parameters": p.parameter_count, "outputs": p.output_count,
-            "scalar steps": p.scalar_step_count, "lane steps": p.lane_step_count, "operations": sum([s.count * max(1, s.k) for s in steps]),
+            "scalar steps": p.scalar_step_count, "lane steps": p.lane_step_count,
+            "operations": sum([step.count * max(1, step.k) for step in steps]),
             "slots": p.slot_count, "weights": p.weight_count, "lanes": self.lanes,
-            "bytes": <size_t>p.slot_count * self.lanes * sizeof(double) * (2 if self.with_gradients else 1), "simd": LANES.name.decode(),
+            "bytes": <size_t>p.slot_count * self.lanes * self.numbers_in_slot() * sizeof(double),
+            "simd": LANES.name.decode(),
         }
 
     def text(self, program):
@@ -122,7 +109,8 @@ cdef class Runner:
         lines.append(f"for each {self.lanes} examples, of rows:")
         lines += [f"  {place_text('r', slot, 1)} = s{scalar} in all lanes" for scalar, slot in self.plan.broadcast]
         lines += [f"  {text_of(step, 'r')}" for step in self.plan.lane_steps]
-        lines.append("outputs: " + ", ".join([f"r{place}" if place >= 0 else f"s{-1 - place}" for place in self.plan.outputs]))
+        outputs = [f"r{place}" if place >= 0 else f"s{-1 - place}" for place in self.plan.outputs]
+        lines.append("outputs: " + ", ".join(outputs))
         return "\n".join(lines)
 
 
@@ -155,7 +143,8 @@ cdef str text_of(step, str kind):
     if step.op == MGC_DENSE:
         return f"{result} = dense {step.count} x {step.k} of {places_text(kind, step.places)}"
     if step.op == MGC_PRODUCTS:
-        return f"{result} = products of {places_text(kind, step.places[::2])} and {places_text(kind, step.places[1::2])}"
+        first, second = places_text(kind, step.places[::2]), places_text(kind, step.places[1::2])
+        return f"{result} = products of {first} and {second}"
     if step.op in (MGC_TAKE, MGC_TAKE_WEIGHT, MGC_CROSS_ENTROPY):
         values = places_text(kind, step.places) if step.places else f"{step.k} weights"
         return f"{result} = {name} {kind}{step.x} of {values}"
@@ -182,7 +171,7 @@ cdef class Call:
     """One call of a program: its memory, which the next call may have, and what it reads and writes."""
     cdef Runner runner
     cdef mgc_call call
-    cdef Memory scalars, gscalars, weights, small, partials
+    cdef Doubles scalars, gscalars, weights, small, partials
     cdef list lane_memory            # of each worker
     cdef Py_buffer *views            # of the arrays that it reads and writes, while it runs
     cdef int view_count
@@ -192,7 +181,7 @@ cdef class Call:
     cdef double *seeds
     cdef double *sums
     cdef object outputs              # an array, or None
-    cdef Memory example_grads        # of the inputs of one example
+    cdef Doubles example_grads        # of the inputs of one example
     cdef list input_grads            # arrays, or None
     cdef unsigned int parameter_flags    # those of all parameters, put together
 
@@ -200,10 +189,10 @@ cdef class Call:
         cdef mgc_program *p = &runner.program
         cdef int most = p.input_count + 1    # arrays: each has a column at least
         self.runner = runner
-        self.scalars, self.gscalars = Memory(p.scalar_count + 1), Memory(p.scalar_count + 1)
-        self.weights, self.small = Memory(p.weight_count + 1), Memory(2 * p.output_count)
+        self.scalars, self.gscalars = Doubles(p.scalar_count + 1), Doubles(p.scalar_count + 1)
+        self.weights, self.small = Doubles(p.weight_count + 1), Doubles(2 * p.output_count)
         self.seeds, self.sums = self.small.doubles, self.small.doubles + p.output_count
-        self.partials, self.lane_memory = Memory(0), []
+        self.partials, self.lane_memory = Doubles(0), []
         self.views = <Py_buffer *>PyMem_Malloc((2 * most + 1) * sizeof(Py_buffer))
         self.pointers = <const double **>PyMem_Malloc(most * sizeof(double *))
         self.grad_pointers = <double **>PyMem_Malloc(most * sizeof(double *))
@@ -239,13 +228,13 @@ cdef class Call:
     cdef Py_buffer *view(self, array, bint writable) except NULL:
         """A view of a C-contiguous float64 array."""
         cdef Py_buffer *view = &self.views[self.view_count]
-        PyObject_GetBuffer(array, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else PyBUF_SIMPLE))
+        cdef bint is_float64 = view_float64(array, view, writable)
         self.view_count += 1
-        if view.ndim < 1 or view.format == NULL or view.format[0] != c"d" or view.format[1] != 0:
+        if not is_float64 or view.ndim < 1:
             raise TypeError(f"arrays must be float64, with an axis for the examples first, got {array!r:.60}")
         return view
 
-    cdef int set_arrays(self, tuple arrays, bint with_outputs, bint with_input_grads) except -1:
+    cdef int set_arrays(self, tuple arrays, bint with_outputs) except -1:
         cdef mgc_program *p = &self.runner.program
         cdef Py_ssize_t n = -1
         cdef int columns, i, total = 0
@@ -260,7 +249,8 @@ cdef class Call:
                 raise ValueError("there must be at least one example, got none")
             columns = view.len // <Py_ssize_t>sizeof(double) // n
             if view.shape[0] != n:
-                raise ValueError(f"arrays must have a row for each example, got {n} rows in the first and {view.shape[0]} in number {i}")
+                raise ValueError(f"arrays must have a row for each example, "
+                                 f"got {n} rows in the first and {view.shape[0]} in number {i}")
             self.pointers[i] = <const double *>view.buf
             self.columns[i] = columns
             total += columns
@@ -274,7 +264,7 @@ cdef class Call:
         if with_outputs:
             self.outputs = numpy().empty((n, p.output_count))
             self.call.outputs = <double *>self.view(self.outputs, True).buf
-        if with_input_grads:
+        if self.runner.wanted == INPUT_GRADIENTS:
             flat = numpy().empty(n * total)     # one piece of memory is had faster than several
             self.input_grads = []
             for i, array in enumerate(arrays):
@@ -285,7 +275,7 @@ cdef class Call:
             self.call.input_grads = self.grad_pointers
         return 0
 
-    cdef int set_example(self, Example example, bint with_input_grads) except -1:
+    cdef int set_example(self, Example example) except -1:
         """Take the numbers of one example for the inputs."""
         if example.count != self.runner.program.input_count:
             raise ValueError(f"the program has {self.runner.program.input_count} inputs, got {example.count}")
@@ -293,9 +283,9 @@ cdef class Call:
         self.call.n, self.call.array_count = 1, 1
         self.call.outputs, self.call.input_grads = NULL, NULL
         self.check_indices()
-        if with_input_grads:
+        if self.runner.wanted == INPUT_GRADIENTS:
             if self.example_grads is None:
-                self.example_grads = Memory(example.count + 1)
+                self.example_grads = Doubles(example.count + 1)
             self.grad_pointers[0] = self.example_grads.doubles
             self.call.input_grads = self.grad_pointers
         return 0
@@ -321,16 +311,17 @@ cdef class Call:
             for example in range(self.call.n):
                 x = index[example * columns]
                 if not 0 <= x < limit or x != floor(x):
-                    raise IndexError(f"the index of example {example} must be an integer, at least 0 and less than {limit}, got {x:g}")
+                    raise IndexError(f"the index of example {example} must be an integer, "
+                                     f"at least 0 and less than {limit}, got {x:g}")
         return 0
 
     cdef int set_seeds(self, seeds) except -1:
-        cdef int i
+        cdef int i, count = self.runner.program.output_count
         self.call.seeds = NULL
         if seeds is not None:
-            if len(seeds) != self.runner.program.output_count:
-                raise ValueError(f"seeds must have {self.runner.program.output_count} numbers, one for each output, got {len(seeds)}")
-            for i in range(self.runner.program.output_count):
+            if len(seeds) != count:
+                raise ValueError(f"seeds must have {count} numbers, one for each output, got {len(seeds)}")
+            for i in range(count):
                 self.seeds[i] = seeds[i]
             self.call.seeds = self.seeds
         return 0
@@ -339,23 +330,25 @@ cdef class Call:
         """Cut the examples into blocks, and these into partitions: both depend on the number of examples alone."""
         cdef mgc_program *p = &self.runner.program
         cdef Py_ssize_t n = self.call.n, size = mgc_partial_size(p)
-        cdef Py_ssize_t block = min(self.runner.lanes, (n + MGC_LANE_MULTIPLE - 1) // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE)
+        cdef Py_ssize_t fitting = PARTIAL_BYTES // <Py_ssize_t>(size * sizeof(double) + 1)     # partitions
+        cdef Py_ssize_t padded = (n + MGC_LANE_MULTIPLE - 1) // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
+        cdef Py_ssize_t block = min(self.runner.lanes, padded)
         if block % 64 == 0:
             block += MGC_LANE_MULTIPLE    # rows a power of two apart would get into each other's way in the cache
         self.call.block, self.call.blocks = block, (n - 1) // block + 1
-        self.call.partitions = max(1, min(MOST_PARTITIONS, self.call.blocks // 2, PARTIAL_BYTES // <Py_ssize_t>(size * sizeof(double) + 1)))
+        self.call.partitions = max(1, min(MOST_PARTITIONS, self.call.blocks // 2, fitting))
         if self.partials.size < <size_t>(size * self.call.partitions):
-            self.partials = Memory(size * self.call.partitions)
+            self.partials = Doubles(size * self.call.partitions)
         self.call.partials = self.partials.doubles
         return 0
 
     cdef double *lane_doubles(self, int worker) except NULL:
-        cdef size_t size = self.runner.program.slot_count * self.call.block * (2 if self.runner.with_gradients else 1) + 8
+        cdef size_t size = self.runner.program.slot_count * self.call.block * self.runner.numbers_in_slot() + 8
         if worker == len(self.lane_memory):
             self.lane_memory.append(None)
-        cdef Memory memory = self.lane_memory[worker]
+        cdef Doubles memory = self.lane_memory[worker]
         if memory is None or memory.size < size:
-            memory = self.lane_memory[worker] = Memory(size)
+            memory = self.lane_memory[worker] = Doubles(size)
         return memory.doubles
 
     cdef int execute(self, Program program) except -1:
@@ -385,7 +378,7 @@ cdef class Call:
 
     def work(self, int worker, int workers):
         """Run the partitions of one worker."""
-        cdef double *memory = (<Memory>self.lane_memory[worker]).doubles
+        cdef double *memory = (<Doubles>self.lane_memory[worker]).doubles
         with nogil:
             mgc_work(&self.call, worker, workers, memory)
 

@@ -7,7 +7,9 @@ cdef int threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinit
 
 
 def set_num_threads(n):
-    """Set how many threads a compiled function may use for a large batch. The results have the same bits for every number.
+    """Set how many threads a compiled function may use for a large batch.
+
+    The results have the same bits for every number.
 
     Args:
         n: a positive integer; at first, the number of cores that this process may use.
@@ -27,7 +29,7 @@ def get_num_threads() -> int:
 
 
 cdef int run_in_threads(function, int workers) except -1:
-    """Call function(i, workers) for each i < workers, the first in this thread; return when all are done, whatever happens."""
+    """Call function(i, workers) for each i < workers, the first in this thread; return when all are done."""
     global pool
     cdef list futures = []
     cdef bint refused = False

@@ -1,9 +1,11 @@
 /* Dense layers for one level of lanes.h: their values, and what the operands receive. */
 
-/* acc[a][b] += sum_i w[a * w_row + i * w_column] * x_i[b] for a < height, b < width: x_i are the rows rows[i] of x, or all count of them.
-   What all layers come down to: the tile stays in registers, and each w is used width times, each x_i[b] height times. */
-MGC_INLINE void MGC_V(tile)(int height, int width, const double *w, Py_ssize_t w_row, Py_ssize_t w_column, const double *x,
-                            const int *rows, Py_ssize_t count, Py_ssize_t n, vector acc[2 * MGC_TILE_ROWS][MGC_TILE_VECTORS])
+/* acc[a][b] += sum_i w[a * w_row + i * w_column] * x_i[b] for a < height, b < width: x_i are the rows rows[i] of x,
+   or all count of them. What all layers come down to: the tile stays in registers, and each w is used width times,
+   each x_i[b] height times. */
+MGC_INLINE void MGC_V(tile)(int height, int width, const double *w, Py_ssize_t w_row, Py_ssize_t w_column,
+                            const double *x, const int *rows, Py_ssize_t count, Py_ssize_t n,
+                            vector acc[2 * MGC_TILE_ROWS][MGC_TILE_VECTORS])
 {
     for (Py_ssize_t i = 0; i < count; i++, w += w_column) {
         const vector *x_i = (const vector *)(x + (rows ? rows[i] : i) * n);
@@ -17,8 +19,8 @@ MGC_INLINE void MGC_V(tile)(int height, int width, const double *w, Py_ssize_t w
     }
 }
 
-MGC_INLINE void MGC_V(dense_tile)(int height, int width, const double *w, const double *bias, const double *base, const int *rows,
-                                  double *out, Py_ssize_t k, Py_ssize_t n)
+MGC_INLINE void MGC_V(dense_tile)(int height, int width, const double *w, const double *bias, const double *base,
+                                  const int *rows, double *out, Py_ssize_t k, Py_ssize_t n)
 {
     vector acc[2 * MGC_TILE_ROWS][MGC_TILE_VECTORS];
     MGC_UNROLLED_FOR(a, height) {
@@ -29,8 +31,8 @@ MGC_INLINE void MGC_V(dense_tile)(int height, int width, const double *w, const 
     MGC_UNROLLED_FOR(a, height) MGC_UNROLLED_FOR(b, width) ((vector *)(out + a * n))[b] = acc[a][b];
 }
 
-MGC_INLINE void MGC_V(operands_tile)(int height, int width, const double *w, const double *g, double *gbase, const int *rows,
-                                     int assign, Py_ssize_t m, Py_ssize_t k, Py_ssize_t n)
+MGC_INLINE void MGC_V(operands_tile)(int height, int width, const double *w, const double *g, double *gbase,
+                                     const int *rows, int assign, Py_ssize_t m, Py_ssize_t k, Py_ssize_t n)
 {
     vector acc[2 * MGC_TILE_ROWS][MGC_TILE_VECTORS];
     MGC_UNROLLED_FOR(a, height) MGC_UNROLLED_FOR(b, width) acc[a][b] = SPLAT(0.0);
@@ -44,8 +46,9 @@ MGC_INLINE void MGC_V(operands_tile)(int height, int width, const double *w, con
     }
 }
 
-/* Cut rows of lanes into tiles; TILE(height, width) is the one that begins at row a, lane l. Each needs the same lanes of the given number
-   of operands: if the cache does not hold all their lanes, the tiles of some lanes come one after another. */
+/* Cut rows of lanes into tiles; TILE(height, width) is the one that begins at row a, lane l. Each needs the same
+   lanes of the given number of operands: if the cache does not hold all their lanes, the tiles of some lanes come one
+   after another. */
 #define TILES(rows_, operands) \
     const Py_ssize_t block = operands * n <= MGC_CACHED ? n : MGC_TILE_VECTORS * MGC_WIDTH; \
     for (Py_ssize_t begin = 0; begin < n; begin += block) { \
@@ -57,7 +60,8 @@ MGC_INLINE void MGC_V(operands_tile)(int height, int width, const double *w, con
     }
 #define STRIP(height) { \
         Py_ssize_t l = begin; \
-        for (; l + MGC_TILE_VECTORS * MGC_WIDTH <= end; l += MGC_TILE_VECTORS * MGC_WIDTH) TILE(height, MGC_TILE_VECTORS) \
+        for (; l + MGC_TILE_VECTORS * MGC_WIDTH <= end; l += MGC_TILE_VECTORS * MGC_WIDTH) \
+            TILE(height, MGC_TILE_VECTORS) \
         for (; l + 2 * MGC_WIDTH <= end; l += 2 * MGC_WIDTH) TILE(height, 2) \
         for (; l < end; l += MGC_WIDTH) TILE(height, 1) \
     }

@@ -1,10 +1,11 @@
-/* The rows of ops.h, dense layers and sums over lanes: the examples of a batch, side by side. They are compiled once for each level of
- * SIMD instructions (levels.h), and the level is chosen when the module is loaded: one wheel is fast everywhere.
+/* The rows of ops.h, dense layers and sums over lanes: the examples of a batch, side by side. They are compiled once
+ * for each level of SIMD instructions (levels.h), and the level is chosen when the module is loaded: one wheel is
+ * fast everywhere.
  *
- * A row is n doubles, one for each lane, n a multiple of MGC_LANE_MULTIPLE; it begins at a 64-byte boundary. Rows of a block lie n apart:
- * row i of base is base + i * n. No lane reads another one, but for the sums over lanes, which stop at the last valid lane: the ones
- * from there on are padding and may hold anything. The order of additions depends on the sizes and the level alone, and a lane's
- * place does not change its values.
+ * A row is n doubles, one for each lane, n a multiple of MGC_LANE_MULTIPLE; it begins at a 64-byte boundary. Rows of
+ * a block lie n apart: row i of base is base + i * n. No lane reads another one, but for the sums over lanes, which
+ * stop at the last valid lane: the ones from there on are padding and may hold anything. The order of additions
+ * depends on the sizes and the level alone, and a lane's place does not change its values.
  */
 #ifndef MGC_LANES_H
 #define MGC_LANES_H
@@ -17,7 +18,8 @@
 #define MGC_LANE_MULTIPLE 8
 #define MGC_CACHED 2048        /* doubles that surely stay in the first-level cache while a layer is computed */
 
-/* The place that an index picks. It was checked, but the array that it is from may have changed since, while the GIL was released. */
+/* The place that an index picks. It was checked, but the array that it is from may have changed since, while the GIL
+   was released. */
 static inline int mgc_index(double x, Py_ssize_t k) { return x >= 0 && x < (double)k ? (int)x : 0; }
 
 typedef void mgc_forward(const double *x, const double *y, const double *z, double *f, Py_ssize_t n);
@@ -28,12 +30,12 @@ typedef struct {
     const char *name;
     int width;              /* doubles in a vector */
 
-    /* For each row of ops.h, and NULL for MGC_LEAF: f = value. f may be an operand's array. Operands that the row does not take are
-       not read. */
+    /* For each row of ops.h, and NULL for MGC_LEAF: f = value. f may be an operand's array. Operands that the row
+       does not take are not read. */
     mgc_forward *forward[MGC_TABLE_END];
 
-    /* gx += what x receives, and so on, one operand after another: operands may be the same array, and so may what they receive.
-       NULL for an operand that receives nothing. */
+    /* gx += what x receives, and so on, one operand after another: operands may be the same array, and so may what
+       they receive. NULL for an operand that receives nothing. */
     mgc_backward *backward[MGC_TABLE_END];
 
     /* A dense layer: m dot products with the same k operands, the rows rows[i] of base.
@@ -45,22 +47,27 @@ typedef struct {
     void (*dense_operands)(const double *w, const double *g, double *gbase, const int *rows, int assign,
                            Py_ssize_t m, Py_ssize_t k, Py_ssize_t n);
 
-    /* gw[j * k + i] += the sum over valid lanes of g[j] * base[rows[i]]; gbias[j] += that of g[j], unless gbias is NULL. */
+    /* gw[j * k + i] += the sum over valid lanes of g[j] * base[rows[i]]; gbias[j] += that of g[j], unless gbias is
+       NULL. */
     void (*dense_weights)(const double *g, const double *base, const int *rows, double *gw, double *gbias,
                           Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid);
 
     /* The sum over valid lanes. */
     double (*sum)(const double *x, Py_ssize_t valid);
 
-    /* Operations of any number of rows, places[i] that of operand i: the sum of products of pairs; log(sum of exp(v));
-       log(sum of exp(v)) - v[index], index the row of an integer in each lane. The others add to what operands receive. */
+    /* Operations of any number of rows, places[i] that of operand i: the sum of products of pairs; log(sum of
+       exp(v)); log(sum of exp(v)) - v[index], index the row of an integer in each lane. The others add to what
+       operands receive. */
     void (*products)(const double *base, const int *places, double *f, Py_ssize_t k, Py_ssize_t n);
-    void (*products_back)(const double *base, const int *places, const double *g, double *gbase, Py_ssize_t k, Py_ssize_t n);
+    void (*products_back)(const double *base, const int *places, const double *g, double *gbase,
+                          Py_ssize_t k, Py_ssize_t n);
     void (*logsumexp)(const double *base, const int *places, double *f, Py_ssize_t k, Py_ssize_t n);
-    void (*logsumexp_back)(const double *base, const int *places, const double *f, const double *g, double *gbase, Py_ssize_t k, Py_ssize_t n);
-    void (*cross_entropy)(const double *index, const double *base, const int *places, double *f, Py_ssize_t k, Py_ssize_t n);
-    void (*cross_entropy_back)(const double *index, const double *base, const int *places, const double *f, const double *g, double *gbase,
-                               Py_ssize_t k, Py_ssize_t n);
+    void (*logsumexp_back)(const double *base, const int *places, const double *f, const double *g, double *gbase,
+                           Py_ssize_t k, Py_ssize_t n);
+    void (*cross_entropy)(const double *index, const double *base, const int *places, double *f,
+                          Py_ssize_t k, Py_ssize_t n);
+    void (*cross_entropy_back)(const double *index, const double *base, const int *places, const double *f,
+                               const double *g, double *gbase, Py_ssize_t k, Py_ssize_t n);
 } mgc_lanes;
 
 #endif

@@ -43,8 +43,8 @@ typedef double mgc_quad __attribute__((vector_size(32), aligned(8), may_alias));
 #define MGC_STRING_(a) #a
 #define MGC_STRING(a) MGC_STRING_(a)
 
-/* For a level: its vectors of MGC_WIDTH doubles, and a tile of MGC_TILE_ROWS x MGC_TILE_VECTORS of them that leaves registers
-   free for the operands. */
+/* For a level: its vectors of MGC_WIDTH doubles, and a tile of MGC_TILE_ROWS x MGC_TILE_VECTORS of them that leaves
+   registers free for the operands. */
 #define MGC_LEVEL baseline
 #if defined(__aarch64__) && defined(__GNUC__)
 #include <arm_neon.h>
@@ -103,7 +103,8 @@ typedef double mgc_quad __attribute__((vector_size(32), aligned(8), may_alias));
 #define MGC_DOTS 16
 #define MGC_VECTOR_MADD _mm512_fmadd_pd
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma"))), \
+                             apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma,prefer-vector-width=512")
@@ -132,8 +133,9 @@ static inline int mgc_lanes_supported(const mgc_lanes *lanes)
     __builtin_cpu_init();
     if (lanes == &mgc_avx2_lanes) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (lanes == &mgc_avx512_lanes)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
-            && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma");
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
+            && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")
+            && __builtin_cpu_supports("fma");
 #endif
     return lanes == &mgc_baseline_lanes;
 }

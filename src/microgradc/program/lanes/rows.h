@@ -1,5 +1,5 @@
-/* The rows of ops.h as loops over lanes, for one level of lanes.h, with the functions of vmath.h; what it does not have is the C
- * library's, lane by lane.
+/* The rows of ops.h as loops over lanes, for one level of lanes.h, with the functions of vmath.h; what it does not
+ * have is the C library's, lane by lane.
  */
 #include "program/lanes/vmath.h"
 #define exp MGC_V(exp)
@@ -25,8 +25,8 @@
 #define cos(x) (beyond ? MGC_V(far_cos)(x) : MGC_V(cos)(x))
 #define tan(x) (beyond ? MGC_V(far_tan)(x) : MGC_V(tan)(x))
 
-/* A statement for each lane l. Rows with sin, cos or tan have a second loop, for when some angle is far beyond what the first takes:
-   not vectorised, but with the same values for the others. */
+/* A statement for each lane l. Rows with sin, cos or tan have a second loop, for when some angle is far beyond what
+   the first takes: not vectorised, but with the same values for the others. */
 #define HAS_ANGLE(id) (MGC_##id == MGC_SIN || MGC_##id == MGC_COS || MGC_##id == MGC_TAN)
 #define FOR_EACH_LANE(id, ...) \
     if (HAS_ANGLE(id) && MGC_V(any_far)(x_, n)) { \
@@ -45,8 +45,10 @@
 #define IGNORE_2 (void)x, (void)y, (void)z_;
 #define IGNORE_3 (void)x, (void)y, (void)z;
 #define ADD_GRADIENTS_1(id, operands, gx, gy, gz) ADD_GRADIENT(id, operands, gx_, gx)
-#define ADD_GRADIENTS_2(id, operands, gx, gy, gz) ADD_GRADIENTS_1(id, operands, gx, gy, gz) ADD_GRADIENT(id, operands, gy_, gy)
-#define ADD_GRADIENTS_3(id, operands, gx, gy, gz) ADD_GRADIENTS_2(id, operands, gx, gy, gz) ADD_GRADIENT(id, operands, gz_, gz)
+#define ADD_GRADIENTS_2(id, operands, gx, gy, gz) \
+    ADD_GRADIENTS_1(id, operands, gx, gy, gz) ADD_GRADIENT(id, operands, gy_, gy)
+#define ADD_GRADIENTS_3(id, operands, gx, gy, gz) \
+    ADD_GRADIENTS_2(id, operands, gx, gy, gz) ADD_GRADIENT(id, operands, gz_, gz)
 #define ADD_GRADIENT(id, operands, to_, gradient) \
     if (to_) { \
         double *to = MGC_ALIGNED(to_); \
@@ -68,8 +70,8 @@ static void MGC_V(forward_##id)(const double *x_, const double *y_, const double
         f_[l] = value; \
     ) \
 } \
-static void MGC_V(backward_##id)(const double *x_, const double *y_, const double *z_, const double *f_, const double *g_, \
-                                 double *gx_, double *gy_, double *gz_, Py_ssize_t n) \
+static void MGC_V(backward_##id)(const double *x_, const double *y_, const double *z_, const double *f_, \
+                                 const double *g_, double *gx_, double *gy_, double *gz_, Py_ssize_t n) \
 { \
     n -= n % MGC_LANE_MULTIPLE; \
     x_ = MGC_ALIGNED(x_), y_ = MGC_ALIGNED(y_), z_ = MGC_ALIGNED(z_), f_ = MGC_ALIGNED(f_), g_ = MGC_ALIGNED(g_); \

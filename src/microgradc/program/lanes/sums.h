@@ -1,6 +1,7 @@
 /* Sums over lanes for one level of lanes.h, and so what the weights of dense layers receive. */
 
-/* In blocks of s elements: LOW_s(a, b) has the even blocks of a, each followed by that of b, HIGH_s(a, b) the odd blocks. */
+/* In blocks of s elements: LOW_s(a, b) has the even blocks of a, each followed by that of b, HIGH_s(a, b) the odd
+   blocks. */
 #if MGC_WIDTH > 1
 #if defined(__clang__)
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -92,15 +93,18 @@ static double MGC_V(sum)(const double *x, Py_ssize_t valid)
 }
 
 /* Add the upper left part of a tile of sums. Apart from the whole tiles, which have constant bounds. */
-MGC_NOINLINE void MGC_V(add_part)(const double *sums, int width, double *gw, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t k)
+MGC_NOINLINE void MGC_V(add_part)(const double *sums, int width, double *gw, Py_ssize_t rows, Py_ssize_t columns,
+                                  Py_ssize_t k)
 {
     for (Py_ssize_t a = 0; a < rows; a++)
         for (Py_ssize_t c = 0; c < columns; c++) gw[a * k + c] += sums[a * width + c];
 }
 
-/* gw[a * k + c] += the sum over valid lanes of g[a] * base[rows[c]], for a < height and c < width. There are m more rows of g and k_left
-   more operands; a tile that reaches over the edge takes the last one again there, and throws the sum away. */
-MGC_INLINE void MGC_V(weights_tile)(int height, int width, const double *g, const double *base, const int *rows, double *gw,
+/* gw[a * k + c] += the sum over valid lanes of g[a] * base[rows[c]], for a < height and c < width. There are m more
+   rows of g and k_left more operands; a tile that reaches over the edge takes the last one again there, and throws
+   the sum away. */
+MGC_INLINE void MGC_V(weights_tile)(int height, int width, const double *g, const double *base, const int *rows,
+                                    double *gw,
                                     Py_ssize_t m, Py_ssize_t k, Py_ssize_t k_left, Py_ssize_t n, Py_ssize_t valid)
 {
     const Py_ssize_t whole = valid / MGC_WIDTH;
@@ -192,7 +196,8 @@ MGC_INLINE void MGC_V(outer_tile)(int height, int width, const double *g, const 
 
 /* The gradients of all weights of width vectors of operands, k_left of which there are, from the lanes given. */
 MGC_INLINE void MGC_V(weights_strip)(int width, const double *g, const double *base, const int *rows, double *gw,
-                                     Py_ssize_t m, Py_ssize_t k, Py_ssize_t k_left, Py_ssize_t n, Py_ssize_t lanes, vector *packed)
+                                     Py_ssize_t m, Py_ssize_t k, Py_ssize_t k_left, Py_ssize_t n, Py_ssize_t lanes,
+                                     vector *packed)
 {
     for (int c = 0; c < width; c++)
         for (Py_ssize_t l = 0; l < lanes; l += MGC_WIDTH) {
@@ -205,7 +210,8 @@ MGC_INLINE void MGC_V(weights_strip)(int width, const double *g, const double *b
             MGC_UNROLLED_FOR(r, MGC_WIDTH) packed[(l + r) * width + c] = v[r];
         }
     Py_ssize_t j = 0;
-#define OUTER(height) MGC_V(outer_tile)(height, width, g + j * n, (const double *)packed, gw + j * k, k, k_left, n, lanes);
+#define OUTER(height) \
+    MGC_V(outer_tile)(height, width, g + j * n, (const double *)packed, gw + j * k, k, k_left, n, lanes);
     if (2 * width <= MGC_TILE_VECTORS)
         for (; j + 2 * MGC_TILE_ROWS <= m; j += 2 * MGC_TILE_ROWS) OUTER(2 * MGC_TILE_ROWS)
     for (; j + MGC_TILE_ROWS <= m; j += MGC_TILE_ROWS) OUTER(MGC_TILE_ROWS)
@@ -214,7 +220,8 @@ MGC_INLINE void MGC_V(weights_strip)(int width, const double *g, const double *b
 #undef OUTER
 }
 
-/* Outer products, one lane after another: the operands are transposed to lie side by side, and no sum runs across a vector. */
+/* Outer products, one lane after another: the operands are transposed to lie side by side, and no sum runs across a
+   vector. */
 static void MGC_V(weights_by_outer_products)(const double *g, const double *base, const int *rows, double *gw,
                                              Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid)
 {

@@ -1,18 +1,19 @@
-/* Elementary functions without branches, calls or tables, which compilers vectorise in loops over lanes: MGC_V(exp) is the exp of a
- * level of SIMD instructions, and so on. lanes_rows.h includes this text once for each level.
+/* Elementary functions without branches, calls or tables, which compilers vectorise in loops over lanes: MGC_V(exp)
+ * is the exp of a level of SIMD instructions, and so on. rows.h includes this text once for each level.
  *
- * Needed before: MGC_V(name), the level's name of a function; MGC_WIDTH, the lanes in a vector; MGC_MADD(a, b, c), a * b + c, fused
- * where the level can; MGC_INLINE; MGC_UNROLLED, before a short loop. To be compiled with -fno-math-errno -fno-trapping-math
- * -ffp-contract=off, and never with -ffast-math: nan, infinities, signed zeros and subnormals are as in C99, annex F.
+ * Needed before: MGC_V(name), the level's name of a function; MGC_WIDTH, the lanes in a vector; MGC_MADD(a, b, c),
+ * a * b + c, fused where the level can; MGC_INLINE; MGC_UNROLLED, before a short loop. To be compiled with
+ * -fno-math-errno -fno-trapping-math -ffp-contract=off, and never with -ffast-math: nan, infinities, signed zeros and
+ * subnormals are as in C99, annex F.
  *
- * Largest errors in units in the last place, of some millions of arguments: exp 0.9, expm1 1.2, log 0.9, log1p 0.9, log2 0.8, pow 1.2,
- * sinh 1.0, cosh 1.0, tanh 1.5, asinh 1.4, acosh 1.8, atanh 1.5, sigmoid 1.4, erf 2.0, sin 1.0, cos 1.0, tan 1.5, asin 1.2, acos 1.2,
- * atan 1.7, atan2 1.6, hypot 1.2 . Angles are bounded: see vmath_angles.h.
+ * Largest errors in units in the last place, of some millions of arguments: exp 0.9, expm1 1.2, log 0.9, log1p 0.9,
+ * log2 0.8, pow 1.2, sinh 1.0, cosh 1.0, tanh 1.5, asinh 1.4, acosh 1.8, atanh 1.5, sigmoid 1.4, erf 2.0, sin 1.0,
+ * cos 1.0, tan 1.5, asin 1.2, acos 1.2, atan 1.7, atan2 1.6, hypot 1.2 . Angles are bounded: see vmath_angles.h.
  *
  * libm's remain: fmod and floor, in the rows of % and //, and pow on two lanes.
  *
- * Conditions are comparisons of doubles, as SSE2 cannot compare 64-bit integers, and integers come from the low bits of x + MGC_ROUND.
- * A chain has at most three ?:, as gcc 12 gives up at a choice of five values.
+ * Conditions are comparisons of doubles, as SSE2 cannot compare 64-bit integers, and integers come from the low bits
+ * of x + MGC_ROUND. A chain has at most three ?:, as gcc 12 gives up at a choice of five values.
  */
 #ifndef MGC_VMATH_CONSTANTS
 #define MGC_VMATH_CONSTANTS
@@ -22,7 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MGC_ROUND 0x1.8p52               /* x + MGC_ROUND holds the integer nearest to x in its low bits, for |x| < 2^51 */
+#define MGC_ROUND 0x1.8p52     /* x + MGC_ROUND holds the integer nearest to x in its low bits, for |x| < 2^51 */
 #define MGC_LN2_HI 0x1.62e42fefap-1      /* 37 bits: n * MGC_LN2_HI is exact for |n| < 2^16 */
 #define MGC_LN2_LO 0x1.cf79abc9e3b3ap-40
 #define MGC_1_LN2 1.4426950408889634
@@ -32,8 +33,8 @@
 #define MGC_2_3_LO 3.700743415417188e-17
 #define MGC_SQRT_HALF_BITS 0x3fe6a09e667f3bcd
 
-/* The coefficients, the constant first, are minimax ones (Remez' algorithm) on the interval that the argument is reduced to; the
-   error is that of the function. */
+/* The coefficients, the constant first, are minimax ones (Remez' algorithm) on the interval that the argument is
+   reduced to; the error is that of the function. */
 
 /* (exp(r) - 1 - r - r^2 / 2) / r^3, |r| <= log(2) / 2; relative error of expm1 2^-61.7 */
 static const double mgc_exp_p[] = {
@@ -41,7 +42,8 @@ static const double mgc_exp_p[] = {
     2.4801587356170105e-05, 2.7557244343530785e-06, 2.755724549538658e-07, 2.5108993791415422e-08, 2.09237942118761e-09,
 };
 
-/* (log((1 + s) / (1 - s)) / s - 2) / s^2 at z = s^2, the Lg1 to Lg7 of fdlibm's e_log.c (Sun Microsystems, 1993); error 2^-58.45 */
+/* (log((1 + s) / (1 - s)) / s - 2) / s^2 at z = s^2, the Lg1 to Lg7 of fdlibm's e_log.c (Sun Microsystems, 1993);
+   error 2^-58.45 */
 static const double mgc_log_p[] = {
     6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01, 2.222219843214978396e-01,
     1.818357216161805012e-01, 1.531383769920937332e-01, 1.479819860511658591e-01,
@@ -50,9 +52,12 @@ static const double mgc_log_p[] = {
 /* -log(erfc(x)) / x - 1, 0 <= x <= 6; relative error of erf 2^-55.4 */
 static const double mgc_erf_p[] = {
     0.12837916709551256, 0.6366197723675909, 0.10277260330131567, -0.019128446993099107, -0.00020919485387737487,
-    0.0016962076695674676, -0.0005901324287910702, 2.5904495224445383e-05, 6.442048339881502e-05, -2.9575689217712992e-05,
-    3.169702869884354e-06, 3.1329280236763404e-06, -2.0371593688714306e-06, 5.706129415282259e-07, -1.1697768276735372e-08,
-    -6.573802135738731e-08, 3.4586381477866424e-08, -1.0773763803360436e-08, 2.360601372992709e-09, -3.7608488689473304e-10,
+    0.0016962076695674676, -0.0005901324287910702, 2.5904495224445383e-05, 6.442048339881502e-05,
+    -2.9575689217712992e-05,
+    3.169702869884354e-06, 3.1329280236763404e-06, -2.0371593688714306e-06, 5.706129415282259e-07,
+    -1.1697768276735372e-08,
+    -6.573802135738731e-08, 3.4586381477866424e-08, -1.0773763803360436e-08, 2.360601372992709e-09,
+    -3.7608488689473304e-10,
     4.301945055690651e-11, -3.364476636944259e-12, 1.6149330348253233e-13, -3.592335373963067e-15,
 };
 
@@ -106,7 +111,8 @@ MGC_INLINE double MGC_V(poly)(const double *p, int terms, double x)
 
 /* Exponentials */
 
-/* x + x_low = n log(2) + r + low, |r| <= log(2) / 2, by Cody and Waite's method; returns r, and n as the bits of n + MGC_ROUND. */
+/* x + x_low = n log(2) + r + low, |r| <= log(2) / 2, by Cody and Waite's method; returns r, and n as the bits of n +
+   MGC_ROUND. */
 MGC_INLINE double MGC_V(reduce_exp)(double x, double x_low, double *low, uint64_t *n)
 {
     const double rounded = MGC_MADD(x, MGC_1_LN2, MGC_ROUND), whole = rounded - MGC_ROUND;
@@ -123,8 +129,8 @@ MGC_INLINE double MGC_V(exp_tail)(double r, double low)
     return MGC_MADD(rr * r, MGC_POLY(mgc_exp_p, r), MGC_MADD(rr, 0.5, low));
 }
 
-/* 2^shift exp(x + x_low) for |x| < 1000, and its rounding error: scaled in two steps, as 2^n may be too large or too small for a
-   double when the result is not. */
+/* 2^shift exp(x + x_low) for |x| < 1000, and its rounding error: scaled in two steps, as 2^n may be too large or too
+   small for a double when the result is not. */
 MGC_INLINE double MGC_V(scaled_exp)(double x, double x_low, uint64_t shift, double *error)
 {
     uint64_t n;
@@ -149,8 +155,9 @@ MGC_INLINE double MGC_V(half_expm1)(double x, double *error)
 {
     uint64_t n;
     double low;
-    const double r = MGC_V(reduce_exp)(x, 0, &low, &n), scale = mgc_power_of_2(n - 1);   /* n - 1: exp(710) is too large */
-    const double a = scale - 0.5, b = scale * r, sum = a + b, b_part = sum - a, sum_error = (a - (sum - b_part)) + (b - b_part);
+    const double r = MGC_V(reduce_exp)(x, 0, &low, &n), scale = mgc_power_of_2(n - 1);   /* exp(710) overflows */
+    const double a = scale - 0.5, b = scale * r, sum = a + b, b_part = sum - a;
+    const double sum_error = (a - (sum - b_part)) + (b - b_part);
     const double rest = MGC_MADD(scale, MGC_V(exp_tail)(r, low), sum_error), y = sum + rest;
     *error = sum - y + rest;
     return y;
@@ -168,7 +175,8 @@ MGC_INLINE double MGC_V(sigmoid)(double x)
 {
     double error;
     const double size = fabs(x), e = MGC_V(scaled_exp)(size > 746 ? -746 : -size, 0, 0, &error);
-    const double above = x < 0 ? e : 1, above_error = x < 0 ? error : 0, below = 1 + e, below_error = e - (below - 1) + error;
+    const double above = x < 0 ? e : 1, above_error = x < 0 ? error : 0;
+    const double below = 1 + e, below_error = e - (below - 1) + error;
     const double f = above / below, inverse = x < 0 ? 1 - f : f;   /* 1 / below */
     return MGC_MADD(MGC_MADD(-f, below_error, above_error), inverse, f);
 }
@@ -188,7 +196,8 @@ MGC_INLINE double MGC_V(erf)(double x)
 {
     double error;
     const double size = fabs(x), clipped = size > 6 ? 6 : size;
-    const double minus_log = MGC_MADD(clipped, MGC_POLY(mgc_erf_p, clipped), clipped), y = MGC_V(half_expm1)(-minus_log, &error);
+    const double minus_log = MGC_MADD(clipped, MGC_POLY(mgc_erf_p, clipped), clipped);
+    const double y = MGC_V(half_expm1)(-minus_log, &error);
     return size < 0x1p-30 ? MGC_MADD(x, mgc_erf_p[0], x) : copysign(2 * y, x);
 }
 
@@ -250,7 +259,8 @@ MGC_INLINE double MGC_V(log1p_sum)(double k, double x, double low)
 
 MGC_INLINE double MGC_V(log1p)(double x) { return copysign(MGC_V(log1p_sum)(0, x, 0), x); }   /* -0 stays */
 
-/* log(x) / log(2), with log(1 + f) in a head whose product with that of 1 / log(2) is exact, and a tail (FreeBSD's e_log2.c). */
+/* log(x) / log(2), with log(1 + f) in a head whose product with that of 1 / log(2) is exact, and a tail (FreeBSD's
+   e_log2.c). */
 MGC_INLINE double MGC_V(log2)(double x)
 {
     double k;
@@ -267,7 +277,8 @@ MGC_INLINE double MGC_V(atanh)(double x) { return 0.5 * (MGC_V(log1p)(x) - MGC_V
 /* log(1 + t), t = x + x^2 / (1 + sqrt(1 + x^2)), and log(2 x) where x^2 might be too large. */
 MGC_INLINE double MGC_V(asinh)(double x)
 {
-    const double size = fabs(x), bounded = size > 0x1p28 ? 0 : size, square = bounded * bounded, more = square / (1 + sqrt(1 + square));
+    const double size = fabs(x), bounded = size > 0x1p28 ? 0 : size, square = bounded * bounded;
+    const double more = square / (1 + sqrt(1 + square));
     const double t = bounded + more, low = more - (t - bounded);
     return copysign(MGC_V(log1p_sum)(size > 0x1p28, size > 0x1p28 ? size : t, size > 0x1p28 ? -1 : low), x);
 }
@@ -286,17 +297,20 @@ MGC_INLINE double MGC_V(acosh)(double x)
 MGC_INLINE double MGC_V(pow)(double x, double y) { return pow(x, y); }
 #else
 
-/* log(x 2^more) of a positive, normal x, as a sum of two; relative error below 2^-64. With s = f / (2 + f),
-   log(1 + f) = s (2 + s^2 (2/3 + s^2 p(s^2))): all but p in two parts, of which the first has 26 bits, so that products are exact. */
+/* log(x 2^more) of a positive, normal x, as a sum of two; relative error below 2^-64. With s = f / (2 + f), log(1 +
+   f) = s (2 + s^2 (2/3 + s^2 p(s^2))): all but p in two parts, of which the first has 26 bits, so that products are
+   exact. */
 MGC_INLINE double MGC_V(log_in_two)(double x, double more, double *low)
 {
     double k;
     const double f = MGC_V(reduce_log)(x, &k) - 1, inverse = 1 / (2 + f);
     const double below_head = mgc_head(2 + f), below_tail = f - (below_head - 2);
-    const double s = f * inverse, s_head = mgc_head(s), s_tail = (f - s_head * below_head - s_head * below_tail) * inverse;
+    const double s = f * inverse, s_head = mgc_head(s);
+    const double s_tail = (f - s_head * below_head - s_head * below_tail) * inverse;
     const double z = s * s, z_exact = s_head * s_head, z_head = mgc_head(z_exact);
     const double z_tail = (z_exact - z_head) + s_tail * (s_head + s);
-    const double c = z * MGC_POLY(mgc_pow_p, z), c_head = mgc_head(MGC_2_3 + c), c_tail = MGC_2_3 - c_head + c + MGC_2_3_LO;
+    const double c = z * MGC_POLY(mgc_pow_p, z), c_head = mgc_head(MGC_2_3 + c);
+    const double c_tail = MGC_2_3 - c_head + c + MGC_2_3_LO;
     const double u_exact = z_head * c_head, u_tail = MGC_MADD(z_head, c_tail, z_tail * (c_head + c_tail));
     const double v_head = mgc_head(2 + u_exact), v_tail = 2 - v_head + u_exact + u_tail;
     const double y = v_head * s_head, y_tail = MGC_MADD(v_head, s_tail, v_tail * s);

@@ -7,7 +7,8 @@
 #define MGC_HALF_PI 1.5707963267948966
 #define MGC_PI_LOW 3.8981718325193755e-17   /* the error of MGC_PI and of MGC_HALF_PI, relative to them */
 
-/* Up to here sin, cos and tan are right. Beyond, the reduction of the argument needs pi to a thousand bits: libm's have that. */
+/* Up to here sin, cos and tan are right. Beyond, the reduction of the argument needs pi to a thousand bits: libm's
+   have that. */
 #define MGC_ANGLE_BOUND 0x1p20
 
 /* pi / 2 in four parts; those of 33 bits give exact products with integers below 2^20. */
@@ -18,7 +19,8 @@
 
 /* (sin(r) / r - 1) / r^2 at z = r^2, |r| <= pi / 4; error 2^-58 */
 static const double mgc_sin_p[] = {
-    -0.16666666666666632, 0.008333333333322413, -0.00019841269829807607, 2.7557313691785998e-06, -2.5050758089444965e-08,
+    -0.16666666666666632, 0.008333333333322413, -0.00019841269829807607, 2.7557313691785998e-06,
+    -2.5050758089444965e-08,
     1.5896793982890154e-10,
 };
 
@@ -32,7 +34,8 @@ static const double mgc_cos_p[] = {
 static const double mgc_tan_p[] = {
     0.3333333333333338, 0.13333333333325012, 0.053968253973059654, 0.021869488395593904, 0.008863237974343862,
     0.003592100417546715, 0.0014560483300137834, 0.0005888529791534492, 0.0002437852324800775, 8.348817488135705e-05,
-    6.732291892826514e-05, -2.5728952954078497e-05, 4.8690019128757175e-05, -2.428896926387046e-05, 9.799938600150766e-06,
+    6.732291892826514e-05, -2.5728952954078497e-05, 4.8690019128757175e-05, -2.428896926387046e-05,
+    9.799938600150766e-06,
 };
 
 /* (atan(t) / t - 1) / z at z = t^2, 0 <= t <= 1; error 2^-57.7 */
@@ -59,8 +62,8 @@ static inline double mgc_if_odd(uint64_t odd, double x, double y)
 
 #endif
 
-/* x = n pi / 2 + r + low, |r| <= pi / 4, by Cody and Waite's method; returns r, and n as the bits of n + MGC_ROUND. Where parts
-   cancel, their difference is exact. */
+/* x = n pi / 2 + r + low, |r| <= pi / 4, by Cody and Waite's method; returns r, and n as the bits of n + MGC_ROUND.
+   Where parts cancel, their difference is exact. */
 MGC_INLINE double MGC_V(reduce_angle)(double x, double *low, uint64_t *n)
 {
     const double rounded = MGC_MADD(x, MGC_2_PI, MGC_ROUND), whole = rounded - MGC_ROUND;
@@ -94,13 +97,15 @@ MGC_INLINE double MGC_V(tan)(double x)
     uint64_t n;
     double low;
     const double r = MGC_V(reduce_angle)(x, &low, &n), z = r * r;
-    const double tail = MGC_MADD(r * z, MGC_POLY(mgc_tan_p, z), MGC_MADD(low, z, low)), y = r + tail, error = tail - (y - r);
+    const double tail = MGC_MADD(r * z, MGC_POLY(mgc_tan_p, z), MGC_MADD(low, z, low));
+    const double y = r + tail, error = tail - (y - r);
     const double inverse = -1 / y;
     return fabs(x) < 0x1p-27 ? x : mgc_if_odd(n, MGC_MADD(inverse * inverse, error, inverse), y);
 }
 
-/* Whether the argument of a sin, cos or tan among n is beyond MGC_ANGLE_BOUND; nan is not. The loop over lanes is then to
-   call the far ones, which choose lane by lane: it is not vectorised, but no lane's value depends on another. */
+/* Whether the argument of a sin, cos or tan among n is beyond MGC_ANGLE_BOUND; nan is not. The loop over lanes is
+   then to call the far ones, which choose lane by lane: it is not vectorised, but no lane's value depends on
+   another. */
 static inline int MGC_V(any_far)(const double *x, ptrdiff_t n)
 {
     uint64_t found = 0;

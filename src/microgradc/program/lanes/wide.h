@@ -1,4 +1,4 @@
-/* One level of lanes.h: operations of any number of rows. Included by lanes_level.h. places[i] is the row of operand i. */
+/* One level of lanes.h: operations of any number of rows. Included by level.h. places[i] is the row of operand i. */
 
 /* f = the sum of base[places[2 i]] * base[places[2 i + 1]]. */
 static void MGC_V(products)(const double *base, const int *places, double *f, Py_ssize_t k, Py_ssize_t n)
@@ -13,7 +13,8 @@ static void MGC_V(products)(const double *base, const int *places, double *f, Py
     }
 }
 
-static void MGC_V(products_back)(const double *base, const int *places, const double *g, double *gbase, Py_ssize_t k, Py_ssize_t n)
+static void MGC_V(products_back)(const double *base, const int *places, const double *g, double *gbase,
+                                 Py_ssize_t k, Py_ssize_t n)
 {
     n -= n % MGC_LANE_MULTIPLE;
     g = MGC_ALIGNED(g);
@@ -27,9 +28,10 @@ static void MGC_V(products_back)(const double *base, const int *places, const do
     }
 }
 
-/* For MGC_LANE_MULTIPLE lanes: the largest value, and the sum of exp(v - it) over the others, all but one of the largest.
-   An infinite one is not subtracted, as in wide.h. */
-MGC_INLINE void MGC_V(largest_and_others)(const double *base, const int *places, Py_ssize_t k, Py_ssize_t n, double *largest, double *others)
+/* For MGC_LANE_MULTIPLE lanes: the largest value, and the sum of exp(v - it) over the others, all but one of the
+   largest. An infinite one is not subtracted, as in engine/wide.h. */
+MGC_INLINE void MGC_V(largest_and_others)(const double *base, const int *places, Py_ssize_t k, Py_ssize_t n,
+                                          double *largest, double *others)
 {
     double m[MGC_LANE_MULTIPLE], s[MGC_LANE_MULTIPLE], which[MGC_LANE_MULTIPLE], shift[MGC_LANE_MULTIPLE];
     for (int l = 0; l < MGC_LANE_MULTIPLE; l++) m[l] = base[places[0] * n + l], which[l] = 0, s[l] = 0;
@@ -65,8 +67,8 @@ static void MGC_V(logsumexp)(const double *base, const int *places, double *f, P
     }
 }
 
-static void MGC_V(logsumexp_back)(const double *base, const int *places, const double *f, const double *g, double *gbase, Py_ssize_t k,
-                                  Py_ssize_t n)
+static void MGC_V(logsumexp_back)(const double *base, const int *places, const double *f, const double *g,
+                                  double *gbase, Py_ssize_t k, Py_ssize_t n)
 {
     n -= n % MGC_LANE_MULTIPLE;
     for (Py_ssize_t i = 0; i < k; i++) {
@@ -78,30 +80,34 @@ static void MGC_V(logsumexp_back)(const double *base, const int *places, const d
 }
 
 /* f = logsumexp(v) - v[index], without the digits that the two have in common. */
-static void MGC_V(cross_entropy)(const double *index, const double *base, const int *places, double *f, Py_ssize_t k, Py_ssize_t n)
+static void MGC_V(cross_entropy)(const double *index, const double *base, const int *places, double *f,
+                                 Py_ssize_t k, Py_ssize_t n)
 {
     for (Py_ssize_t first = 0; first < n; first += MGC_LANE_MULTIPLE) {
         double m[MGC_LANE_MULTIPLE], others[MGC_LANE_MULTIPLE];
         MGC_V(largest_and_others)(base + first, places, k, n, m, others);
-        for (int l = 0; l < MGC_LANE_MULTIPLE; l++) m[l] -= base[places[mgc_index(index[first + l], k)] * n + first + l];
+        for (int l = 0; l < MGC_LANE_MULTIPLE; l++)
+            m[l] -= base[places[mgc_index(index[first + l], k)] * n + first + l];
         MGC_EACH_LANE
         for (int l = 0; l < MGC_LANE_MULTIPLE; l++) f[first + l] = m[l] + MGC_V(log1p)(others[l]);
     }
 }
 
 /* v receives g (softmax(v) - (v is the one that was taken)), softmax(v) = exp((v - v[index]) - f). */
-static void MGC_V(cross_entropy_back)(const double *index, const double *base, const int *places, const double *f, const double *g,
-                                      double *gbase, Py_ssize_t k, Py_ssize_t n)
+static void MGC_V(cross_entropy_back)(const double *index, const double *base, const int *places, const double *f,
+                                      const double *g, double *gbase, Py_ssize_t k, Py_ssize_t n)
 {
     for (Py_ssize_t first = 0; first < n; first += MGC_LANE_MULTIPLE) {
         double taken[MGC_LANE_MULTIPLE];
-        for (int l = 0; l < MGC_LANE_MULTIPLE; l++) taken[l] = base[places[mgc_index(index[first + l], k)] * n + first + l];
+        for (int l = 0; l < MGC_LANE_MULTIPLE; l++)
+            taken[l] = base[places[mgc_index(index[first + l], k)] * n + first + l];
         for (Py_ssize_t i = 0; i < k; i++) {
             const double *v = base + places[i] * n + first;
             double *gv = gbase + places[i] * n + first;
             MGC_EACH_LANE
             for (int l = 0; l < MGC_LANE_MULTIPLE; l++)
-                gv[l] += g[first + l] * (MGC_V(exp)((v[l] - taken[l]) - f[first + l]) - (index[first + l] == (double)i));
+                gv[l] += g[first + l]
+                       * (MGC_V(exp)((v[l] - taken[l]) - f[first + l]) - (index[first + l] == (double)i));
         }
     }
 }

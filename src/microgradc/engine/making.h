@@ -1,0 +1,50 @@
+/* New nodes over two operands or fewer: the results of the operators. Changes with what a new node holds. */
+#ifndef MGC_MAKING_H
+#define MGC_MAKING_H
+
+#include "engine/memory.h"
+#include "engine/modes.h"
+#include "engine/ops.h"
+
+static inline mgc_operand mgc_constant(double x) { return (mgc_operand){.number = x}; }
+
+static const mgc_operand mgc_nothing;
+
+static inline PyObject *mgc_new_leaf(double data)
+{
+    return mgc_new(MGC_LEAF, MGC_INITIALISED, mgc_nothing, mgc_nothing, data);
+}
+
+/* The results of the table's operations on two operands or fewer. `integer` says that the number was an int. */
+static inline PyObject *mgc_new_unary(int op, mgc_node *x)
+{
+    double f = mgc_value(op, x->data, 0, 0);
+    if (!mgc_grad_enabled()) return mgc_new_leaf(f);
+    return mgc_new(op, MGC_X_NODE | (x->flags & MGC_TRACKED), mgc_own(x), mgc_nothing, f);
+}
+
+static inline PyObject *mgc_new_binary(int op, mgc_node *x, mgc_node *y)
+{
+    double f = mgc_value(op, x->data, y->data, 0);
+    if (!mgc_grad_enabled()) return mgc_new_leaf(f);
+    unsigned flags = MGC_X_NODE | MGC_Y_NODE | ((x->flags | y->flags) & MGC_TRACKED);
+    return mgc_new(op, flags, mgc_own(x), mgc_own(y), f);
+}
+
+static inline PyObject *mgc_new_right_number(int op, mgc_node *x, double y, int integer)
+{
+    double f = mgc_value(op, x->data, y, 0);
+    if (!mgc_grad_enabled()) return mgc_new_leaf(f);
+    unsigned flags = MGC_X_NODE | (x->flags & MGC_TRACKED) | (integer ? MGC_INTEGER : 0);
+    return mgc_new(op, flags, mgc_own(x), mgc_constant(y), f);
+}
+
+static inline PyObject *mgc_new_left_number(int op, double x, mgc_node *y, int integer)
+{
+    double f = mgc_value(op, x, y->data, 0);
+    if (!mgc_grad_enabled()) return mgc_new_leaf(f);
+    unsigned flags = MGC_Y_NODE | (y->flags & MGC_TRACKED) | (integer ? MGC_INTEGER : 0);
+    return mgc_new(op, flags, mgc_constant(x), mgc_own(y), f);
+}
+
+#endif
