@@ -5,33 +5,9 @@ import gc
 import sys
 
 import pytest
+from memory_use import MEASURE, linux_only
 
 from microgradc import Value
-
-MEASURE = """
-import gc, random, sys
-import microgradc
-from microgradc import Value, nn
-
-def resident():
-    with open("/proc/self/statm") as f:
-        return int(f.read().split()[1]) * 4096
-
-def flat(work, rounds, warm_up):
-    for i in range(warm_up):
-        work(i)
-    gc.collect()
-    before, peak = resident(), 0
-    for i in range(rounds):
-        work(i)
-    gc.collect()
-    growth = resident() - before
-    assert growth < 4 << 20, f"grew by {growth >> 10} KiB"
-    assert not gc.garbage, gc.garbage[:3]
-    print(f"grew by {growth >> 10} KiB")
-"""
-
-linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the resident size from /proc")
 
 
 @linux_only

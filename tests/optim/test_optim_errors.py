@@ -8,7 +8,7 @@ import random
 
 import numpy as np
 import pytest
-from test_memory import MEASURE, linux_only
+from memory_use import MEASURE, linux_only
 
 import microgradc
 from microgradc import Value, nn, optim

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from test_memory import MEASURE, linux_only
+from memory_use import MEASURE, linux_only
 from test_program import MODEL_W, SUMS, close, eager, model, record
 
 import microgradc

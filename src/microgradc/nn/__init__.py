@@ -4,7 +4,7 @@ from microgradc.engine import Value
 from microgradc.nn.activations import ACTIVATIONS, function_of
 from microgradc.nn.containers import MLP, Sequential
 from microgradc.nn.elementwise import Activation, Dropout
-from microgradc.nn.layers import Layer, Neuron
+from microgradc.nn.layers import Layer, Neuron, _LayerPlan  # noqa: F401 -- pickles of version 0.1.0 refer to it
 from microgradc.nn.module import Module
 
 __all__ = [
