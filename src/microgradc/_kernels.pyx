@@ -2,7 +2,7 @@
 
 from libc.stdlib cimport free, malloc
 
-from microgradc.engine.value cimport MGC_TABLE_END, mgc_row, mgc_rows
+from microgradc.engine.value cimport MGC_TABLE_END, mgc_rows
 from microgradc.program.program cimport LANES, MGC_LANE_MULTIPLE, Doubles, level_names, level_of, mgc_lanes
 
 
@@ -61,7 +61,7 @@ cdef int row_of(str name) except -1:
 
 
 def forward(str level not None, str name not None, const double[:, :] operands not None, double[:, :] out not None,
-                  double padding=0.0):
+            double padding=0.0):
     """Put the value of a row of ops.h into out.
 
     Args:
@@ -136,7 +136,7 @@ cdef class Indices:
 
 
 def dense(str level not None, const double[:, ::1] w not None, const double[::1] bias, const double[:, :] x not None,
-                list rows not None, double[:, :] out not None, double padding=0.0):
+          list rows not None, double[:, :] out not None, double padding=0.0):
     """Put `bias + w @ x[rows]` into out.
 
     Shapes: w (m, k), bias (m,) or None, x (any, lanes), rows k numbers, out (m, lanes).
@@ -176,7 +176,7 @@ def dense_operands(str level not None, const double[:, ::1] w not None, const do
 
 
 def dense_weights(str level not None, const double[:, :] g not None, const double[:, :] x not None, list rows not None,
-                        double[:, ::1] gw not None, double[::1] gbias, Py_ssize_t valid, double padding=0.0):
+                  double[:, ::1] gw not None, double[::1] gbias, Py_ssize_t valid, double padding=0.0):
     """Add `g @ x[rows].T` over the first valid lanes to gw, and that of g to gbias unless it is None.
 
     Shapes: g (m, lanes), x (any, lanes), rows k numbers, gw (m, k), gbias (m,).
