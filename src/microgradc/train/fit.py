@@ -131,7 +131,7 @@ def fit(
     checks.integer(batch_size, "batch_size", 1)
     checks.flag(shuffle, "shuffle")
     if compile is not None:
-        checks.flag(compile, "compile")
+        compile = checks.flag(compile, "compile")
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be a function of the history, got {callback!r:.60}")
     rng = checks.seed(seed)
