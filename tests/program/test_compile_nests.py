@@ -133,7 +133,7 @@ def test_what_containers_of_other_kinds_do():
     assert compile(lambda d: OrderedDict(b=d["a"]))(OrderedDict(a=1.0))["b"].data == 1.0
     f = compile(lambda point: take([w, w * 2], point.x) * point.y)
     assert f(Point(1, 3.0)).data == 12.0
-    with pytest.raises(TypeError, match="an argument must be made of numbers, .* got str 'a'"):
+    with pytest.raises(TypeError, match=r"an argument must be made of numbers, .* got str 'a'"):
         f(Line("a", 1.0))
     endless = []
     endless.append(endless)

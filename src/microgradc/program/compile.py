@@ -270,23 +270,27 @@ class _Batch:
         if is_tracing():
             refuse("f.mean")
         self.n = -1
-        parts = [trees.flatten(a, _BATCHES) for a in args]
-        self.arg_shapes = [shape for _, shape in parts]
-        leaves = [leaf for found, _ in parts for leaf in found]
-        arrays = [self._read(leaf, i) for i, (found, _) in enumerate(parts) for leaf in found]
+        leaves: list[Any] = []
+        arrays: list[np.ndarray] = []
+        self.arg_shapes: list[trees.Shape] = []
+        for i, a in enumerate(args):
+            found, shape = trees.flatten(a, _BATCHES)
+            self.arg_shapes.append(shape)
+            leaves += found
+            arrays += [self._read(leaf, i) for leaf in found]
         if self.n < 1:
             raise ValueError(f"a batch must have at least one {'example' if args else 'argument'}, got none")
+        self.given = arrays
         self.first = self._arguments(map(_first_entry, leaves, arrays))
-        self.shapes = [a.shape for a in arrays]
         self.values: list[Any] | None = None
-        if any(a.dtype == object for a in arrays):
+        if any(a.dtype.kind == "O" for a in arrays):
             self.values = [v if isinstance(v, Value) else None for a in arrays for v in a.ravel().tolist()]
         self.arrays = tuple(np.ascontiguousarray(a, float).reshape(self.n, -1) for a in arrays)
 
     def _read(self, a: Any, i: int) -> np.ndarray:
         """Return what is in argument i as an array with an entry or row for each example."""
         array = checks.real_array(a, f"argument {i}", and_objects=True)
-        if array.dtype == object:
+        if array.dtype.kind == "O":
             for entry in array.ravel().tolist():
                 if not isinstance(entry, (Value, Real)):
                     got = f"{type(entry).__name__} {entry!r:.40}"
@@ -302,11 +306,14 @@ class _Batch:
 
     def gradients(self, grads: list[np.ndarray]) -> Any:
         """Return gradients in the shape of the arguments."""
-        return self._arguments(grad.reshape(shape) for grad, shape in zip(grads, self.shapes, strict=True))
+        return self._arguments(grad.reshape(a.shape) for grad, a in zip(grads, self.given, strict=True))
 
     def _arguments(self, leaves: Iterator[Any]) -> tuple[Any, ...]:
         """Return leaves in the shape of the arguments."""
-        return tuple(trees.unflatten(shape, islice(leaves, shape.leaf_count)) for shape in self.arg_shapes)
+        return tuple([
+            next(leaves) if shape is trees.LEAF else trees.unflatten(shape, islice(leaves, shape.leaf_count))
+            for shape in self.arg_shapes
+        ])
 
 
 class _Traced(NamedTuple):
@@ -364,10 +371,9 @@ def _without_array(leaf: Any) -> Any:
 
 def _first_entry(given: Any, array: np.ndarray) -> Any:
     """Return the first row of an array; a list if a list was given."""
-    first = array[0]
-    if isinstance(given, np.ndarray) and array.ndim > 1:
-        return first
-    return first.tolist() if hasattr(first, "tolist") else first
+    if array.ndim == 1:
+        return array.item(0)
+    return array[0] if isinstance(given, np.ndarray) else array[0].tolist()
 
 
 def _array_if_possible(entries: list[Any]) -> Any:

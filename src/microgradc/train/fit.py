@@ -81,7 +81,7 @@ def fit(
     checks.flag(progress, "progress")
     checks.flag(check_finite, "check_finite")
     if compile is not None:
-        checks.flag(compile, "compile")
+        compile = checks.flag(compile, "compile")
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be a function of the history, got {callback!r:.60}")
     rng = checks.seed(seed)
