@@ -34,7 +34,7 @@ class Shape(NamedTuple):
         return f"<shape of {self.leaf_count} leaves in {len(self.steps) - self.leaf_count} containers>"
 
 
-LEAF = Shape((None,), 1)   # of what is no container
+LEAF = Shape((None,), 1)   # the shape of what is not a container
 
 
 def flatten(x: Any, leaf_types: tuple[type, ...] = ()) -> tuple[list[Any], Shape]:
