@@ -143,7 +143,7 @@ static inline double mgc_local_gradient(mgc_node *n, Py_ssize_t i)
     const double y = operands > 1 ? mgc_operand_value(n, 1) : 0, z = operands > 2 ? mgc_operand_value(n, 2) : 0;
     (void)f, (void)x, (void)y, (void)z;
     switch (n->op) {
-#define ROW(id, op, n_, params, value, gx, gy, gz) case MGC_##id: return i == 0 ? gx : i == 1 ? gy : gz;
+#define ROW(id, op, n_, params, value, gx, gy, gz, doc) case MGC_##id: return i == 0 ? gx : i == 1 ? gy : gz;
         MGC_TABLE(ROW)
 #undef ROW
     default: return 0;
@@ -171,7 +171,7 @@ static inline void mgc_propagate(mgc_node *n)
 #define UNUSED_1 (void)x;
 #define UNUSED_2 (void)x, (void)y;
 #define UNUSED_3 (void)x, (void)y, (void)z;
-#define ROW(id, op, n_, params, value, gx, gy, gz) \
+#define ROW(id, op, n_, params, value, gx, gy, gz, doc) \
     case MGC_##id: { READ_##n_ UNUSED_##n_ RECEIVE_##n_(gx, gy, gz) break; }
         MGC_TABLE(ROW)
 #undef ROW

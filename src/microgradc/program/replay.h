@@ -75,7 +75,7 @@ static inline void mgc_scalar_gradients(int op, double x, double y, double z, do
 {
     (void)y, (void)z, (void)f;
     switch (op) {
-#define ROW(id, op, n, params, value, dx, dy, dz) case MGC_##id: *gx = dx, *gy = dy, *gz = dz; break;
+#define ROW(id, op, n, params, value, dx, dy, dz, doc) case MGC_##id: *gx = dx, *gy = dy, *gz = dz; break;
         MGC_TABLE(ROW)
 #undef ROW
     }
