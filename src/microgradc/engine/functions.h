@@ -11,7 +11,8 @@ static PyObject *mgc_map_unary(int op, PyObject *x);
 static PyObject *mgc_argument_x(int op, PyObject *const *arguments, Py_ssize_t count, PyObject *names);
 
 #define FUNCTION_1(id) \
-static PyObject *mgc_function_##id(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count, PyObject *names) \
+static PyObject *mgc_function_##id(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count, \
+                                   PyObject *names) \
 { \
     PyObject *x = count == 1 && !names ? *arguments : mgc_argument_x(MGC_##id, arguments, count, names); \
     return x ? mgc_map_unary(MGC_##id, x) : NULL; \
@@ -27,7 +28,8 @@ MGC_TABLE(ROW)
 
 static PyMethodDef mgc_functions[] = {    /* of all rows; those of one operand are named when they are installed */
     {0},
-#define FUNCTION_1(id) .ml_meth = (PyCFunction)(void (*)(void))mgc_function_##id, .ml_flags = METH_FASTCALL | METH_KEYWORDS
+#define FUNCTION_1(id) \
+    .ml_meth = (PyCFunction)(void (*)(void))mgc_function_##id, .ml_flags = METH_FASTCALL | METH_KEYWORDS
 #define FUNCTION_2(id) 0
 #define FUNCTION_3(id) 0
 #define ROW(id, op, n, params, value, gx, gy, gz, doc) {FUNCTION_##n(id)},
@@ -48,7 +50,8 @@ static PyObject *mgc_argument_x(int op, PyObject *const *arguments, Py_ssize_t c
             return PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, name);
     }
     if (count + named != 1)
-        return PyErr_Format(PyExc_TypeError, "%s() takes exactly 1 positional argument (%zd given)", function, count + named);
+        return PyErr_Format(PyExc_TypeError, "%s() takes exactly 1 positional argument (%zd given)", function,
+                            count + named);
     return *arguments;    /* those by name follow those by place */
 }
 

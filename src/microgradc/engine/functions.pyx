@@ -305,4 +305,4 @@ cdef int begin_documentation() except -1:
 
 mgc_install_functions(globals(), __name__)
 begin_documentation()
-__all__ = sorted([name for name, thing in globals().items() if getattr(thing, "__module__", None) == __name__])
+__all__ = [name for name, thing in globals().items() if getattr(thing, "__module__", None) == __name__]

@@ -36,7 +36,8 @@ static PyMethodDef mgc_methods[] = {    /* of all rows; those of one operand are
 
 /* NumPy's names, by which its functions of object arrays call them. */
 static const char *const mgc_other_names[][2] = {
-    {"arcsin", "asin"}, {"arccos", "acos"}, {"arctan", "atan"}, {"arcsinh", "asinh"}, {"arccosh", "acosh"}, {"arctanh", "atanh"},
+    {"arcsin", "asin"}, {"arccos", "acos"}, {"arctan", "atan"},
+    {"arcsinh", "asinh"}, {"arccosh", "acosh"}, {"arctanh", "atanh"},
 };
 
 /* Give the type its methods: method descriptors, which check the type of self. Returns -1 with an exception. */

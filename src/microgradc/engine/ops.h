@@ -1,8 +1,8 @@
 /* THE table: one row for each operation of one, two or three operands, with its value and its gradients.
  *
  * Columns
- *   id       names the operation: MGC_<id> in C, the lower-case name in Python. A row of one operand becomes a method of
- *            Value and a function (methods.h, functions.h), but for NEG and ABS
+ *   id       names the operation: MGC_<id> in C, the lower-case name in Python. A row of one operand becomes a method
+ *            of Value and a function (methods.h, functions.h), but for NEG and ABS
  *   op       the string that `Value._op` shows
  *   n        how many operands it takes
  *   params   which operands, when they are plain numbers, are settings of the operation (an exponent, a slope, a bound)
@@ -134,7 +134,8 @@ ROW( GELU,       "gelu",  1, 0,    x * (0.5 * (1 + erf(x * SQRT_HALF))), \
                           g * (0.5 * (1 + erf(x * SQRT_HALF)) + x * (NORMAL_DENSITY_0 * exp(-0.5 * x * x))), 0, 0, \
      "Return x * Phi(x), Phi the normal distribution function. d/dx = Phi(x) + x phi(x).\n\n" \
      "Hendrycks and Gimpel, \"Gaussian Error Linear Units\", 2016; the exact form." ) \
-ROW( SILU,       "silu",  1, 0,    x / (1 + exp(-x)),                   g * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))), 0, 0, \
+ROW( SILU,       "silu",  1, 0,    x / (1 + exp(-x)), \
+                          g * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))), 0, 0, \
      "Return x * sigmoid(x), also called swish. d/dx = s (1 + x (1 - s)), s = sigmoid(x)." ) \
 ROW( SOFTPLUS,   "softplus", 1, 0, maximum(x, 0) + log1p(exp(-fabs(x))), g * sigmoid(x), 0, 0, \
      "Return log(1 + exp(x)). d/dx = sigmoid(x)." ) \

@@ -331,8 +331,8 @@ cdef class Value:
         refuse_while_tracing("a copy")
         return reduce(self)
 
-    # Functions of two operands; those of one are made from the rows of ops.h (methods.h). NumPy's functions of object arrays call them by
-    # these names.
+    # Functions of two operands; those of one are made from the rows of ops.h (methods.h). NumPy's functions of object
+    # arrays call them by these names.
 
     def leaky_relu(self, negative_slope=0.01) -> Value:
         """Return self where it is positive, else negative_slope * self. d/dx = 1 for x > 0, else negative_slope.

@@ -21,16 +21,17 @@
 #define erf MGC_V(erf)
 #define sigmoid MGC_V(sigmoid)
 #define hypot MGC_V(hypot)
-#define sin(x) ANGLE(sin, x)
-#define cos(x) ANGLE(cos, x)
-#define tan(x) ANGLE(tan, x)
-#define ANGLE(function, x) \
-    (angles == MGC_ANGLES_LOOKED_AT ? MGC_V(look_at_##function)(x, &any_far) \
-     : angles == MGC_ANGLES_FAR ? MGC_V(far_##function)(x) : MGC_V(function)(x))
+#define sin(x) OF_ANGLE(MGC_V(sin), MGC_V(far_sin), x)
+#define cos(x) OF_ANGLE(MGC_V(cos), MGC_V(far_cos), x)
+#define tan(x) OF_ANGLE(MGC_V(tan), MGC_V(far_tan), x)
+#define OF_ANGLE(function, far_function, x) \
+    (angles == MGC_ANGLES_LOOKED_AT ? function(MGC_V(look_at)(x, &any_far)) \
+     : angles == MGC_ANGLES_FAR ? far_function(x) : function(x))
 
-/* For each lane l: to[l] gets an expression, after what declares its variables. It is first computed for nothing but a look at what sin,
-   cos and tan are taken of; all that compilers leave of this loop is the search for an angle far beyond what the fast functions take,
-   and where there are no angles, nothing. If one is found, the loop is not vectorised, but has the same values for the others. */
+/* For each lane l: to[l] gets an expression, after what declares its variables. It is first computed for nothing but a look
+   at what sin, cos and tan are taken of; all that compilers leave of this loop is the search for an angle far beyond what
+   the fast functions take, and where there are no angles, nothing. If one is found, the loop is not vectorised, but has the
+   same values for the others. */
 #define FOR_EACH_LANE(to_get, expression, ...) { \
     uint64_t any_far = 0; \
     { \
@@ -105,7 +106,7 @@ MGC_TABLE(ROW)
 #undef sin
 #undef cos
 #undef tan
-#undef ANGLE
+#undef OF_ANGLE
 #undef FOR_EACH_LANE
 #undef LOAD_1
 #undef LOAD_2

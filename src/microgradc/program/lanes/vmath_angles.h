@@ -104,19 +104,15 @@ MGC_INLINE double MGC_V(tan)(double x)
     return fabs(x) < 0x1p-27 ? x : mgc_if_odd(n, MGC_MADD(inverse * inverse, error, inverse), y);
 }
 
-/* The function of an angle, and a note of whether the angle is beyond MGC_ANGLE_BOUND; nan is not. */
-MGC_INLINE double MGC_V(look_at_angle)(double f, double x, uint64_t *any_far)
+/* The angle, and a note of whether it is beyond MGC_ANGLE_BOUND; nan is not. */
+MGC_INLINE double MGC_V(look_at)(double x, uint64_t *any_far)
 {
     *any_far |= fabs(x) > MGC_ANGLE_BOUND ? 1 : 0;
-    return f;
+    return x;
 }
 
-MGC_INLINE double MGC_V(look_at_sin)(double x, uint64_t *any_far) { return MGC_V(look_at_angle)(MGC_V(sin)(x), x, any_far); }
-MGC_INLINE double MGC_V(look_at_cos)(double x, uint64_t *any_far) { return MGC_V(look_at_angle)(MGC_V(cos)(x), x, any_far); }
-MGC_INLINE double MGC_V(look_at_tan)(double x, uint64_t *any_far) { return MGC_V(look_at_angle)(MGC_V(tan)(x), x, any_far); }
-
-/* If one is, the loop over lanes is to call these, which choose lane by lane: it is not vectorised, but no lane's value depends on
-   another. */
+/* If one is, the loop over lanes is to call these, which choose lane by lane: it is not vectorised, but no lane's value
+   depends on another. */
 MGC_INLINE double MGC_V(far_sin)(double x) { return fabs(x) > MGC_ANGLE_BOUND ? sin(x) : MGC_V(sin)(x); }
 MGC_INLINE double MGC_V(far_cos)(double x) { return fabs(x) > MGC_ANGLE_BOUND ? cos(x) : MGC_V(cos)(x); }
 MGC_INLINE double MGC_V(far_tan)(double x) { return fabs(x) > MGC_ANGLE_BOUND ? tan(x) : MGC_V(tan)(x); }
