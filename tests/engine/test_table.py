@@ -3,9 +3,11 @@
 import inspect
 import itertools
 import math
+import pickle
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -207,12 +209,60 @@ def test_row_has_a_method_or_function_with_stub_and_docstring(name):
         return
     python_name = name.lower()
     function = getattr(microgradc, python_name)
-    assert function.__doc__.strip().splitlines()[-1]
-    assert re.search(rf"def {python_name}\(", stub("engine/functions"))
+    assert function.__doc__.startswith(row.doc)
+    assert first_sentence(row.doc).startswith("Return ")
+    assert first_sentence(row.doc).endswith(".")
+    in_functions = rf"^{python_name}: _OfOneOperand$" if row.operands == 1 else rf"^def {python_name}\("
+    assert re.search(in_functions, stub("engine/functions"), re.MULTILINE), f"{python_name} is not in engine/functions.pyi"
     assert inspect.signature(function)
     if row.operands == 1 or name in ("LEAKY_RELU", "ELU"):
         assert "d/dx" in getattr(Value, python_name).__doc__
-        assert re.search(rf"def {python_name}\(", stub("engine/value"))
+        assert re.search(rf"def {python_name}\(", stub("engine/value")), f"{python_name} is not in engine/value.pyi"
+
+
+def first_sentence(text):
+    return re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
+
+
+@pytest.mark.parametrize("name", [row.name for row in engine.TABLE if row.operands == 1 and row.name not in ("NEG", "ABS")])
+def test_method_and_function_of_one_operand_are_made_from_the_row(name):
+    """True builtins, with the row's documentation; where a stub repeats what is returned, it says what the row says."""
+    row, python_name = BY_NAME[name], name.lower()
+    method, function = vars(Value)[python_name], getattr(functions, python_name)
+    assert type(method) is type(vars(int)["bit_length"])
+    assert method.__doc__ == function.__doc__ == row.doc
+    assert (str(inspect.signature(method)), str(inspect.signature(function))) == ("(self, /)", "(x)")
+    assert (method.__qualname__, function.__name__) == (f"Value.{python_name}", python_name)
+    assert function.__module__ == "microgradc.engine.functions"
+    assert pickle.loads(pickle.dumps(function)) is function is getattr(microgradc, python_name)
+    assert pickle.loads(pickle.dumps(method)) is method
+    for text in re.findall(rf'(?:^{python_name}: _OfOneOperand|def {python_name}\(self\) -> Value:)\n\s*"""(.*?)"""',
+                           stub("engine/functions") + stub("engine/value"), re.MULTILINE):  # fmt: skip
+        assert text == first_sentence(row.doc)
+
+    class Subclass(Value):
+        pass
+
+    point = 1.5 if name == "ACOSH" else 0.5
+    v = Value(point)
+    assert type(method(Subclass(point))) is Value
+    assert function(v).data == method(v).data == function(point) == function(x=point)
+    assert function(np.array([point]))[0] == function(np.array([v]))[0].data == function(point)
+    with microgradc.no_grad():
+        assert method(v)._children == function(v)._children == ()
+    for wrong in (point, None):
+        with pytest.raises(TypeError, match="doesn't apply to a"):
+            method(wrong)
+    for arguments, named in [((), {}), ((v, v), {}), ((v,), {"x": v}), ((), {"y": v})]:
+        with pytest.raises(TypeError, match=rf"^{python_name}\(\) (takes exactly 1|got an unexpected)"):
+            function(*arguments, **named)
+
+
+def test_functions_lists_what_it_has():
+    assert len(functions.__all__) == len(set(functions.__all__)) > 40
+    assert {row.name.lower() for row in engine.TABLE if hasattr(functions, row.name.lower())} < set(functions.__all__)
+    assert {"sum", "softmax", "linear", "take"} < set(functions.__all__)
+    assert "Value" not in functions.__all__
 
 
 @pytest.mark.parametrize("name", BY_NAME)

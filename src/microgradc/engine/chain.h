@@ -23,7 +23,7 @@ static inline void mgc_row_gradients(int op, double x, double y, double z, doubl
 {
     (void)y, (void)z, (void)f;
     switch (op) {
-#define ROW(id, op, n, params, value, gx, gy, gz) \
+#define ROW(id, op, n, params, value, gx, gy, gz, doc) \
     case MGC_##id: received[0] = gx, received[1] = gy, received[2] = gz; break;
         MGC_TABLE(ROW)
 #undef ROW
@@ -39,7 +39,7 @@ static inline double mgc_local_gradient(mgc_node *n, Py_ssize_t i)
         const mgc_wide *w = n->x.wide;
         const double v = mgc_wide_at(w, i);
         switch (n->op) {
-#define ROW(id, op, gradient) case MGC_##id: return gradient;
+#define ROW(id, op, value, gradient) case MGC_##id: return gradient;
             MGC_WIDE_TABLE(ROW)
 #undef ROW
         case MGC_DOT: return w->count & 1 && i == w->count - 1 ? 1 : mgc_wide_at(w, i ^ 1);
@@ -77,11 +77,11 @@ static inline void mgc_propagate(mgc_node *n)
 #define UNUSED_1 (void)x;
 #define UNUSED_2 (void)x, (void)y;
 #define UNUSED_3 (void)x, (void)y, (void)z;
-#define ROW(id, op, n_, params, value, gx, gy, gz) \
+#define ROW(id, op, n_, params, value, gx, gy, gz, doc) \
     case MGC_##id: { READ_##n_ UNUSED_##n_ RECEIVE_##n_(gx, gy, gz) break; }
         MGC_TABLE(ROW)
 #undef ROW
-#define ROW(id, op, gradient) \
+#define ROW(id, op, value, gradient) \
     case MGC_##id: { \
         const mgc_wide *w = n->x.wide; \
         for (Py_ssize_t i = 0; i < w->count; i++) { \

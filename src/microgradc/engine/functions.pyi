@@ -6,7 +6,7 @@
 from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, SupportsIndex, TypeAlias, TypeVar, overload
+from typing import Any, Protocol, SupportsIndex, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,255 +19,68 @@ _Scalar: TypeAlias = Value | _Number
 _Operand: TypeAlias = Value | _Number | _Array
 _Real: TypeAlias = float | Fraction | Decimal | np.floating[Any] | np.integer[Any] | np.bool_  # what is a number and no Value for sure
 
-@overload
-def exp(x: Value) -> Value:
-    """Return e ** x."""
-@overload
-def exp(x: _Array) -> _Array: ...
-@overload
-def exp(x: _Real) -> float: ...
-@overload
-def exp(x: _Scalar) -> Value | float: ...
+class _OfOneOperand(Protocol):
+    """A function of a Value, a number or an array of either."""
 
-@overload
-def expm1(x: Value) -> Value:
-    """Return e ** x - 1, exact for small x."""
-@overload
-def expm1(x: _Array) -> _Array: ...
-@overload
-def expm1(x: _Real) -> float: ...
-@overload
-def expm1(x: _Scalar) -> Value | float: ...
+    @overload
+    def __call__(self, x: Value) -> Value: ...
+    @overload
+    def __call__(self, x: _Array) -> _Array: ...
+    @overload
+    def __call__(self, x: _Real) -> float: ...
+    @overload
+    def __call__(self, x: _Scalar) -> Value | float: ...
 
-@overload
-def log(x: Value) -> Value:
-    """Return the natural logarithm of x; -inf at 0, nan below."""
-@overload
-def log(x: _Array) -> _Array: ...
-@overload
-def log(x: _Real) -> float: ...
-@overload
-def log(x: _Scalar) -> Value | float: ...
-
-@overload
-def log1p(x: Value) -> Value:
-    """Return log(1 + x), exact for small x."""
-@overload
-def log1p(x: _Array) -> _Array: ...
-@overload
-def log1p(x: _Real) -> float: ...
-@overload
-def log1p(x: _Scalar) -> Value | float: ...
-
-@overload
-def log2(x: Value) -> Value:
-    """Return the logarithm of x to base 2."""
-@overload
-def log2(x: _Array) -> _Array: ...
-@overload
-def log2(x: _Real) -> float: ...
-@overload
-def log2(x: _Scalar) -> Value | float: ...
-
-@overload
-def sqrt(x: Value) -> Value:
-    """Return the square root of x; nan below 0."""
-@overload
-def sqrt(x: _Array) -> _Array: ...
-@overload
-def sqrt(x: _Real) -> float: ...
-@overload
-def sqrt(x: _Scalar) -> Value | float: ...
-
-@overload
-def sin(x: Value) -> Value:
-    """Return the sine of x, in radians."""
-@overload
-def sin(x: _Array) -> _Array: ...
-@overload
-def sin(x: _Real) -> float: ...
-@overload
-def sin(x: _Scalar) -> Value | float: ...
-
-@overload
-def cos(x: Value) -> Value:
-    """Return the cosine of x, in radians."""
-@overload
-def cos(x: _Array) -> _Array: ...
-@overload
-def cos(x: _Real) -> float: ...
-@overload
-def cos(x: _Scalar) -> Value | float: ...
-
-@overload
-def tan(x: Value) -> Value:
-    """Return the tangent of x, in radians."""
-@overload
-def tan(x: _Array) -> _Array: ...
-@overload
-def tan(x: _Real) -> float: ...
-@overload
-def tan(x: _Scalar) -> Value | float: ...
-
-@overload
-def asin(x: Value) -> Value:
-    """Return the arc sine of x, in radians; nan outside [-1, 1]."""
-@overload
-def asin(x: _Array) -> _Array: ...
-@overload
-def asin(x: _Real) -> float: ...
-@overload
-def asin(x: _Scalar) -> Value | float: ...
-
-@overload
-def acos(x: Value) -> Value:
-    """Return the arc cosine of x, in radians; nan outside [-1, 1]."""
-@overload
-def acos(x: _Array) -> _Array: ...
-@overload
-def acos(x: _Real) -> float: ...
-@overload
-def acos(x: _Scalar) -> Value | float: ...
-
-@overload
-def atan(x: Value) -> Value:
-    """Return the arc tangent of x, in radians."""
-@overload
-def atan(x: _Array) -> _Array: ...
-@overload
-def atan(x: _Real) -> float: ...
-@overload
-def atan(x: _Scalar) -> Value | float: ...
-
-@overload
-def sinh(x: Value) -> Value:
-    """Return the hyperbolic sine of x."""
-@overload
-def sinh(x: _Array) -> _Array: ...
-@overload
-def sinh(x: _Real) -> float: ...
-@overload
-def sinh(x: _Scalar) -> Value | float: ...
-
-@overload
-def cosh(x: Value) -> Value:
-    """Return the hyperbolic cosine of x."""
-@overload
-def cosh(x: _Array) -> _Array: ...
-@overload
-def cosh(x: _Real) -> float: ...
-@overload
-def cosh(x: _Scalar) -> Value | float: ...
-
-@overload
-def tanh(x: Value) -> Value:
-    """Return the hyperbolic tangent of x."""
-@overload
-def tanh(x: _Array) -> _Array: ...
-@overload
-def tanh(x: _Real) -> float: ...
-@overload
-def tanh(x: _Scalar) -> Value | float: ...
-
-@overload
-def asinh(x: Value) -> Value:
-    """Return the inverse hyperbolic sine of x."""
-@overload
-def asinh(x: _Array) -> _Array: ...
-@overload
-def asinh(x: _Real) -> float: ...
-@overload
-def asinh(x: _Scalar) -> Value | float: ...
-
-@overload
-def acosh(x: Value) -> Value:
-    """Return the inverse hyperbolic cosine of x; nan below 1."""
-@overload
-def acosh(x: _Array) -> _Array: ...
-@overload
-def acosh(x: _Real) -> float: ...
-@overload
-def acosh(x: _Scalar) -> Value | float: ...
-
-@overload
-def atanh(x: Value) -> Value:
-    """Return the inverse hyperbolic tangent of x; nan outside [-1, 1]."""
-@overload
-def atanh(x: _Array) -> _Array: ...
-@overload
-def atanh(x: _Real) -> float: ...
-@overload
-def atanh(x: _Scalar) -> Value | float: ...
-
-@overload
-def erf(x: Value) -> Value:
-    """Return the error function of x."""
-@overload
-def erf(x: _Array) -> _Array: ...
-@overload
-def erf(x: _Real) -> float: ...
-@overload
-def erf(x: _Scalar) -> Value | float: ...
-
-@overload
-def sigmoid(x: Value) -> Value:
-    """Return 1 / (1 + exp(-x))."""
-@overload
-def sigmoid(x: _Array) -> _Array: ...
-@overload
-def sigmoid(x: _Real) -> float: ...
-@overload
-def sigmoid(x: _Scalar) -> Value | float: ...
-
-@overload
-def relu(x: Value) -> Value:
-    """Return x where it is positive, else 0."""
-@overload
-def relu(x: _Array) -> _Array: ...
-@overload
-def relu(x: _Real) -> float: ...
-@overload
-def relu(x: _Scalar) -> Value | float: ...
-
-@overload
-def gelu(x: Value) -> Value:
-    """Return x times the normal distribution function at x."""
-@overload
-def gelu(x: _Array) -> _Array: ...
-@overload
-def gelu(x: _Real) -> float: ...
-@overload
-def gelu(x: _Scalar) -> Value | float: ...
-
-@overload
-def silu(x: Value) -> Value:
-    """Return x * sigmoid(x)."""
-@overload
-def silu(x: _Array) -> _Array: ...
-@overload
-def silu(x: _Real) -> float: ...
-@overload
-def silu(x: _Scalar) -> Value | float: ...
-
-@overload
-def softplus(x: Value) -> Value:
-    """Return log(1 + exp(x))."""
-@overload
-def softplus(x: _Array) -> _Array: ...
-@overload
-def softplus(x: _Real) -> float: ...
-@overload
-def softplus(x: _Scalar) -> Value | float: ...
-
-@overload
-def step(x: Value) -> Value:
-    """Return 1 where x is positive, else 0."""
-@overload
-def step(x: _Array) -> _Array: ...
-@overload
-def step(x: _Real) -> float: ...
-@overload
-def step(x: _Scalar) -> Value | float: ...
+exp: _OfOneOperand
+"""Return e ** x."""
+expm1: _OfOneOperand
+"""Return e ** x - 1, exact for small x."""
+log: _OfOneOperand
+"""Return the natural logarithm of x; -inf at 0, nan below."""
+log1p: _OfOneOperand
+"""Return log(1 + x), exact for small x; -inf at -1, nan below."""
+log2: _OfOneOperand
+"""Return the logarithm of x to base 2; -inf at 0, nan below."""
+sqrt: _OfOneOperand
+"""Return the square root of x; nan below 0."""
+sin: _OfOneOperand
+"""Return the sine of x, in radians."""
+cos: _OfOneOperand
+"""Return the cosine of x, in radians."""
+tan: _OfOneOperand
+"""Return the tangent of x, in radians."""
+asin: _OfOneOperand
+"""Return the arc sine of x, in radians; nan outside [-1, 1]."""
+acos: _OfOneOperand
+"""Return the arc cosine of x, in radians; nan outside [-1, 1]."""
+atan: _OfOneOperand
+"""Return the arc tangent of x, in radians."""
+sinh: _OfOneOperand
+"""Return the hyperbolic sine of x."""
+cosh: _OfOneOperand
+"""Return the hyperbolic cosine of x."""
+tanh: _OfOneOperand
+"""Return the hyperbolic tangent of x."""
+asinh: _OfOneOperand
+"""Return the inverse hyperbolic sine of x."""
+acosh: _OfOneOperand
+"""Return the inverse hyperbolic cosine of x; nan below 1."""
+atanh: _OfOneOperand
+"""Return the inverse hyperbolic tangent of x; nan outside [-1, 1]."""
+erf: _OfOneOperand
+"""Return the error function of x."""
+sigmoid: _OfOneOperand
+"""Return 1 / (1 + exp(-x))."""
+relu: _OfOneOperand
+"""Return x where it is positive, else 0."""
+gelu: _OfOneOperand
+"""Return x * Phi(x), Phi the normal distribution function."""
+silu: _OfOneOperand
+"""Return x * sigmoid(x), also called swish."""
+softplus: _OfOneOperand
+"""Return log(1 + exp(x))."""
+step: _OfOneOperand
+"""Return 1 where x is positive, else 0."""
 
 @overload
 def leaky_relu(x: _Array, negative_slope: _Operand = 0.01) -> _Array:

@@ -6,7 +6,15 @@ element: a numeric array gives float64, an object array of Values gives an objec
 
 from microgradc.engine.value cimport *
 
-from microgradc.engine.value import IntegerInput
+from microgradc.engine.value import TABLE, IntegerInput
+
+cdef extern from "Python.h":
+    ctypedef struct PyMethodDef:
+        const char *ml_name
+
+cdef extern from "engine/functions.h":
+    PyMethodDef *mgc_functions
+    int mgc_install_functions(dict namespace, str module_name) except -1
 
 
 cdef object elementwise(function, tuple arguments, str name):
@@ -20,13 +28,13 @@ cdef object elementwise(function, tuple arguments, str name):
     return numpy.asarray(result, dtype=float)[()] if numeric else result
 
 
-cdef object map_unary(int op, object x, function):
+cdef object map_unary "mgc_map_unary"(int op, object x):
     cdef double number
     if isinstance(x, Value):
-        return unary(op, x)
+        return unary(op, <Value>x)
     if read_number(x, &number):
         return mgc_value(op, number, 0, 0)
-    return elementwise(function, (x,), "x")
+    return elementwise(globals()[mgc_functions[op].ml_name.decode()], (x,), "x")
 
 
 cdef bint is_scalar(object x) except -1:
@@ -47,190 +55,54 @@ cdef object map_ternary(int op, tuple arguments, function, tuple names):
     return ternary(op, arguments[0], arguments[1], arguments[2], names)
 
 
-def exp(x):
-    """Return e ** x. See `Value.exp`."""
-    return map_unary(MGC_EXP, x, exp)
-
-
-def expm1(x):
-    """Return e ** x - 1, exact for small x. See `Value.expm1`."""
-    return map_unary(MGC_EXPM1, x, expm1)
-
-
-def log(x):
-    """Return the natural logarithm of x; -inf at 0, nan below. See `Value.log`."""
-    return map_unary(MGC_LOG, x, log)
-
-
-def log1p(x):
-    """Return log(1 + x), exact for small x. See `Value.log1p`."""
-    return map_unary(MGC_LOG1P, x, log1p)
-
-
-def log2(x):
-    """Return the logarithm of x to base 2. See `Value.log2`."""
-    return map_unary(MGC_LOG2, x, log2)
-
-
-def sqrt(x):
-    """Return the square root of x; nan below 0. See `Value.sqrt`."""
-    return map_unary(MGC_SQRT, x, sqrt)
-
-
-def sin(x):
-    """Return the sine of x, in radians. See `Value.sin`."""
-    return map_unary(MGC_SIN, x, sin)
-
-
-def cos(x):
-    """Return the cosine of x, in radians. See `Value.cos`."""
-    return map_unary(MGC_COS, x, cos)
-
-
-def tan(x):
-    """Return the tangent of x, in radians. See `Value.tan`."""
-    return map_unary(MGC_TAN, x, tan)
-
-
-def asin(x):
-    """Return the arc sine of x, in radians; nan outside [-1, 1]. See `Value.asin`."""
-    return map_unary(MGC_ASIN, x, asin)
-
-
-def acos(x):
-    """Return the arc cosine of x, in radians; nan outside [-1, 1]. See `Value.acos`."""
-    return map_unary(MGC_ACOS, x, acos)
-
-
-def atan(x):
-    """Return the arc tangent of x, in radians. See `Value.atan`."""
-    return map_unary(MGC_ATAN, x, atan)
-
-
-def sinh(x):
-    """Return the hyperbolic sine of x. See `Value.sinh`."""
-    return map_unary(MGC_SINH, x, sinh)
-
-
-def cosh(x):
-    """Return the hyperbolic cosine of x. See `Value.cosh`."""
-    return map_unary(MGC_COSH, x, cosh)
-
-
-def tanh(x):
-    """Return the hyperbolic tangent of x. See `Value.tanh`."""
-    return map_unary(MGC_TANH, x, tanh)
-
-
-def asinh(x):
-    """Return the inverse hyperbolic sine of x. See `Value.asinh`."""
-    return map_unary(MGC_ASINH, x, asinh)
-
-
-def acosh(x):
-    """Return the inverse hyperbolic cosine of x; nan below 1. See `Value.acosh`."""
-    return map_unary(MGC_ACOSH, x, acosh)
-
-
-def atanh(x):
-    """Return the inverse hyperbolic tangent of x; nan outside [-1, 1]. See `Value.atanh`."""
-    return map_unary(MGC_ATANH, x, atanh)
-
-
-def erf(x):
-    """Return the error function of x. See `Value.erf`."""
-    return map_unary(MGC_ERF, x, erf)
-
-
-def sigmoid(x):
-    """Return 1 / (1 + exp(-x)). See `Value.sigmoid`."""
-    return map_unary(MGC_SIGMOID, x, sigmoid)
-
-
-def relu(x):
-    """Return x where it is positive, else 0. See `Value.relu`."""
-    return map_unary(MGC_RELU, x, relu)
-
-
-def gelu(x):
-    """Return x times the normal distribution function at x. See `Value.gelu`."""
-    return map_unary(MGC_GELU, x, gelu)
-
-
-def silu(x):
-    """Return x * sigmoid(x). See `Value.silu`."""
-    return map_unary(MGC_SILU, x, silu)
-
-
-def softplus(x):
-    """Return log(1 + exp(x)). See `Value.softplus`."""
-    return map_unary(MGC_SOFTPLUS, x, softplus)
-
-
-def step(x):
-    """Return 1 where x is positive, else 0. See `Value.step`."""
-    return map_unary(MGC_STEP, x, step)
-
+# Those of one operand are made from the rows of ops.h, which also begin the documentation of those of two and three.
 
 def leaky_relu(x, negative_slope=0.01):
-    """Return x where it is positive, else negative_slope * x. See `Value.leaky_relu`."""
+    """Args:
+        x: a Value or a number.
+        negative_slope: a real number, or a Value to learn.
+    """
     return map_binary(MGC_LEAKY_RELU, x, negative_slope, leaky_relu, "x", "negative_slope")
 
 
 def elu(x, alpha=1.0):
-    """Return x where it is positive, else alpha * (exp(x) - 1). See `Value.elu`."""
+    """Args:
+        x: a Value or a number.
+        alpha: a real number, or a Value to learn.
+    """
     return map_binary(MGC_ELU, x, alpha, elu, "x", "alpha")
 
 
 def atan2(y, x):
-    """Return the angle of the point (x, y) to the x axis, in radians, in [-pi, pi].
-
-    d/dy = x / (x**2 + y**2), d/dx = -y / (x**2 + y**2); 0 at the origin, as in PyTorch.
-    """
     return map_binary(MGC_ATAN2, y, x, atan2, "y", "x")
 
 
 def hypot(x, y):
-    """Return sqrt(x**2 + y**2) without overflow. d/dx = x / hypot(x, y), d/dy = y / hypot(x, y); nan at the origin."""
     return map_binary(MGC_HYPOT, x, y, hypot)
 
 
 def minimum(x, y):
-    """Return the smaller of x and y; nan if one is nan. The gradient goes to the smaller; at a tie, one half to each."""
     return map_binary(MGC_MINIMUM, x, y, minimum)
 
 
 def maximum(x, y):
-    """Return the larger of x and y; nan if one is nan. The gradient goes to the larger; at a tie, one half to each."""
     return map_binary(MGC_MAXIMUM, x, y, maximum)
 
 
 def less(x, y):
-    """Return 1 where x < y, else 0, also where one is nan. d/dx = d/dy = 0.
-
-    `x < y` is a bool, which asks for the numbers; less, with `where`, can be compiled.
-    """
     return map_binary(MGC_LESS, x, y, less)
 
 
 def less_equal(x, y):
-    """Return 1 where x <= y, else 0, also where one is nan. d/dx = d/dy = 0. See `less`."""
     return map_binary(MGC_LESS_EQUAL, x, y, less_equal)
 
 
 def bce(x, y):
-    """Return the binary cross-entropy -(y log(x) + (1 - y) log(1 - x)) of a probability x, where y is the label or its probability.
-
-    Each logarithm is at least -100, so a label that x rules out costs 100 and not inf; nan outside [0, 1].
-    d/dx = (x - y) / max(x (1 - x), 1e-12), d/dy = log(1 - x) - log(x); as in PyTorch. `microgradc.losses` has it over batches.
-    """
     return map_binary(MGC_BCE, x, y, bce)
 
 
 def where(condition, x, y):
-    """Return x where the condition holds, else y. The gradient goes to the one that was chosen.
-
-    Args:
+    """Args:
         condition: a bool, a number or a Value; it holds unless it is 0. It gets no gradient.
         x, y: Values or numbers.
 
@@ -242,11 +114,7 @@ def where(condition, x, y):
 
 
 def clip(x, lo=None, hi=None):
-    """Return x, but at least lo and at most hi; hi where they contradict each other.
-
-    The gradient goes to x where lo <= x <= hi, else to the bound that was taken (`torch.clamp`).
-
-    Args:
+    """Args:
         x: a Value or a number.
         lo, hi: Values or numbers; None for no bound.
     """
@@ -356,7 +224,7 @@ def softmax(values):
         TypeError: values is no iterable, or an entry is no Value and no number.
         ValueError: there are no values.
     """
-    return [exp(v) for v in log_softmax(values)]
+    return [map_unary(MGC_EXP, v) for v in log_softmax(values)]
 
 
 def log_softmax(values):
@@ -423,3 +291,18 @@ def take(values, index):
     if not 0 <= index < len(values):
         raise IndexError(f"index must be at least 0 and less than {len(values)}, the number of values, got {index}")
     return values[index] if rows is None else rows[index]
+
+
+cdef int begin_documentation() except -1:
+    """Put what the rows say before what the functions of two and three operands add to it."""
+    for row in TABLE:
+        function = globals().get(row.name.lower())
+        if row.operands > 1 and function is not None:
+            more = function.__doc__
+            function.__doc__ = row.doc if more is None else row.doc + "\n\n" + more.replace("\n    ", "\n").rstrip()
+    return 0
+
+
+mgc_install_functions(globals(), __name__)
+begin_documentation()
+__all__ = [name for name, thing in globals().items() if getattr(thing, "__module__", None) == __name__]

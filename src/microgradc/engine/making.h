@@ -16,11 +16,15 @@ static inline PyObject *mgc_new_leaf(double data)
 }
 
 /* The results of the table's operations on two operands or fewer. `integer` says that the number was an int. */
-static inline PyObject *mgc_new_unary(int op, mgc_node *x)
+static PyObject *mgc_new_unary_of(int op, mgc_node *x, double f)
 {
-    double f = mgc_value(op, x->data, 0, 0);
     if (!mgc_grad_enabled()) return mgc_new_leaf(f);
     return mgc_new(op, MGC_X_NODE | (x->flags & MGC_TRACKED), mgc_own(x), mgc_nothing, f);
+}
+
+static inline PyObject *mgc_new_unary(int op, mgc_node *x)
+{
+    return mgc_new_unary_of(op, x, mgc_value(op, x->data, 0, 0));
 }
 
 static inline PyObject *mgc_new_binary(int op, mgc_node *x, mgc_node *y)

@@ -1,13 +1,16 @@
 /* THE table: one row for each operation of one, two or three operands, with its value and its gradients.
  *
  * Columns
- *   id       names the operation: MGC_<id> in C, the lower-case name in Python
+ *   id       names the operation: MGC_<id> in C, the lower-case name in Python. A row of one operand becomes a method
+ *            of Value and a function (methods.h, functions.h), but for NEG and ABS
  *   op       the string that `Value._op` shows
  *   n        how many operands it takes
  *   params   which operands, when they are plain numbers, are settings of the operation (an exponent, a slope, a bound)
  *            rather than leaves of the graph; the sum of X_, Y_ and Z_
  *   value    the result, as a C expression
  *   gx gy gz what operands x, y and z receive
+ *   doc      the documentation, with the operands' names in Python: what it returns and in which ranges, the
+ *            derivative, the source of a formula
  *
  * Variables in scope: x, y, z are the operands; f is the result; g is the gradient that arrives at the result.
  *
@@ -58,68 +61,125 @@ static inline double floordiv(double x, double y)
 #define NORMAL_DENSITY_0 0.39894228040143267794   /* 1 / sqrt(2 pi) */
 #define BCE_EPSILON 1e-12f   /* PyTorch has a float there, in float64 too */
 
-/*   id          op       n params value                                gx, gy, gz */
+/*   id          op       n params value                                gx, gy, gz, doc */
 #define MGC_TABLE(ROW) \
-ROW( ADD,        "+",     2, 0,    x + y,                               g, g, 0 ) \
-ROW( SUB,        "-",     2, 0,    x - y,                               g, -g, 0 ) \
-ROW( MUL,        "*",     2, 0,    x * y,                               g * y, g * x, 0 ) \
-ROW( DIV,        "/",     2, 0,    x / y,                               g / y, -g * (f / y), 0 ) \
+ROW( ADD,        "+",     2, 0,    x + y,                               g, g, 0, \
+     "Return x + y. d/dx = 1, d/dy = 1." ) \
+ROW( SUB,        "-",     2, 0,    x - y,                               g, -g, 0, \
+     "Return x - y. d/dx = 1, d/dy = -1." ) \
+ROW( MUL,        "*",     2, 0,    x * y,                               g * y, g * x, 0, \
+     "Return x * y. d/dx = y, d/dy = x." ) \
+ROW( DIV,        "/",     2, 0,    x / y,                               g / y, -g * (f / y), 0, \
+     "Return x / y; as IEEE 754 has it where y is 0. d/dx = 1 / y, d/dy = -x / y**2." ) \
 ROW( POW,        "**",    2, Y_,   pow(x, y),                           where(y, g * (y * pow(x, y - 1)), 0), \
-                          where(x, g * (f * log(x)), where(step(-y), g * (f * log(x)), 0)), 0 ) \
-ROW( FLOORDIV,   "//",    2, 0,    floordiv(x, y),                      0, 0, 0 ) \
-ROW( MOD,        "%",     2, 0,    remainder_floor(x, y),               g, -g * floordiv(x, y), 0 ) \
-ROW( NEG,        "-",     1, 0,    -x,                                  -g, 0, 0 ) \
-ROW( ABS,        "abs",   1, 0,    fabs(x),                             g * (step(x) - step(-x)), 0, 0 ) \
-ROW( EXP,        "exp",   1, 0,    exp(x),                              g * f, 0, 0 ) \
-ROW( EXPM1,      "expm1", 1, 0,    expm1(x),                            g * (f + 1), 0, 0 ) \
-ROW( LOG,        "log",   1, 0,    log(x),                              g / x, 0, 0 ) \
-ROW( LOG1P,      "log1p", 1, 0,    log1p(x),                            g / (x + 1), 0, 0 ) \
-ROW( LOG2,       "log2",  1, 0,    log2(x),                             g / (x * LN_2), 0, 0 ) \
-ROW( SQRT,       "sqrt",  1, 0,    sqrt(x),                             g / (2 * f), 0, 0 ) \
-ROW( SIN,        "sin",   1, 0,    sin(x),                              g * cos(x), 0, 0 ) \
-ROW( COS,        "cos",   1, 0,    cos(x),                              -g * sin(x), 0, 0 ) \
-ROW( TAN,        "tan",   1, 0,    tan(x),                              g * (1 + f * f), 0, 0 ) \
-ROW( ASIN,       "asin",  1, 0,    asin(x),                             g / sqrt(1 - x * x), 0, 0 ) \
-ROW( ACOS,       "acos",  1, 0,    acos(x),                             -g / sqrt(1 - x * x), 0, 0 ) \
-ROW( ATAN,       "atan",  1, 0,    atan(x),                             g / (x * x + 1), 0, 0 ) \
-ROW( SINH,       "sinh",  1, 0,    sinh(x),                             g * cosh(x), 0, 0 ) \
-ROW( COSH,       "cosh",  1, 0,    cosh(x),                             g * sinh(x), 0, 0 ) \
-ROW( TANH,       "tanh",  1, 0,    tanh(x),                             g * (1 - f * f), 0, 0 ) \
-ROW( ASINH,      "asinh", 1, 0,    asinh(x),                            g / sqrt(x * x + 1), 0, 0 ) \
-ROW( ACOSH,      "acosh", 1, 0,    acosh(x),                            g / sqrt(x * x - 1), 0, 0 ) \
-ROW( ATANH,      "atanh", 1, 0,    atanh(x),                            g / (1 - x * x), 0, 0 ) \
-ROW( ERF,        "erf",   1, 0,    erf(x),                              g * (TWO_OVER_SQRT_PI * exp(-x * x)), 0, 0 ) \
-ROW( SIGMOID,    "sigmoid", 1, 0,  sigmoid(x),                          g * (f * (1 - f)), 0, 0 ) \
-ROW( RELU,       "ReLU",  1, 0,    x < 0 ? 0 : x,                       where(step(f), g, 0), 0, 0 ) \
+                          where(x, g * (f * log(x)), where(step(-y), g * (f * log(x)), 0)), 0, \
+     "Return x ** y; nan where x is negative and y is no integer. d/dx = y x**(y - 1), d/dy = x**y log(x)." ) \
+ROW( FLOORDIV,   "//",    2, 0,    floordiv(x, y),                      0, 0, 0, \
+     "Return the largest integer that is at most x / y. d/dx = d/dy = 0." ) \
+ROW( MOD,        "%",     2, 0,    remainder_floor(x, y),               g, -g * floordiv(x, y), 0, \
+     "Return x - y * (x // y), the remainder with the sign of y; nan where y is 0. d/dx = 1, d/dy = -(x // y)." ) \
+ROW( NEG,        "-",     1, 0,    -x,                                  -g, 0, 0, \
+     "Return -x. d/dx = -1." ) \
+ROW( ABS,        "abs",   1, 0,    fabs(x),                             g * (step(x) - step(-x)), 0, 0, \
+     "Return x without its sign. d/dx = 1 for x > 0, -1 for x < 0, 0 at 0." ) \
+ROW( EXP,        "exp",   1, 0,    exp(x),                              g * f, 0, 0, \
+     "Return e ** x. d/dx = exp(x)." ) \
+ROW( EXPM1,      "expm1", 1, 0,    expm1(x),                            g * (f + 1), 0, 0, \
+     "Return e ** x - 1, exact for small x. d/dx = exp(x)." ) \
+ROW( LOG,        "log",   1, 0,    log(x),                              g / x, 0, 0, \
+     "Return the natural logarithm of x; -inf at 0, nan below. d/dx = 1 / x." ) \
+ROW( LOG1P,      "log1p", 1, 0,    log1p(x),                            g / (x + 1), 0, 0, \
+     "Return log(1 + x), exact for small x; -inf at -1, nan below. d/dx = 1 / (1 + x)." ) \
+ROW( LOG2,       "log2",  1, 0,    log2(x),                             g / (x * LN_2), 0, 0, \
+     "Return the logarithm of x to base 2; -inf at 0, nan below. d/dx = 1 / (x log 2)." ) \
+ROW( SQRT,       "sqrt",  1, 0,    sqrt(x),                             g / (2 * f), 0, 0, \
+     "Return the square root of x; nan below 0. d/dx = 1 / (2 sqrt(x))." ) \
+ROW( SIN,        "sin",   1, 0,    sin(x),                              g * cos(x), 0, 0, \
+     "Return the sine of x, in radians. d/dx = cos(x)." ) \
+ROW( COS,        "cos",   1, 0,    cos(x),                              -g * sin(x), 0, 0, \
+     "Return the cosine of x, in radians. d/dx = -sin(x)." ) \
+ROW( TAN,        "tan",   1, 0,    tan(x),                              g * (1 + f * f), 0, 0, \
+     "Return the tangent of x, in radians. d/dx = 1 + tan(x)**2." ) \
+ROW( ASIN,       "asin",  1, 0,    asin(x),                             g / sqrt(1 - x * x), 0, 0, \
+     "Return the arc sine of x, in radians; nan outside [-1, 1]. d/dx = 1 / sqrt(1 - x**2)." ) \
+ROW( ACOS,       "acos",  1, 0,    acos(x),                             -g / sqrt(1 - x * x), 0, 0, \
+     "Return the arc cosine of x, in radians; nan outside [-1, 1]. d/dx = -1 / sqrt(1 - x**2)." ) \
+ROW( ATAN,       "atan",  1, 0,    atan(x),                             g / (x * x + 1), 0, 0, \
+     "Return the arc tangent of x, in radians. d/dx = 1 / (1 + x**2)." ) \
+ROW( SINH,       "sinh",  1, 0,    sinh(x),                             g * cosh(x), 0, 0, \
+     "Return the hyperbolic sine of x. d/dx = cosh(x)." ) \
+ROW( COSH,       "cosh",  1, 0,    cosh(x),                             g * sinh(x), 0, 0, \
+     "Return the hyperbolic cosine of x. d/dx = sinh(x)." ) \
+ROW( TANH,       "tanh",  1, 0,    tanh(x),                             g * (1 - f * f), 0, 0, \
+     "Return the hyperbolic tangent of x. d/dx = 1 - tanh(x)**2." ) \
+ROW( ASINH,      "asinh", 1, 0,    asinh(x),                            g / sqrt(x * x + 1), 0, 0, \
+     "Return the inverse hyperbolic sine of x. d/dx = 1 / sqrt(x**2 + 1)." ) \
+ROW( ACOSH,      "acosh", 1, 0,    acosh(x),                            g / sqrt(x * x - 1), 0, 0, \
+     "Return the inverse hyperbolic cosine of x; nan below 1. d/dx = 1 / sqrt(x**2 - 1)." ) \
+ROW( ATANH,      "atanh", 1, 0,    atanh(x),                            g / (1 - x * x), 0, 0, \
+     "Return the inverse hyperbolic tangent of x; nan outside [-1, 1]. d/dx = 1 / (1 - x**2)." ) \
+ROW( ERF,        "erf",   1, 0,    erf(x),                              g * (TWO_OVER_SQRT_PI * exp(-x * x)), 0, 0, \
+     "Return the error function of x. d/dx = 2 / sqrt(pi) exp(-x**2)." ) \
+ROW( SIGMOID,    "sigmoid", 1, 0,  sigmoid(x),                          g * (f * (1 - f)), 0, 0, \
+     "Return 1 / (1 + exp(-x)). d/dx = s (1 - s), s = sigmoid(x)." ) \
+ROW( RELU,       "ReLU",  1, 0,    x < 0 ? 0 : x,                       where(step(f), g, 0), 0, 0, \
+     "Return x where it is positive, else 0. d/dx = 1 for x > 0, else 0." ) \
 ROW( LEAKY_RELU, "leaky_relu", 2, Y_, x > 0 ? x : x * y,                where(step(x), g, g * y), \
-                          where(step(x), 0, g * x), 0 ) \
+                          where(step(x), 0, g * x), 0, \
+     "Return x where it is positive, else negative_slope * x. d/dx = 1 for x > 0, else negative_slope." ) \
 ROW( ELU,        "elu",   2, Y_,   x > 0 ? x : y * expm1(x),            where(step(x), g, g * (y * exp(minimum(x, 0)))), \
-                          where(step(x), 0, g * expm1(minimum(x, 0))), 0 ) \
+                          where(step(x), 0, g * expm1(minimum(x, 0))), 0, \
+     "Return x where it is positive, else alpha * (exp(x) - 1). d/dx = 1 for x > 0, else alpha exp(x)." ) \
 ROW( GELU,       "gelu",  1, 0,    x * (0.5 * (1 + erf(x * SQRT_HALF))), \
-                          g * (0.5 * (1 + erf(x * SQRT_HALF)) + x * (NORMAL_DENSITY_0 * exp(-0.5 * x * x))), 0, 0 ) \
-ROW( SILU,       "silu",  1, 0,    x / (1 + exp(-x)),                   g * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))), 0, 0 ) \
-ROW( SOFTPLUS,   "softplus", 1, 0, maximum(x, 0) + log1p(exp(-fabs(x))), g * sigmoid(x), 0, 0 ) \
-ROW( STEP,       "step",  1, 0,    step(x),                             0, 0, 0 ) \
+                          g * (0.5 * (1 + erf(x * SQRT_HALF)) + x * (NORMAL_DENSITY_0 * exp(-0.5 * x * x))), 0, 0, \
+     "Return x * Phi(x), Phi the normal distribution function. d/dx = Phi(x) + x phi(x).\n\n" \
+     "Hendrycks and Gimpel, \"Gaussian Error Linear Units\", 2016; the exact form." ) \
+ROW( SILU,       "silu",  1, 0,    x / (1 + exp(-x)), \
+                          g * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))), 0, 0, \
+     "Return x * sigmoid(x), also called swish. d/dx = s (1 + x (1 - s)), s = sigmoid(x)." ) \
+ROW( SOFTPLUS,   "softplus", 1, 0, maximum(x, 0) + log1p(exp(-fabs(x))), g * sigmoid(x), 0, 0, \
+     "Return log(1 + exp(x)). d/dx = sigmoid(x)." ) \
+ROW( STEP,       "step",  1, 0,    step(x),                             0, 0, 0, \
+     "Return 1 where x is positive, else 0. d/dx = 0." ) \
 ROW( ATAN2,      "atan2", 2, 0,    atan2(x, y),                         where(x * x + y * y, g * y / (x * x + y * y), 0), \
-                          where(x * x + y * y, -g * x / (x * x + y * y), 0), 0 ) \
-ROW( HYPOT,      "hypot", 2, 0,    hypot(x, y),                         g * (x / f), g * (y / f), 0 ) \
+                          where(x * x + y * y, -g * x / (x * x + y * y), 0), 0, \
+     "Return the angle of the point (x, y) to the x axis, in radians, in [-pi, pi].\n\n" \
+     "d/dy = x / (x**2 + y**2), d/dx = -y / (x**2 + y**2); 0 at the origin, as in PyTorch." ) \
+ROW( HYPOT,      "hypot", 2, 0,    hypot(x, y),                         g * (x / f), g * (y / f), 0, \
+     "Return sqrt(x**2 + y**2) without overflow. d/dx = x / hypot(x, y), d/dy = y / hypot(x, y); nan at the " \
+     "origin." ) \
 ROW( MINIMUM,    "minimum", 2, 0,  minimum(x, y),                       where(step(y - x), g, where(step(x - y), 0, g / 2)), \
-                          where(step(x - y), g, where(step(y - x), 0, g / 2)), 0 ) \
+                          where(step(x - y), g, where(step(y - x), 0, g / 2)), 0, \
+     "Return the smaller of x and y; nan if one is nan. The gradient goes to the smaller; at a tie, one half " \
+     "to each." ) \
 ROW( MAXIMUM,    "maximum", 2, 0,  maximum(x, y),                       where(step(x - y), g, where(step(y - x), 0, g / 2)), \
-                          where(step(y - x), g, where(step(x - y), 0, g / 2)), 0 ) \
-ROW( LESS,       "<",     2, 0,    x < y,                               0, 0, 0 ) \
-ROW( LESS_EQUAL, "<=",    2, 0,    x <= y,                              0, 0, 0 ) \
+                          where(step(y - x), g, where(step(x - y), 0, g / 2)), 0, \
+     "Return the larger of x and y; nan if one is nan. The gradient goes to the larger; at a tie, one half to " \
+     "each." ) \
+ROW( LESS,       "<",     2, 0,    x < y,                               0, 0, 0, \
+     "Return 1 where x < y, else 0, also where one is nan. d/dx = d/dy = 0.\n\n" \
+     "`x < y` is a bool, which asks for the numbers; less, with `where`, can be compiled." ) \
+ROW( LESS_EQUAL, "<=",    2, 0,    x <= y,                              0, 0, 0, \
+     "Return 1 where x <= y, else 0, also where one is nan. d/dx = d/dy = 0. See `less`." ) \
 ROW( BCE,        "bce",   2, 0,    (y - 1) * maximum(log1p(-x), -100) - y * maximum(log(x), -100), \
-                          g * ((x - y) / maximum((1 - x) * x, BCE_EPSILON)), g * (log1p(-x) - log(x)), 0 ) \
-ROW( WHERE,      "where", 3, X_,   where(x, y, z),                      0, where(x, g, 0), where(x, 0, g) ) \
+                          g * ((x - y) / maximum((1 - x) * x, BCE_EPSILON)), g * (log1p(-x) - log(x)), 0, \
+     "Return the binary cross-entropy -(y log(x) + (1 - y) log(1 - x)) of a probability x, where y is the " \
+     "label or its probability.\n\n" \
+     "Each logarithm is at least -100, so a label that x rules out costs 100 and not inf; nan outside [0, 1]. " \
+     "d/dx = (x - y) / max(x (1 - x), 1e-12), d/dy = log(1 - x) - log(x); as in PyTorch. `microgradc.losses` " \
+     "has it over batches." ) \
+ROW( WHERE,      "where", 3, X_,   where(x, y, z),                      0, where(x, g, 0), where(x, 0, g), \
+     "Return x where the condition holds, else y. The gradient goes to the one that was chosen." ) \
 ROW( CLIP,       "clip",  3, Y_ + Z_, minimum(maximum(x, y), z),        where(step(y - x), 0, where(step(x - z), 0, g)), \
                           where(step(z - y), where(step(y - x), g, 0), 0), \
-                          where(step(x - z), g, where(step(y - z), g, 0)) )
+                          where(step(x - z), g, where(step(y - z), g, 0)), \
+     "Return x, but at least lo and at most hi; hi where they contradict each other.\n\n" \
+     "The gradient goes to x where lo <= x <= hi, else to the bound that was taken (`torch.clamp`)." )
 
 /* 0 is a leaf; then the rows of the table; then the operations of any number of operands (wide.h). */
 enum {
     MGC_LEAF,
-#define ROW(id, op, n, params, value, gx, gy, gz) MGC_##id,
+#define ROW(id, op, n, params, value, gx, gy, gz, doc) MGC_##id,
     MGC_TABLE(ROW)
 #undef ROW
     MGC_TABLE_END,
@@ -128,12 +188,12 @@ enum {
 typedef struct {
     const char *name, *op;
     int operands, params;
-    const char *value, *gx, *gy, *gz;
+    const char *value, *gx, *gy, *gz, *doc;
 } mgc_row;
 
 static const mgc_row mgc_rows[] = {
-    {"LEAF", "", 0, 0, "", "", "", ""},
-#define ROW(id, op, n, params, value, gx, gy, gz) {#id, op, n, params, #value, #gx, #gy, #gz},
+    {"LEAF", "", 0, 0, "", "", "", "", ""},
+#define ROW(id, op, n, params, value, gx, gy, gz, doc) {#id, op, n, params, #value, #gx, #gy, #gz, doc},
     MGC_TABLE(ROW)
 #undef ROW
 };
@@ -143,7 +203,7 @@ static inline double mgc_value(int id, double x, double y, double z)
 {
     (void)y, (void)z;
     switch (id) {
-#define ROW(id, op, n, params, value, gx, gy, gz) case MGC_##id: return value;
+#define ROW(id, op, n, params, value, gx, gy, gz, doc) case MGC_##id: return value;
         MGC_TABLE(ROW)
 #undef ROW
     default: return x;

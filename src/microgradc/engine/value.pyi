@@ -37,6 +37,7 @@ class Row(NamedTuple):
     gx: str
     gy: str
     gz: str
+    doc: str
 
 __all__ = ["TABLE", "CompileError", "Row", "Value", "function", "no_grad", "topological_sort"]
 
@@ -189,68 +190,47 @@ class Value:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self: ...
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]: ...
     def exp(self) -> Value:
-        """Return e ** self."""
-        ...
+        """Return e ** x."""
     def expm1(self) -> Value:
-        """Return e ** self - 1, exact for small self."""
-        ...
+        """Return e ** x - 1, exact for small x."""
     def log(self) -> Value:
-        """Return the natural logarithm; -inf at 0, nan below."""
-        ...
+        """Return the natural logarithm of x; -inf at 0, nan below."""
     def log1p(self) -> Value:
-        """Return log(1 + self), exact for small self."""
-        ...
+        """Return log(1 + x), exact for small x; -inf at -1, nan below."""
     def log2(self) -> Value:
-        """Return the logarithm to base 2."""
-        ...
+        """Return the logarithm of x to base 2; -inf at 0, nan below."""
     def sqrt(self) -> Value:
-        """Return the square root; nan below 0."""
-        ...
+        """Return the square root of x; nan below 0."""
     def sin(self) -> Value:
-        """Return the sine of self, in radians."""
-        ...
+        """Return the sine of x, in radians."""
     def cos(self) -> Value:
-        """Return the cosine of self, in radians."""
-        ...
+        """Return the cosine of x, in radians."""
     def tan(self) -> Value:
-        """Return the tangent of self, in radians."""
-        ...
+        """Return the tangent of x, in radians."""
     def asin(self) -> Value:
-        """Return the arc sine, in radians; nan outside [-1, 1]."""
-        ...
+        """Return the arc sine of x, in radians; nan outside [-1, 1]."""
     def acos(self) -> Value:
-        """Return the arc cosine, in radians; nan outside [-1, 1]."""
-        ...
+        """Return the arc cosine of x, in radians; nan outside [-1, 1]."""
     def atan(self) -> Value:
-        """Return the arc tangent, in radians."""
-        ...
+        """Return the arc tangent of x, in radians."""
     def sinh(self) -> Value:
-        """Return the hyperbolic sine."""
-        ...
+        """Return the hyperbolic sine of x."""
     def cosh(self) -> Value:
-        """Return the hyperbolic cosine."""
-        ...
+        """Return the hyperbolic cosine of x."""
     def tanh(self) -> Value:
-        """Return the hyperbolic tangent."""
-        ...
+        """Return the hyperbolic tangent of x."""
     def asinh(self) -> Value:
-        """Return the inverse hyperbolic sine."""
-        ...
+        """Return the inverse hyperbolic sine of x."""
     def acosh(self) -> Value:
-        """Return the inverse hyperbolic cosine; nan below 1."""
-        ...
+        """Return the inverse hyperbolic cosine of x; nan below 1."""
     def atanh(self) -> Value:
-        """Return the inverse hyperbolic tangent; nan outside [-1, 1]."""
-        ...
+        """Return the inverse hyperbolic tangent of x; nan outside [-1, 1]."""
     def erf(self) -> Value:
-        """Return the error function."""
-        ...
+        """Return the error function of x."""
     def sigmoid(self) -> Value:
-        """Return 1 / (1 + exp(-self))."""
-        ...
+        """Return 1 / (1 + exp(-x))."""
     def relu(self) -> Value:
-        """Return self where it is positive, else 0."""
-        ...
+        """Return x where it is positive, else 0."""
     def leaky_relu(self, negative_slope: Value | _Number = 0.01) -> Value:
         """Return self where it is positive, else negative_slope * self."""
         ...
@@ -258,17 +238,13 @@ class Value:
         """Return self where it is positive, else alpha * (exp(self) - 1)."""
         ...
     def gelu(self) -> Value:
-        """Return self times the normal distribution function at self (Hendrycks and Gimpel 2016; the exact form)."""
-        ...
+        """Return x * Phi(x), Phi the normal distribution function."""
     def silu(self) -> Value:
-        """Return self * sigmoid(self) (also called swish)."""
-        ...
+        """Return x * sigmoid(x), also called swish."""
     def softplus(self) -> Value:
-        """Return log(1 + exp(self))."""
-        ...
+        """Return log(1 + exp(x))."""
     def step(self) -> Value:
-        """Return 1 where self is positive, else 0."""
-        ...
+        """Return 1 where x is positive, else 0."""
     arcsin = asin
     arccos = acos
     arctan = atan

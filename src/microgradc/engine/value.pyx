@@ -16,6 +16,9 @@ from collections import namedtuple
 from functools import wraps
 from numbers import Complex, Real
 
+cdef extern from "engine/methods.h":
+    int mgc_install_methods(PyTypeObject *) except -1
+
 cdef extern from "engine/modes.h":
     void mgc_disable_grad(int by)
     void mgc_forget_other_threads()
@@ -73,12 +76,12 @@ include "children.pxi"
 include "copying.pxi"
 include "custom.pxi"
 
-Row = namedtuple("Row", "name op operands params value gx gy gz")
+Row = namedtuple("Row", "name op operands params value gx gy gz doc")
 Row.__doc__ = "One row of the table in ops.h; see there for the columns."
 TABLE = tuple([
     Row(*[text.decode() if type(text) is bytes else text for text in (
         mgc_rows[i].name, mgc_rows[i].op, mgc_rows[i].operands, mgc_rows[i].params,
-        mgc_rows[i].value, mgc_rows[i].gx, mgc_rows[i].gy, mgc_rows[i].gz)])
+        mgc_rows[i].value, mgc_rows[i].gx, mgc_rows[i].gy, mgc_rows[i].gz, mgc_rows[i].doc)])
     for i in range(1, MGC_TABLE_END)])
 
 
@@ -346,91 +349,8 @@ cdef class Value:
         refuse_while_tracing("a copy")
         return reduce(self)
 
-    # Functions. NumPy's functions of object arrays call them by these names.
-
-    def exp(self) -> Value:
-        """Return e ** self. d/dx = exp(x)."""
-        return unary(MGC_EXP, self)
-
-    def expm1(self) -> Value:
-        """Return e ** self - 1, exact for small self. d/dx = exp(x)."""
-        return unary(MGC_EXPM1, self)
-
-    def log(self) -> Value:
-        """Return the natural logarithm; -inf at 0, nan below. d/dx = 1 / x."""
-        return unary(MGC_LOG, self)
-
-    def log1p(self) -> Value:
-        """Return log(1 + self), exact for small self. d/dx = 1 / (1 + x)."""
-        return unary(MGC_LOG1P, self)
-
-    def log2(self) -> Value:
-        """Return the logarithm to base 2. d/dx = 1 / (x log 2)."""
-        return unary(MGC_LOG2, self)
-
-    def sqrt(self) -> Value:
-        """Return the square root; nan below 0. d/dx = 1 / (2 sqrt(x))."""
-        return unary(MGC_SQRT, self)
-
-    def sin(self) -> Value:
-        """Return the sine of self, in radians. d/dx = cos(x)."""
-        return unary(MGC_SIN, self)
-
-    def cos(self) -> Value:
-        """Return the cosine of self, in radians. d/dx = -sin(x)."""
-        return unary(MGC_COS, self)
-
-    def tan(self) -> Value:
-        """Return the tangent of self, in radians. d/dx = 1 + tan(x)**2."""
-        return unary(MGC_TAN, self)
-
-    def asin(self) -> Value:
-        """Return the arc sine, in radians; nan outside [-1, 1]. d/dx = 1 / sqrt(1 - x**2)."""
-        return unary(MGC_ASIN, self)
-
-    def acos(self) -> Value:
-        """Return the arc cosine, in radians; nan outside [-1, 1]. d/dx = -1 / sqrt(1 - x**2)."""
-        return unary(MGC_ACOS, self)
-
-    def atan(self) -> Value:
-        """Return the arc tangent, in radians. d/dx = 1 / (1 + x**2)."""
-        return unary(MGC_ATAN, self)
-
-    def sinh(self) -> Value:
-        """Return the hyperbolic sine. d/dx = cosh(x)."""
-        return unary(MGC_SINH, self)
-
-    def cosh(self) -> Value:
-        """Return the hyperbolic cosine. d/dx = sinh(x)."""
-        return unary(MGC_COSH, self)
-
-    def tanh(self) -> Value:
-        """Return the hyperbolic tangent. d/dx = 1 - tanh(x)**2."""
-        return unary(MGC_TANH, self)
-
-    def asinh(self) -> Value:
-        """Return the inverse hyperbolic sine. d/dx = 1 / sqrt(x**2 + 1)."""
-        return unary(MGC_ASINH, self)
-
-    def acosh(self) -> Value:
-        """Return the inverse hyperbolic cosine; nan below 1. d/dx = 1 / sqrt(x**2 - 1)."""
-        return unary(MGC_ACOSH, self)
-
-    def atanh(self) -> Value:
-        """Return the inverse hyperbolic tangent; nan outside [-1, 1]. d/dx = 1 / (1 - x**2)."""
-        return unary(MGC_ATANH, self)
-
-    def erf(self) -> Value:
-        """Return the error function. d/dx = 2 / sqrt(pi) exp(-x**2)."""
-        return unary(MGC_ERF, self)
-
-    def sigmoid(self) -> Value:
-        """Return 1 / (1 + exp(-self)). d/dx = s (1 - s), s = sigmoid(x)."""
-        return unary(MGC_SIGMOID, self)
-
-    def relu(self) -> Value:
-        """Return self where it is positive, else 0. d/dx = 1 for x > 0, else 0."""
-        return unary(MGC_RELU, self)
+    # Functions of two operands; those of one are made from the rows of ops.h (methods.h). NumPy's functions of object
+    # arrays call them by these names.
 
     def leaky_relu(self, negative_slope=0.01) -> Value:
         """Return self where it is positive, else negative_slope * self. d/dx = 1 for x > 0, else negative_slope.
@@ -447,27 +367,6 @@ cdef class Value:
             alpha: a real number, or a Value to learn.
         """
         return pair(MGC_ELU, self, alpha, "self", "alpha")
-
-    def gelu(self) -> Value:
-        """Return self * Phi(self), Phi the normal distribution function. d/dx = Phi(x) + x phi(x).
-
-        Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016; the exact form.
-        """
-        return unary(MGC_GELU, self)
-
-    def silu(self) -> Value:
-        """Return self * sigmoid(self) (also called swish). d/dx = s (1 + x (1 - s)), s = sigmoid(x)."""
-        return unary(MGC_SILU, self)
-
-    def softplus(self) -> Value:
-        """Return log(1 + exp(self)). d/dx = sigmoid(x)."""
-        return unary(MGC_SOFTPLUS, self)
-
-    def step(self) -> Value:
-        """Return 1 where self is positive, else 0. d/dx = 0."""
-        return unary(MGC_STEP, self)
-
-    arcsin, arccos, arctan, arcsinh, arccosh, arctanh = asin, acos, atan, asinh, acosh, atanh
 
     def arctan2(self, x) -> Value:
         """Return the angle of the point (x, self) to the x axis, in radians. See `microgradc.atan2`."""
@@ -509,5 +408,6 @@ include "tracing.pxi"
 for _public in (CompileError, Row, Trace, Input, IntegerInput, function, no_grad, topological_sort, _restore):
     _public.__module__ = "microgradc.engine"     # where users find them, and what pickles refer to
 mgc_install_slots(<PyTypeObject *>Value)
+mgc_install_methods(<PyTypeObject *>Value)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_other_threads)

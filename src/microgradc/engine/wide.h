@@ -1,7 +1,7 @@
 /* Operations of any number of operands, one node each: the value and, beside it, what operand i receives. Changes with
  * these operations.
  *
- * Variables in scope of a row: v is the value of operand i, w the block, f the result, g the gradient that arrives.
+ * Variables in scope of a row: w is the block; of the gradient, v is the value of operand i, f the result, g what arrives.
  * dot keeps its operands in pairs, w0 x0 w1 x1 ..., with the bias last if there is one, and has a loop of its own.
  * take has an index first; it is made while a function is recorded, from an integer argument (functions.pyx), and
  * nowhere else.
@@ -13,16 +13,16 @@
 #include "engine/ops.h"
 
 #define MGC_WIDE_TABLE(ROW) \
-ROW( SUM,       "sum",       g ) \
-ROW( MEAN,      "mean",      g / (double)w->count ) \
-ROW( LOGSUMEXP, "logsumexp", g * exp(v - f) ) \
-ROW( TAKE,      "take",      i && (double)i == 1 + mgc_wide_at(w, 0) ? g : 0 ) \
-ROW( CUSTOM,    "custom",    g * w->local[i] )
+ROW( SUM,       "sum",       mgc_sum(w),                     g ) \
+ROW( MEAN,      "mean",      mgc_sum(w) / (double)w->count,  g / (double)w->count ) \
+ROW( LOGSUMEXP, "logsumexp", mgc_logsumexp(w),               g * exp(v - f) ) \
+ROW( TAKE,      "take",      mgc_take(w),                    i && (double)i == 1 + mgc_wide_at(w, 0) ? g : 0 ) \
+ROW( CUSTOM,    "custom",    0 /* it is given its value */,  g * w->local[i] )
 
 enum {
     MGC_DOT = MGC_TABLE_END,
     MGC_OPAQUE,            /* built by hand, without local gradients: passes nothing back */
-#define ROW(id, op, gradient) MGC_##id,
+#define ROW(id, op, value, gradient) MGC_##id,
     MGC_WIDE_TABLE(ROW)
 #undef ROW
     MGC_OPS_END,
@@ -30,14 +30,14 @@ enum {
 
 static const char *const mgc_wide_names[] = {   /* from MGC_TABLE_END on */
     "DOT", "OPAQUE",
-#define ROW(id, op, gradient) #id,
+#define ROW(id, op, value, gradient) #id,
     MGC_WIDE_TABLE(ROW)
 #undef ROW
 };
 
 static const char *const mgc_wide_ops[] = {
     "dot", "",
-#define ROW(id, op, gradient) op,
+#define ROW(id, op, value, gradient) op,
     MGC_WIDE_TABLE(ROW)
 #undef ROW
 };
@@ -97,13 +97,12 @@ static inline double mgc_take(const mgc_wide *w)
 static inline double mgc_wide_value(int id, const mgc_wide *w)
 {
     switch (id) {
-    case MGC_SUM: return mgc_sum(w);
-    case MGC_MEAN: return mgc_sum(w) / (double)w->count;
+#define ROW(id, op, value, gradient) case MGC_##id: return value;
+        MGC_WIDE_TABLE(ROW)
+#undef ROW
     case MGC_DOT: return mgc_dot(w);
-    case MGC_LOGSUMEXP: return mgc_logsumexp(w);
-    case MGC_TAKE: return mgc_take(w);
     case MGC_WHERE: case MGC_CLIP: return mgc_value(id, mgc_wide_at(w, 0), mgc_wide_at(w, 1), mgc_wide_at(w, 2));
-    default: return 0;   /* OPAQUE and CUSTOM are given theirs */
+    default: return 0;   /* OPAQUE is given its value */
     }
 }
 

@@ -33,13 +33,13 @@ static const mgc_lanes MGC_V(lanes) = {
     MGC_WIDTH,
     {
         NULL,
-#define ROW(id, op, operands, params, value, gx, gy, gz) MGC_V(forward_##id),
+#define ROW(id, op, operands, params, value, gx, gy, gz, doc) MGC_V(forward_##id),
         MGC_TABLE(ROW)
 #undef ROW
     },
     {
         NULL,
-#define ROW(id, op, operands, params, value, gx, gy, gz) MGC_V(backward_##id),
+#define ROW(id, op, operands, params, value, gx, gy, gz, doc) MGC_V(backward_##id),
         MGC_TABLE(ROW)
 #undef ROW
     },

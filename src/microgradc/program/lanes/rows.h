@@ -21,22 +21,32 @@
 #define erf MGC_V(erf)
 #define sigmoid MGC_V(sigmoid)
 #define hypot MGC_V(hypot)
-#define sin(x) (beyond ? MGC_V(far_sin)(x) : MGC_V(sin)(x))
-#define cos(x) (beyond ? MGC_V(far_cos)(x) : MGC_V(cos)(x))
-#define tan(x) (beyond ? MGC_V(far_tan)(x) : MGC_V(tan)(x))
+#define sin(x) OF_ANGLE(MGC_V(sin), MGC_V(far_sin), x)
+#define cos(x) OF_ANGLE(MGC_V(cos), MGC_V(far_cos), x)
+#define tan(x) OF_ANGLE(MGC_V(tan), MGC_V(far_tan), x)
+#define OF_ANGLE(function, far_function, x) \
+    (angles == MGC_ANGLES_LOOKED_AT ? function(MGC_V(look_at)(x, &any_far)) \
+     : angles == MGC_ANGLES_FAR ? far_function(x) : function(x))
 
-/* A statement for each lane l. Rows with sin, cos or tan have a second loop, for when some angle is far beyond what
-   the first takes: not vectorised, but with the same values for the others. */
-#define HAS_ANGLE(id) (MGC_##id == MGC_SIN || MGC_##id == MGC_COS || MGC_##id == MGC_TAN)
-#define FOR_EACH_LANE(id, ...) \
-    if (HAS_ANGLE(id) && MGC_V(any_far)(x_, n)) { \
-        enum { beyond = 1 }; \
-        for (Py_ssize_t l = 0; l < n; l++) { __VA_ARGS__ } \
+/* For each lane l: to[l] gets an expression, after what declares its variables. It is first computed for nothing but a look
+   at what sin, cos and tan are taken of; all that compilers leave of this loop is the search for an angle far beyond what
+   the fast functions take, and where there are no angles, nothing. If one is found, the loop is not vectorised, but has the
+   same values for the others. */
+#define FOR_EACH_LANE(to_get, expression, ...) { \
+    uint64_t any_far = 0; \
+    { \
+        enum { angles = MGC_ANGLES_LOOKED_AT }; \
+        for (Py_ssize_t l = 0; l < n; l++) { __VA_ARGS__ (void)(expression); } \
+    } \
+    if (any_far) { \
+        enum { angles = MGC_ANGLES_FAR }; \
+        for (Py_ssize_t l = 0; l < n; l++) { __VA_ARGS__ to_get expression; } \
     } else { \
-        enum { beyond = 0 }; \
+        enum { angles = MGC_ANGLES_NEAR }; \
         MGC_EACH_LANE \
-        for (Py_ssize_t l = 0; l < n; l++) { __VA_ARGS__ } \
-    }
+        for (Py_ssize_t l = 0; l < n; l++) { __VA_ARGS__ to_get expression; } \
+    } \
+}
 
 #define LOAD_1 const double x = x_[l];
 #define LOAD_2 LOAD_1 const double y = y_[l];
@@ -44,31 +54,25 @@
 #define IGNORE_1 (void)x, (void)y_, (void)z_;
 #define IGNORE_2 (void)x, (void)y, (void)z_;
 #define IGNORE_3 (void)x, (void)y, (void)z;
-#define ADD_GRADIENTS_1(id, operands, gx, gy, gz) ADD_GRADIENT(id, operands, gx_, gx)
-#define ADD_GRADIENTS_2(id, operands, gx, gy, gz) \
-    ADD_GRADIENTS_1(id, operands, gx, gy, gz) ADD_GRADIENT(id, operands, gy_, gy)
-#define ADD_GRADIENTS_3(id, operands, gx, gy, gz) \
-    ADD_GRADIENTS_2(id, operands, gx, gy, gz) ADD_GRADIENT(id, operands, gz_, gz)
-#define ADD_GRADIENT(id, operands, to_, gradient) \
+#define ADD_GRADIENTS_1(operands, gx, gy, gz) ADD_GRADIENT(operands, gx_, gx)
+#define ADD_GRADIENTS_2(operands, gx, gy, gz) ADD_GRADIENTS_1(operands, gx, gy, gz) ADD_GRADIENT(operands, gy_, gy)
+#define ADD_GRADIENTS_3(operands, gx, gy, gz) ADD_GRADIENTS_2(operands, gx, gy, gz) ADD_GRADIENT(operands, gz_, gz)
+#define ADD_GRADIENT(operands, to_, gradient) \
     if (to_) { \
         double *to = MGC_ALIGNED(to_); \
-        FOR_EACH_LANE(id, \
+        FOR_EACH_LANE(to[l] +=, gradient, \
             LOAD_##operands IGNORE_##operands \
             const double f = f_[l]; \
             const double g = g_[l]; \
             (void)f, (void)g; \
-            to[l] += gradient; \
         ) \
     }
-#define ROW(id, op, operands, params, value, gx, gy, gz) \
+#define ROW(id, op, operands, params, value, gx, gy, gz, doc) \
 static void MGC_V(forward_##id)(const double *x_, const double *y_, const double *z_, double *f_, Py_ssize_t n) \
 { \
     n -= n % MGC_LANE_MULTIPLE;   /* tells the compiler that there are no lanes left over */ \
     x_ = MGC_ALIGNED(x_), y_ = MGC_ALIGNED(y_), z_ = MGC_ALIGNED(z_), f_ = MGC_ALIGNED(f_); \
-    FOR_EACH_LANE(id, \
-        LOAD_##operands IGNORE_##operands \
-        f_[l] = value; \
-    ) \
+    FOR_EACH_LANE(f_[l] =, value, LOAD_##operands IGNORE_##operands) \
 } \
 static void MGC_V(backward_##id)(const double *x_, const double *y_, const double *z_, const double *f_, \
                                  const double *g_, double *gx_, double *gy_, double *gz_, Py_ssize_t n) \
@@ -76,7 +80,7 @@ static void MGC_V(backward_##id)(const double *x_, const double *y_, const doubl
     n -= n % MGC_LANE_MULTIPLE; \
     x_ = MGC_ALIGNED(x_), y_ = MGC_ALIGNED(y_), z_ = MGC_ALIGNED(z_), f_ = MGC_ALIGNED(f_), g_ = MGC_ALIGNED(g_); \
     (void)gx_, (void)gy_, (void)gz_; \
-    ADD_GRADIENTS_##operands(id, operands, gx, gy, gz) \
+    ADD_GRADIENTS_##operands(operands, gx, gy, gz) \
 }
 MGC_TABLE(ROW)
 #undef ROW
@@ -102,7 +106,7 @@ MGC_TABLE(ROW)
 #undef sin
 #undef cos
 #undef tan
-#undef HAS_ANGLE
+#undef OF_ANGLE
 #undef FOR_EACH_LANE
 #undef LOAD_1
 #undef LOAD_2

@@ -11,6 +11,11 @@
    have that. */
 #define MGC_ANGLE_BOUND 0x1p20
 
+/* What a loop does with them (rows.h). */
+#define MGC_ANGLES_LOOKED_AT 0
+#define MGC_ANGLES_NEAR 1
+#define MGC_ANGLES_FAR 2
+
 /* pi / 2 in four parts; those of 33 bits give exact products with integers below 2^20. */
 #define MGC_HALF_PI_1 0x1.921fb544p+0
 #define MGC_HALF_PI_2 0x1.0b4611a6p-34
@@ -103,16 +108,15 @@ MGC_INLINE double MGC_V(tan)(double x)
     return fabs(x) < 0x1p-27 ? x : mgc_if_odd(n, MGC_MADD(inverse * inverse, error, inverse), y);
 }
 
-/* Whether the argument of a sin, cos or tan among n is beyond MGC_ANGLE_BOUND; nan is not. The loop over lanes is
-   then to call the far ones, which choose lane by lane: it is not vectorised, but no lane's value depends on
-   another. */
-static inline int MGC_V(any_far)(const double *x, ptrdiff_t n)
+/* The angle, and a note of whether it is beyond MGC_ANGLE_BOUND; nan is not. */
+MGC_INLINE double MGC_V(look_at)(double x, uint64_t *any_far)
 {
-    uint64_t found = 0;
-    for (ptrdiff_t i = 0; i < n; i++) found |= fabs(x[i]) > MGC_ANGLE_BOUND ? 1 : 0;
-    return found != 0;
+    *any_far |= fabs(x) > MGC_ANGLE_BOUND ? 1 : 0;
+    return x;
 }
 
+/* If one is, the loop over lanes is to call these, which choose lane by lane: it is not vectorised, but no lane's value
+   depends on another. */
 MGC_INLINE double MGC_V(far_sin)(double x) { return fabs(x) > MGC_ANGLE_BOUND ? sin(x) : MGC_V(sin)(x); }
 MGC_INLINE double MGC_V(far_cos)(double x) { return fabs(x) > MGC_ANGLE_BOUND ? cos(x) : MGC_V(cos)(x); }
 MGC_INLINE double MGC_V(far_tan)(double x) { return fabs(x) > MGC_ANGLE_BOUND ? tan(x) : MGC_V(tan)(x); }

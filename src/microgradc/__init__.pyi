@@ -1,0 +1,37 @@
+# The public names, each with the place that it comes from; there is no other list of them. Type checkers read this
+# file, and `__init__.py` does when the package is imported: it takes one import on each line. All but what comes from
+# the engine is imported on first use.
+# ruff: noqa: F403, I001
+
+import microgradc.train.fit
+from microgradc import checkpoint as checkpoint, engine as engine, losses as losses, nn as nn, optim as optim
+from microgradc import program as program, viz as viz
+from microgradc.arrays import array as array, grads as grads, to_numpy as to_numpy
+from microgradc.checkpoint import load as load, save as save
+from microgradc.cli.dropin import install as install
+from microgradc.engine import CompileError as CompileError, Value as Value, function as function
+from microgradc.engine import no_grad as no_grad, topological_sort as topological_sort
+from microgradc.engine.functions import *
+from microgradc.losses import binary_cross_entropy as binary_cross_entropy
+from microgradc.losses import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
+from microgradc.losses import cross_entropy as cross_entropy, hinge_loss as hinge_loss, huber_loss as huber_loss
+from microgradc.losses import l1_loss as l1_loss, mse_loss as mse_loss, nll_loss as nll_loss
+from microgradc.nn import MLP as MLP, Activation as Activation, Dropout as Dropout, Layer as Layer
+from microgradc.nn import Module as Module, Neuron as Neuron, Sequential as Sequential, init as init
+from microgradc.optim import SGD as SGD, Adam as Adam, AdamW as AdamW, CosineAnnealingLR as CosineAnnealingLR
+from microgradc.optim import LambdaLR as LambdaLR, LinearLR as LinearLR, RMSprop as RMSprop, StepLR as StepLR
+from microgradc.optim import clip_grad_norm_ as clip_grad_norm_, clip_grad_value_ as clip_grad_value_
+from microgradc.program.compile import compile as compile
+from microgradc.program.program import Program as Program, get_num_threads as get_num_threads
+from microgradc.program.program import set_num_threads as set_num_threads
+from microgradc.train import data as data
+from microgradc.train.data import batches as batches, make_blobs as make_blobs, make_circles as make_circles
+from microgradc.train.data import make_moons as make_moons
+from microgradc.train.fit import History as History, fit as fit
+from microgradc.train.scores import accuracy as accuracy, outputs as outputs
+from microgradc.viz import draw_dot as draw_dot, draw_graph as draw_graph, format_graph as format_graph
+from microgradc.viz import plot_decision_boundary as plot_decision_boundary, plot_history as plot_history
+
+training = microgradc.train.fit
+
+__version__: str
