@@ -12,36 +12,6 @@
 #include "engine/node.h"
 #include "engine/ops.h"
 
-#define MGC_WIDE_TABLE(ROW) \
-ROW( SUM,       "sum",       mgc_sum(w),                     g ) \
-ROW( MEAN,      "mean",      mgc_sum(w) / (double)w->count,  g / (double)w->count ) \
-ROW( LOGSUMEXP, "logsumexp", mgc_logsumexp(w),               g * exp(v - f) ) \
-ROW( TAKE,      "take",      mgc_take(w),                    i && (double)i == 1 + mgc_wide_at(w, 0) ? g : 0 ) \
-ROW( CUSTOM,    "custom",    0 /* it is given its value */,  g * w->local[i] )
-
-enum {
-    MGC_DOT = MGC_TABLE_END,
-    MGC_OPAQUE,            /* built by hand, without local gradients: passes nothing back */
-#define ROW(id, op, value, gradient) MGC_##id,
-    MGC_WIDE_TABLE(ROW)
-#undef ROW
-    MGC_OPS_END,
-};
-
-static const char *const mgc_wide_names[] = {   /* from MGC_TABLE_END on */
-    "DOT", "OPAQUE",
-#define ROW(id, op, value, gradient) #id,
-    MGC_WIDE_TABLE(ROW)
-#undef ROW
-};
-
-static const char *const mgc_wide_ops[] = {
-    "dot", "",
-#define ROW(id, op, value, gradient) op,
-    MGC_WIDE_TABLE(ROW)
-#undef ROW
-};
-
 static inline double mgc_wide_at(const mgc_wide *w, Py_ssize_t i)
 {
     return w->is_node[i] ? w->operands[i].node->data : w->operands[i].number;
@@ -93,6 +63,36 @@ static inline double mgc_take(const mgc_wide *w)
     const double index = mgc_wide_at(w, 0);
     return index >= 0 && index < (double)(w->count - 1) ? mgc_wide_at(w, 1 + (Py_ssize_t)index) : NAN;
 }
+
+#define MGC_WIDE_TABLE(ROW) \
+ROW( SUM,       "sum",       mgc_sum(w),                     g ) \
+ROW( MEAN,      "mean",      mgc_sum(w) / (double)w->count,  g / (double)w->count ) \
+ROW( LOGSUMEXP, "logsumexp", mgc_logsumexp(w),               g * exp(v - f) ) \
+ROW( TAKE,      "take",      mgc_take(w),                    i && (double)i == 1 + mgc_wide_at(w, 0) ? g : 0 ) \
+ROW( CUSTOM,    "custom",    0 /* it is given its value */,  g * w->local[i] )
+
+enum {
+    MGC_DOT = MGC_TABLE_END,
+    MGC_OPAQUE,            /* built by hand, without local gradients: passes nothing back */
+#define ROW(id, op, value, gradient) MGC_##id,
+    MGC_WIDE_TABLE(ROW)
+#undef ROW
+    MGC_OPS_END,
+};
+
+static const char *const mgc_wide_names[] = {   /* from MGC_TABLE_END on */
+    "DOT", "OPAQUE",
+#define ROW(id, op, value, gradient) #id,
+    MGC_WIDE_TABLE(ROW)
+#undef ROW
+};
+
+static const char *const mgc_wide_ops[] = {
+    "dot", "",
+#define ROW(id, op, value, gradient) op,
+    MGC_WIDE_TABLE(ROW)
+#undef ROW
+};
 
 static inline double mgc_wide_value(int id, const mgc_wide *w)
 {
