@@ -12,7 +12,8 @@ from setuptools import Extension, setup
 
 ROOT = "src/microgradc"
 # No -ffast-math: results are IEEE 754, and it would switch denormals off for the whole process. No contraction to fused
-# multiply-add: results do not depend on the platform. No -march: one wheel runs everywhere. No debug information: five sixths of a wheel.
+# multiply-add: results do not depend on the platform. No -march: one wheel runs everywhere. No debug information: five
+# sixths of a wheel.
 FLAGS = [] if sys.platform == "win32" else ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 CHECKED = bool(os.environ.get("MICROGRADC_CHECKED"))   # array bounds are checked; for tests of the engine itself
 # Lanes: the compiler may compute both sides of a choice, which raises no flag that anybody reads, and so vectorise it.
@@ -27,7 +28,12 @@ def extension(source: Path) -> Extension:
         ".".join(parts),
         [source.as_posix()],
         include_dirs=[ROOT],
-        depends=[file.as_posix() for folder in folders for ending in ("h", "pxi", "pxd") for file in folder.rglob(f"*.{ending}")],
+        depends=[
+            file.as_posix()
+            for folder in folders
+            for ending in ("h", "pxi", "pxd")
+            for file in folder.rglob(f"*.{ending}")
+        ],
         extra_compile_args=FLAGS + FLAGS_OF_PROGRAMS * ("program" in parts),
     )
 

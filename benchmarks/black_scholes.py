@@ -1,7 +1,7 @@
 """The price of a European call and its derivatives to all five inputs: Black and Scholes (1973), doi:10.1086/260062.
 
-A scalar function that is no network. `price` is written once for microgradc and jax; by hand in NumPy it is the closed form of the price
-and of each derivative, which share what they have in common.
+A scalar function that is no network. `price` is written once for microgradc and jax; by hand in NumPy it is the closed
+form of the price and of each derivative, which share what they have in common.
 """
 
 import math
@@ -47,7 +47,8 @@ def make_jax(jax, rows):
 
 
 def aligned(rows, columns):
-    """Return an array whose rows begin at 64-byte boundaries: without that, the time varies by half from process to process."""
+    """Return an array whose rows begin at 64-byte boundaries: without that, the time varies by half from process to
+    process."""
     width = -(-columns // 8) * 8
     memory = np.empty(rows * width + 8)
     begin = -memory.ctypes.data // 8 % 8
@@ -103,7 +104,8 @@ class NumPyPrices:
         np.subtract(price, t, out=price)
         np.negative(by_strike, out=by_strike)
         np.multiply(t, years, out=by_rate)
-        # vega = spot n(d1) sqrt(years); d price / d years = vega volatility / (2 years) + rate strike exp(-rate years) N(d2)
+        # vega = spot n(d1) sqrt(years); d price / d years = vega volatility / (2 years) + rate strike exp(-rate years)
+        # N(d2)
         np.multiply(d1, d1, out=density)
         np.multiply(density, -0.5, out=density)
         np.exp(density, out=density)

@@ -1,7 +1,8 @@
 """Measure the ratios that compiled functions are held to, and say which hold: `python benchmarks/compiled.py [ROUNDS]`.
 
-As in `ratios.py`: each engine in a process of its own, by turns; the shortest times decide, the medians are for comparison; the exit code
-is 1 if a target is missed. Results are compared after they are timed, and the run fails if they differ.
+As in `ratios.py`: each engine in a process of its own, by turns; the shortest times decide, the medians are for
+comparison; the exit code is 1 if a target is missed. Results are compared after they are timed, and the run fails if
+they differ.
 """
 
 import os
@@ -49,7 +50,11 @@ def measure(workload, rounds):
         RuntimeError: an engine has died, or its results are not those of the others.
     """
     engines = WORKLOADS[workload]
-    remarks = {name: f"not installed: {', '.join(lacking)}" for name in engines if (lacking := compiled_workloads.missing(engines[name]))}
+    remarks = {
+        name: f"not installed: {', '.join(lacking)}"
+        for name in engines
+        if (lacking := compiled_workloads.missing(engines[name]))
+    }
     present = [name for name in engines if name not in remarks]
     commands = {name: [workload, name] for name in present}
     workers = take_turns(commands, {name: engines[name].turn for name in present}, compiled_workloads.__file__, rounds)
@@ -59,12 +64,15 @@ def measure(workload, rounds):
             raise RuntimeError(f"{workload}, {name}: {workers[name].failure}")
         difference = largest_difference(results[name], results[present[0]])
         if not difference <= TOLERANCE:
-            raise RuntimeError(f"{workload}: the results of {name} differ from those of {present[0]} by {difference:.1e}")
+            raise RuntimeError(
+                f"{workload}: the results of {name} differ from those of {present[0]} by {difference:.1e}"
+            )
     return {name: worker.numbers("step") for name, worker in workers.items()}, remarks
 
 
 def largest_difference(results, reference):
-    """Return the largest relative difference between the numbers in two lists of results, as far as both go; nan if there is one."""
+    """Return the largest relative difference between the numbers in two lists of results, as far as both go; nan if
+    there is one."""
     return max(bench.largest_difference(a, b) for a, b in zip(results, reference, strict=False))
 
 

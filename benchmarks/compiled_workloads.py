@@ -1,8 +1,9 @@
-"""What `microgradc.compile` is measured on, in its engines: `python compiled_workloads.py WORKLOAD ENGINE` is a worker of `Worker`.
+"""What `microgradc.compile` is measured on, in its engines: `python compiled_workloads.py WORKLOAD ENGINE` is a worker
+of `Worker`.
 
-An engine is a function that returns a function of no arguments, which does the work once and returns its result: the loss before a
-training step, or numbers and arrays of them. All engines of a workload have the same results. They are single-threaded, unless they say
-otherwise, and get their batches in the form that suits them best.
+An engine is a function that returns a function of no arguments, which does the work once and returns its result: the
+loss before a training step, or numbers and arrays of them. All engines of a workload have the same results. They are
+single-threaded, unless they say otherwise, and get their batches in the form that suits them best.
 """
 
 import gc
@@ -68,7 +69,9 @@ def single_threaded_jax():
 
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_cpu_enable_async_dispatch", False)     # else it has a second thread, which takes longer on small work
+    jax.config.update(
+        "jax_cpu_enable_async_dispatch", False
+    )  # else it has a second thread, which takes longer on small work
     return jax
 
 
@@ -98,7 +101,10 @@ def jax_moons_step():
 
     X, y = map(jnp.array, moons_arrays())
     parameters = [
-        (jnp.array([[w.data for w in neuron.w] for neuron in layer.neurons]), jnp.array([neuron.b.data for neuron in layer.neurons]))
+        (
+            jnp.array([[w.data for w in neuron.w] for neuron in layer.neurons]),
+            jnp.array([neuron.b.data for neuron in layer.neurons]),
+        )
         for layer in moons.seeded(nn.MLP).layers
     ]
 
@@ -125,7 +131,8 @@ def jax_moons_step():
 
 @contextmanager
 def garbage_kept():
-    """Keep the garbage collector from running by itself, in which most of micrograd's time goes; its turn comes untimed, before."""
+    """Keep the garbage collector from running by itself, in which most of micrograd's time goes; its turn comes
+    untimed, before."""
     gc.collect()
     gc.disable()
     yield
@@ -300,7 +307,9 @@ WORKLOADS = {
 
 def missing(engine):
     """Return what an engine needs that is not installed: a list of names."""
-    return [name for name in engine.needs if not (generated_c.is_available() if name == "gcc" else installed_version(name))]
+    return [
+        name for name in engine.needs if not (generated_c.is_available() if name == "gcc" else installed_version(name))
+    ]
 
 
 def numbers_of(result):
@@ -309,7 +318,9 @@ def numbers_of(result):
         return [x for part in result for x in numbers_of(part)]
     if hasattr(result, "detach"):
         result = result.detach()
-    array = np.asarray(getattr(result, "data", result) if isinstance(result, microgradc.Value) else result, dtype=float).ravel()
+    array = np.asarray(
+        getattr(result, "data", result) if isinstance(result, microgradc.Value) else result, dtype=float
+    ).ravel()
     return array.tolist() if array.size < 10 else [array.sum(), np.abs(array).sum(), *array[::array.size // 7].tolist()]
 
 

@@ -1,7 +1,9 @@
-"""One example's graph as straight-line C: what a compiler makes of the moons step, for comparison with a program that replays the graph.
+"""One example's graph as straight-line C: what a compiler makes of the moons step, for comparison with a program that
+replays the graph.
 
-Each node is a line of the forward pass and one or two of the backward pass, over doubles. A loop calls that for each example; the L2 term
-and the update of the parameters are loops in C, too. It is compiled with COMMAND and called through ctypes.
+Each node is a line of the forward pass and one or two of the backward pass, over doubles. A loop calls that for each
+example; the L2 term and the update of the parameters are loops in C, too. It is compiled with COMMAND and called
+through ctypes.
 """
 
 import ctypes
@@ -76,7 +78,8 @@ def example_lines(loss, names):
 
 
 def make_step(model, X, y):
-    """Return a function of no arguments that takes the next moons step and returns the loss before it; the model stays as it is.
+    """Return a function of no arguments that takes the next moons step and returns the loss before it; the model stays
+    as it is.
 
     Args:
         model: an MLP of `SumNeuron`, for micrograd's expression.
@@ -90,7 +93,13 @@ def make_step(model, X, y):
     X, y = np.ascontiguousarray(X), np.ascontiguousarray(y)
     p, gp = np.array([v.data for v in parameters]), np.empty(len(parameters))
     pointer, number = ctypes.c_void_p, ctypes.c_double
-    arguments = [pointer(X.ctypes.data), pointer(y.ctypes.data), ctypes.c_long(len(y)), pointer(p.ctypes.data), pointer(gp.ctypes.data)]
+    arguments = [
+        pointer(X.ctypes.data),
+        pointer(y.ctypes.data),
+        ctypes.c_long(len(y)),
+        pointer(p.ctypes.data),
+        pointer(gp.ctypes.data),
+    ]
     arguments += [ctypes.c_long(len(p)), number(moons.DECAY), number(moons.RATE)]
 
     def step(kept=(X, y, p, gp)):

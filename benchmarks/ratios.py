@@ -1,7 +1,8 @@
 """Measure the ratios that the engine is held to, and say which hold: `python benchmarks/ratios.py`.
 
-Everything is measured as in `microgradc.cli.bench`: each engine in a process of its own, by turns. A ratio is taken of the shortest times,
-which decides, and of the medians, for comparison. The exit code is 1 if a target is missed. What is not installed is not held to anything.
+Everything is measured as in `microgradc.cli.bench`: each engine in a process of its own, by turns. A ratio is taken of
+the shortest times, which decides, and of the medians, for comparison. The exit code is 1 if a target is missed. What is
+not installed is not held to anything.
 """
 
 import subprocess
@@ -91,7 +92,9 @@ def moons_rows(report):
     steps = {name: numbers(workers, name, "step") for name in WITH_MINIGRAD}
     expression, nn = steps["microgradc, micrograd's expression"], steps["microgradc.nn"]
     report.at_least("moons step, micrograd's expression: faster than micrograd", steps["micrograd"], expression, 50)
-    report.at_most("moons step, micrograd's expression: to Python floats", expression, steps["Python floats, no autograd"], 2.3)
+    report.at_most(
+        "moons step, micrograd's expression: to Python floats", expression, steps["Python floats, no autograd"], 2.3
+    )
     report.at_least("moons step, micrograd's expression: faster than minigrad", steps["minigrad"], expression, 2)
     report.at_least("moons step, microgradc.nn: faster than micrograd", steps["micrograd"], nn, 250)
     report.at_most("moons step, microgradc.nn: to PyTorch eager, batched", nn, steps["PyTorch eager, batched"], 3)
@@ -106,19 +109,25 @@ def operation_rows(report):
         commands = {("products", name): ["products", name, floor] for name in [*engines, "floor", "Python floats"]}
         commands |= {("chains", name): ["chains", name] for name in engines}
         workers = take_turns(commands, {name: 5 if "micrograd" in name else 50 for name in commands})
-    forward = {name: numbers(workers, ("products", name), "forward") for name in [*OPERATION_ENGINES, "floor", "Python floats"]}
+    forward = {
+        name: numbers(workers, ("products", name), "forward") for name in [*OPERATION_ENGINES, "floor", "Python floats"]
+    }
     backward = {name: numbers(workers, ("chains", name), "backward") for name in OPERATION_ENGINES}
     build, release = (numbers(workers, ("chains", "microgradc"), part) for part in ("build", "release"))
     report.at_least("kept product, forward: faster than micrograd", forward["micrograd"], forward["microgradc"], 25)
     report.at_most("kept product, forward: to the floor", forward["microgradc"], forward["floor"], 2.2)
-    report.at_least("chains of products, backward: faster than micrograd", backward["micrograd"], backward["microgradc"], 35)
+    report.at_least(
+        "chains of products, backward: faster than micrograd", backward["micrograd"], backward["microgradc"], 35
+    )
     report.at_most("chains of products: release to building", release, build, 1)
     times = {f"forward, {engine}": times for engine, times in forward.items()}
     times |= {f"backward, {engine}": times for engine, times in backward.items()}
     times |= {"building chains, microgradc": build, "release of chains, microgradc": release}
     scale = 1e9 / workloads.PRODUCTS
     lines = [line(name, taken, scale) for name, taken in times.items() if taken]
-    lines += [f"{workload}, {engine}: {worker.failure}" for (workload, engine), worker in workers.items() if worker.failure]
+    lines += [
+        f"{workload}, {engine}: {worker.failure}" for (workload, engine), worker in workers.items() if worker.failure
+    ]
     return [heading("one operation, loop included", "ns"), *lines]
 
 
@@ -132,7 +141,9 @@ def gpt_rows(report):
         if bench.largest_difference(worker.numbers("loss"), reference) > bench.TOLERANCE:
             raise RuntimeError(f"{form}: its losses differ from those in plain Python")
     report.at_least("GPT step, unmodified: faster than plain Python", steps["plain Python"], steps["unmodified"], 12)
-    report.at_least("GPT step, compiled loops: faster than plain Python", steps["plain Python"], steps["compiled loops"], 50)
+    report.at_least(
+        "GPT step, compiled loops: faster than plain Python", steps["plain Python"], steps["compiled loops"], 50
+    )
     return [heading("GPT step", "ms"), *[line(form, taken, 1e3) for form, taken in steps.items()]]
 
 

@@ -1,7 +1,7 @@
 """Where the time of the compiled moons step goes, and what the machine could do: `python benchmarks/roofline.py`.
 
-Times are the shortest of many. The machine's figures are those of one core, measured by roofline.c, for which gcc is needed; the functions
-are listed where `perf` is installed.
+Times are the shortest of many. The machine's figures are those of one core, measured by roofline.c, for which gcc is
+needed; the functions are listed where `perf` is installed.
 """
 
 import ctypes
@@ -56,9 +56,14 @@ def machine_lines():
 
 
 def work_lines(program, n, peak, taken):
-    """Return lines with the arithmetic and the traffic of n examples, next to the time that they took in microseconds."""
+    """Return lines with the arithmetic and the traffic of n examples, next to the time that they took in
+    microseconds."""
     products = [m * k for m, k in LAYERS]
-    multiply_adds = {"forward": sum(products), "gradients of weights": sum(products), "gradients of operands": sum(products[1:])}
+    multiply_adds = {
+        "forward": sum(products),
+        "gradients of weights": sum(products),
+        "gradients of operands": sum(products[1:]),
+    }
     lanes = -(-n // 8) * 8
     flops = 2 * sum(multiply_adds.values()) * n
     stats = program.stats()
@@ -67,9 +72,11 @@ def work_lines(program, n, peak, taken):
     return [
         f"multiply-adds of an example: {', '.join(f'{count} {name}' for name, count in multiply_adds.items())}",
         f"{n} examples: {flops:,} flop, at the peak {flops / peak * 1e6:.1f} us; {lanes} lanes are computed",
-        f"rows: {stats['slots']} of values and as many of gradients, {stats['slots'] * 2 * lanes * 8:,} bytes in {lanes} lanes",
+        f"rows: {stats['slots']} of values and as many of gradients, "
+        f"{stats['slots'] * 2 * lanes * 8:,} bytes in {lanes} lanes",
         f"traffic: {forward} rows forward, {backward} backward, {moved:,} bytes; {flops / moved:.2f} flop a byte",
-        f"reached: {flops / taken / 1e3:.0f} Gflop/s, {flops / taken / 1e-6 / peak:.0%} of the peak, and {moved / taken / 1e3:.0f} GB/s",
+        f"reached: {flops / taken / 1e3:.0f} Gflop/s, {flops / taken / 1e-6 / peak:.0%} of the peak, "
+        f"and {moved / taken / 1e3:.0f} GB/s",
     ]
 
 
@@ -87,7 +94,8 @@ def rows_moved(slots):
 
 
 def part_lines():
-    """Return lines with the times of the parts of a step, the program that was run, and the time of the loops over lanes."""
+    """Return lines with the times of the parts of a step, the program that was run, and the time of the loops over
+    lanes."""
     model = moons.seeded(nn.MLP)
     loss, (X, y) = workloads.moons_loss(model), workloads.moons_arrays()
     optimizer = optim.SGD(model.parameters(), lr=moons.RATE)
@@ -127,7 +135,19 @@ def profile_lines():
         return ["not profiled: perf is not installed"]
     with tempfile.TemporaryDirectory() as directory:
         data, command = str(Path(directory, "perf.data")), [sys.executable, __file__, "--steps"]
-        recording = ["perf", "record", "-D", "2000", "-F", "5000", "-e", "cpu-clock:u", "-o", data, *command]   # after the imports
+        recording = [
+            "perf",
+            "record",
+            "-D",
+            "2000",
+            "-F",
+            "5000",
+            "-e",
+            "cpu-clock:u",
+            "-o",
+            data,
+            *command,
+        ]  # after the imports
         found = subprocess.run(recording, capture_output=True, text=True, check=False)
         if found.returncode:
             return [f"not profiled: {found.stderr.strip()}"]

@@ -1,6 +1,7 @@
 """An epoch of examples/digits.py: MLP(64, [32, 10]) with relu on 1,347 images, in batches of 32; cross-entropy, Adam.
 
-All engines begin with the same parameters and take the same batches. PyTorch gets a whole batch at once, as two matrices.
+All engines begin with the same parameters and take the same batches. PyTorch gets a whole batch at once, as two
+matrices.
 """
 
 from operator import mul
@@ -46,7 +47,9 @@ def torch_epoch(X, y):
     torch.set_num_threads(1)
     model = make_model().to_torch()
     turns = [(torch.tensor(rows, dtype=torch.float64), torch.tensor(targets)) for rows, targets in cut(X, y)]
-    return training_epoch(model, torch.optim.Adam(model.parameters(), lr=RATE), torch.nn.functional.cross_entropy, turns, len(y))
+    return training_epoch(
+        model, torch.optim.Adam(model.parameters(), lr=RATE), torch.nn.functional.cross_entropy, turns, len(y)
+    )
 
 
 def cut(X, y):
@@ -54,7 +57,8 @@ def cut(X, y):
 
 
 def training_epoch(model, optimizer, loss_of, turns, count):
-    """Return what trains for an epoch and returns the mean loss of the examples, in microgradc or PyTorch: it reads the same."""
+    """Return what trains for an epoch and returns the mean loss of the examples, in microgradc or PyTorch: it reads the
+    same."""
 
     def epoch():
         total = 0.0

@@ -1,4 +1,5 @@
-"""A training step of examples/gpt.py: the engine in plain Python, microgradc under the same loops, microgradc's own loops."""
+"""A training step of examples/gpt.py: the engine in plain Python, microgradc under the same loops, microgradc's own
+loops."""
 
 import pytest
 import workloads

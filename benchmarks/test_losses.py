@@ -56,7 +56,9 @@ def prepare(engine, name):
 
 
 @pytest.mark.parametrize("engine", ["microgradc", "PyTorch"])
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.benchmark(group=f"{name}: step")) for name in losses.__all__])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.benchmark(group=f"{name}: step")) for name in losses.__all__]
+)
 def test_step(benchmark, name, engine):
     step, gradients = prepare(engine, name)
     loss = benchmark(step)
@@ -78,7 +80,9 @@ def add(x, moves, sign):
     return x + sign * moves
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.benchmark(group=f"{name}: step")) for name in losses.__all__])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.benchmark(group=f"{name}: step")) for name in losses.__all__]
+)
 def test_control(benchmark, name):
     """The loss alone, of floats: no autograd."""
     assert benchmark(getattr(losses, name), *make_numbers(name)) > (-1 if name == "nll_loss" else 0)

@@ -104,7 +104,8 @@ def test_backward(benchmark, engine, forward):
         return (forward(),), {}
 
     benchmark.pedantic(lambda loss: loss.backward(), setup=setup, rounds=10)
-    # The loss falls along the gradient as fast as the gradient says. (The model is piecewise linear: no kink is this near.)
+    # The loss falls along the gradient as fast as the gradient says. (The model is piecewise linear: no kink is this
+    # near.)
     parameters = forward.model.parameters()
     step = 1e-7
     directions = [random.Random(i).uniform(-1, 1) for i in range(len(parameters))]

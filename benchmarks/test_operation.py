@@ -98,7 +98,9 @@ def test_backward_by_hand(benchmark):
 
 
 @pytest.mark.benchmark(group="a graph of 10,000 products: release")
-@pytest.mark.parametrize(("engine", "build"), GRAPHS[1:])  # micrograd's are cycles, left to the garbage collector: see test_moons.py
+@pytest.mark.parametrize(
+    ("engine", "build"), GRAPHS[1:]
+)  # micrograd's are cycles, left to the garbage collector: see test_moons.py
 def test_release(benchmark, number, build):
     x, factor, kept = number(1.0), number(1.0), []
 

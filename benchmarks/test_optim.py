@@ -1,8 +1,8 @@
 """A step of each optimizer over 10,000 parameters: 1 ms in the table is 100 ns a parameter.
 
-PyTorch gets one tensor of 10,000 numbers, so it pays for its overhead once and can use SIMD; with 10,000 scalar tensors, which are
-what the Values are, a step takes it thousands of times as long. The control without an optimizer is the loop in Python that
-micrograd's users write.
+PyTorch gets one tensor of 10,000 numbers, so it pays for its overhead once and can use SIMD; with 10,000 scalar
+tensors, which are what the Values are, a step takes it thousands of times as long. The control without an optimizer is
+the loop in Python that micrograd's users write.
 """
 
 import numpy as np

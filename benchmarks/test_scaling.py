@@ -1,4 +1,5 @@
-"""How the cost of a node depends on the size of the graph: one chain of products, built, passed backward and released."""
+"""How the cost of a node depends on the size of the graph: one chain of products, built, passed backward and
+released."""
 
 import pytest
 import workloads

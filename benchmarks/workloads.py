@@ -1,6 +1,7 @@
 """What is measured, apart from the moons step: the operations, the graphs, and the processes in which they are timed.
 
-`python workloads.py WORKLOAD ...` is a worker of `microgradc.cli.workers.Worker`: products ENGINE, chains ENGINE, scaling NODES, gpt FORM.
+`python workloads.py WORKLOAD ...` is a worker of `microgradc.cli.workers.Worker`: products ENGINE, chains ENGINE,
+scaling NODES, gpt FORM.
 """
 
 import importlib.util
@@ -107,8 +108,8 @@ def make_gpt(form):
     """Return what takes a training step of examples/gpt.py on an eight-letter name, Adam included.
 
     Args:
-        form: "plain Python", its engine and loops in Python; "unmodified", the same loops over microgradc's Values; or "compiled loops",
-            microgradc's dot, sum and softmax in their place.
+        form: "plain Python", its engine and loops in Python; "unmodified", the same loops over microgradc's Values; or
+            "compiled loops", microgradc's dot, sum and softmax in their place.
     """
     root = Path(__file__).parents[1]
     sys.path += [str(root / "examples"), str(root / "tests")]

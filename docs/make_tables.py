@@ -39,11 +39,18 @@ def first_sentence(row):
 
 def operation_rows():
     """Return the table of all operations. Operands have the names that the function's signature gives them."""
-    lines = ["| name | `_op` | operands | returns | gradient of the first operand | of the second | of the third |", "|---" * 7 + "|"]
+    lines = [
+        "| name | `_op` | operands | returns | gradient of the first operand | of the second | of the third |",
+        "|---" * 7 + "|",
+    ]
     for row in TABLE:
         function = function_of(row)
-        names = dict(zip("xyz"[: row.operands], inspect.signature(function).parameters if function else "xyz", strict=False))
-        gradients = [re.sub(r"\b[xyz]\b", lambda m, names=names: names[m[0]], text) for text in (row.gx, row.gy, row.gz)]
+        names = dict(
+            zip("xyz"[: row.operands], inspect.signature(function).parameters if function else "xyz", strict=False)
+        )
+        gradients = [
+            re.sub(r"\b[xyz]\b", lambda m, names=names: names[m[0]], text) for text in (row.gx, row.gy, row.gz)
+        ]
         cells = [f"`{row.name.lower()}`", f"`{row.op}`", f"`{', '.join(names.values())}`", first_sentence(row)]
         cells += [f"`{gradients[i]}`" if i < row.operands else "" for i in range(3)]
         lines.append(f"| {' | '.join(cells)} |")

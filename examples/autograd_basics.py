@@ -37,7 +37,8 @@ def numerical_derivative():
 
 
 def analytic_derivative():
-    """Make a function of numbers differentiable with `function`. With a formula for the derivative, the gradient is exact."""
+    """Make a function of numbers differentiable with `function`. With a formula for the derivative, the gradient is
+    exact."""
     numerical = function(math.cbrt)
     for number in (-8.0, 0.5, 27.0):
         exact, approximate = Value(number), Value(number)

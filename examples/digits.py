@@ -2,8 +2,8 @@
 
     python examples/digits.py [--epochs N] [--seed N] [--folder FOLDER]
 
-The images of 8 by 8 pixels come from scikit-learn (`pip install scikit-learn`). The network trains in a few seconds. Then the script saves
-it, and loads it again.
+The images of 8 by 8 pixels come from scikit-learn (`pip install scikit-learn`). The network trains in a few seconds.
+Then the script saves it, and loads it again.
 """
 
 import argparse
@@ -19,14 +19,22 @@ from microgradc import MLP, Adam, CosineAnnealingLR, accuracy, plot_history
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--epochs", type=int, default=20, help="how often to go through the images (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="for the split, the initial weights and the order (default: %(default)s)")
-    parser.add_argument("--folder", type=Path, default="digits-results", help="for the model and a picture (default: %(default)s)")
+    parser.add_argument(
+        "--epochs", type=int, default=20, help="how often to go through the images (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="for the split, the initial weights and the order (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default="digits-results", help="for the model and a picture (default: %(default)s)"
+    )
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
 
     images, digits = load_digits(return_X_y=True)
-    X, X_test, y, y_test = train_test_split(images / 16, digits, test_size=0.25, stratify=digits, random_state=options.seed)
+    X, X_test, y, y_test = train_test_split(
+        images / 16, digits, test_size=0.25, stratify=digits, random_state=options.seed
+    )
     model = MLP(64, [32, 10], init="kaiming_uniform", seed=options.seed)
     print(f"{len(y)} images to learn from, {len(y_test)} to test with; {len(model.parameters())} parameters")
 

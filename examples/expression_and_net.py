@@ -51,7 +51,9 @@ def show(predictions):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--folder", type=Path, default="expression_and_net-pictures", help="for the picture (default: %(default)s)")
+    parser.add_argument(
+        "--folder", type=Path, default="expression_and_net-pictures", help="for the picture (default: %(default)s)"
+    )
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     draw_expression(folder / "expression.png")

@@ -4,8 +4,8 @@ The script trains a one-layer transformer to spell first names (from the package
 
     python examples/gpt.py [STEPS] [--plain]
 
-With --plain, the inner loops are in Python, as for micrograd. Without it, they are microgradc's `dot`, `sum` and `softmax`. The rest of
-the script is the same.
+With --plain, the inner loops are in Python, as for micrograd. Without it, they are microgradc's `dot`, `sum` and
+`softmax`. The rest of the script is the same.
 """
 
 import random
@@ -81,7 +81,8 @@ class GPT:
         return [xi * scale for xi in x]
 
     def logits(self, token, position, keys, values):
-        """Return the logits of the next token. `keys` and `values` contain those of earlier positions; this one's are appended."""
+        """Return the logits of the next token. `keys` and `values` contain those of earlier positions; this one's are
+        appended."""
         x = self.rmsnorm([t + p for t, p in zip(self.wte[token], self.wpe[position], strict=True)])
         y = self.rmsnorm(x)
         q = self.linear(self.wq, y)
@@ -156,7 +157,10 @@ def main(arguments):
         recent = [*recent[-99:], loss]
         if step % max(1, steps // 10) == 0:
             ms = (time.perf_counter() - begin) / step * 1e3
-            print(f"step {step:5d}   loss {sum(recent) / len(recent):.3f} (mean of the last {len(recent)})   {ms:.2f} ms a step")
+            print(
+                f"step {step:5d}   loss {sum(recent) / len(recent):.3f} (mean of the last {len(recent)})   "
+                f"{ms:.2f} ms a step"
+            )
     rng = random.Random(1)
     with microgradc.no_grad():
         print("made up:", ", ".join(model.sample(rng) for _ in range(12)))

@@ -2,7 +2,8 @@
 
     python examples/tanh_mlp_graph.py [--steps N] [--folder FOLDER]
 
-The pictures need the program `dot`. If it is missing, the script still writes the source of the graph, and says how to get dot.
+The pictures need the program `dot`. If it is missing, the script still writes the source of the graph, and says how to
+get dot.
 """
 
 import argparse
@@ -43,7 +44,9 @@ def labelled_loss(model):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--steps", type=int, default=40, help="how many steps to train (default: %(default)s)")
-    parser.add_argument("--folder", type=Path, default="tanh_mlp_graph-pictures", help="for the pictures (default: %(default)s)")
+    parser.add_argument(
+        "--folder", type=Path, default="tanh_mlp_graph-pictures", help="for the pictures (default: %(default)s)"
+    )
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
 

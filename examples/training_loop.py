@@ -1,8 +1,10 @@
 """Train as in PyTorch: forward pass, backward pass, optimizer step. Choose a loss and an optimizer.
 
-    python examples/training_loop.py [--loss mse_loss|hinge_loss|binary_cross_entropy_with_logits] [--optimizer SGD|Adam] [--folder FOLDER]
+    python examples/training_loop.py [--loss mse_loss|hinge_loss|binary_cross_entropy_with_logits] [--optimizer
+    SGD|Adam] [--folder FOLDER]
 
-The script draws the decision boundary and the loss curve. `model.fit(X, y)` is this loop with a progress bar and checks; see digits.py.
+The script draws the decision boundary and the loss curve. `model.fit(X, y)` is this loop with a progress bar and
+checks; see digits.py.
 """
 
 import argparse
@@ -17,10 +19,16 @@ LOSSES = ["mse_loss", "hinge_loss", "binary_cross_entropy_with_logits"]
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--loss", choices=LOSSES, default="binary_cross_entropy_with_logits", help="default: %(default)s")
+    parser.add_argument(
+        "--loss", choices=LOSSES, default="binary_cross_entropy_with_logits", help="default: %(default)s"
+    )
     parser.add_argument("--optimizer", choices=LEARNING_RATES, default="Adam", help="default: %(default)s")
-    parser.add_argument("--epochs", type=int, default=100, help="how often to go through the points (default: %(default)s)")
-    parser.add_argument("--folder", type=Path, default="training_loop-pictures", help="for the pictures (default: %(default)s)")
+    parser.add_argument(
+        "--epochs", type=int, default=100, help="how often to go through the points (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default="training_loop-pictures", help="for the pictures (default: %(default)s)"
+    )
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
 
@@ -46,7 +54,10 @@ def main():
         if epoch % 10 == 0 or epoch == options.epochs:
             print(f"epoch {epoch:3d}   loss {losses[-1]:.4f}   accuracy {accuracy(model, X, y):.1%}")
 
-    for name, figure in {"decision-boundary": plot_decision_boundary(model, X, y), "loss": plot_history(losses)}.items():
+    for name, figure in {
+        "decision-boundary": plot_decision_boundary(model, X, y),
+        "loss": plot_history(losses),
+    }.items():
         path = options.folder / f"{name}.png"
         figure.savefig(path, dpi=150)
         print(f"drawn in {path}")

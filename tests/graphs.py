@@ -5,14 +5,30 @@ from hypothesis import strategies as st
 import microgradc
 from microgradc import Value
 
-UNARY = ["neg", "tanh", "sigmoid", "sin", "cos", "softplus", "gelu", "silu", "atan", "asinh", "relu", "abs", "exp_of_tanh", "log_of_square"]
+UNARY = [
+    "neg",
+    "tanh",
+    "sigmoid",
+    "sin",
+    "cos",
+    "softplus",
+    "gelu",
+    "silu",
+    "atan",
+    "asinh",
+    "relu",
+    "abs",
+    "exp_of_tanh",
+    "log_of_square",
+]
 BINARY = ["add", "sub", "mul", "div_by_positive", "maximum", "minimum", "hypot_plus", "pow2"]
 WIDE = ["sum", "mean", "logsumexp", "dot", "dot_with_bias", "softmax_first"]
 
 
 @st.composite
 def recipes(draw, max_steps=40):
-    """Leaves, steps (operation, operands by index), and the indices of one root or several. Operands repeat and are shared."""
+    """Leaves, steps (operation, operands by index), and the indices of one root or several. Operands repeat and are
+    shared."""
     leaves = draw(st.lists(st.floats(-2, 2).filter(lambda x: abs(x) > 1e-3), min_size=1, max_size=5))
     steps = []
     for _ in range(draw(st.integers(1, max_steps))):
@@ -26,10 +42,14 @@ def recipes(draw, max_steps=40):
             x = draw(recent)
             steps.append((draw(st.sampled_from(BINARY)), (x, x if same else draw(recent)), None))
         elif kind == "number":
-            steps.append((draw(st.sampled_from(["add", "rsub", "mul", "rdiv"])), (draw(recent),), draw(st.floats(-2, 2))))
+            steps.append(
+                (draw(st.sampled_from(["add", "rsub", "mul", "rdiv"])), (draw(recent),), draw(st.floats(-2, 2)))
+            )
         else:
             count = draw(st.sampled_from([1, 2, 3, 5, 8]))
-            steps.append((draw(st.sampled_from(WIDE)), tuple(draw(recent) for _ in range(count)), draw(st.floats(-2, 2))))
+            steps.append(
+                (draw(st.sampled_from(WIDE)), tuple(draw(recent) for _ in range(count)), draw(st.floats(-2, 2)))
+            )
     total = len(leaves) + len(steps)
     roots = [*draw(st.lists(st.integers(0, total - 1), min_size=0, max_size=3)), total - 1]
     return leaves, steps, roots

@@ -1,4 +1,5 @@
-"""A scalar engine in plain Python, for comparison: microgradc's nodes in the form of the one-file GPT, children and local gradients."""
+"""A scalar engine in plain Python, for comparison: microgradc's nodes in the form of the one-file GPT, children and
+local gradients."""
 
 import math
 

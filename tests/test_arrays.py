@@ -28,14 +28,18 @@ def test_a_two_layer_network_against_pytorch():
     loss = np.sum((np.tanh(X @ w1) @ w2 - 1.0) ** 2) / 10 + np.exp(w1).mean() + np.dot(w2[:, 0], w2[:, 1])
     loss.backward()
     t1, t2 = (torch.tensor(w, requires_grad=True) for w in (W1, W2))
-    loss_t = ((torch.tanh(torch.tensor(X) @ t1) @ t2 - 1.0) ** 2).sum() / 10 + torch.exp(t1).mean() + t2[:, 0] @ t2[:, 1]
+    loss_t = (
+        ((torch.tanh(torch.tensor(X) @ t1) @ t2 - 1.0) ** 2).sum() / 10 + torch.exp(t1).mean() + t2[:, 0] @ t2[:, 1]
+    )
     loss_t.backward()
     assert loss.data == pytest.approx(loss_t.item(), rel=1e-13)
     np.testing.assert_allclose(grads(w1), t1.grad.numpy(), rtol=1e-12)
     np.testing.assert_allclose(grads(w2), t2.grad.numpy(), rtol=1e-12)
 
 
-NUMPY_NAMES = "exp expm1 log log1p log2 sqrt sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arctanh absolute".split()
+NUMPY_NAMES = (
+    "exp expm1 log log1p log2 sqrt sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arctanh absolute".split()
+)
 
 
 @pytest.mark.parametrize("name", NUMPY_NAMES)
@@ -53,7 +57,14 @@ def test_numpy_functions_of_two_arguments():
 
 def test_values_with_arrays():
     v, a = Value(2.0), np.array([1.0, 2.0])
-    for out, expected in [(v * a, [2, 4]), (a * v, [2, 4]), (v - a, [1, 0]), (a / v, [0.5, 1]), (v**a, [2, 4]), (a**v, [1, 4])]:
+    for out, expected in [
+        (v * a, [2, 4]),
+        (a * v, [2, 4]),
+        (v - a, [1, 0]),
+        (a / v, [0.5, 1]),
+        (v**a, [2, 4]),
+        (a**v, [1, 4]),
+    ]:
         assert isinstance(out, np.ndarray)
         assert to_numpy(out).tolist() == expected
     (v * a).sum().backward()

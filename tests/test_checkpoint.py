@@ -80,7 +80,9 @@ def test_pytorch_reads_the_file(path):
     model = make_model()
     save(model, path)
     entries = safetensors.torch.load_file(path)
-    assert {name: tensor.tolist() for name, tensor in entries.items()} == {n: a.tolist() for n, a in model.state_dict().items()}
+    assert {name: tensor.tolist() for name, tensor in entries.items()} == {
+        n: a.tolist() for n, a in model.state_dict().items()
+    }
 
 
 def test_paths(path, monkeypatch):
@@ -184,7 +186,11 @@ def test_permissions_are_those_of_other_files(path, umask):
         save(make_model(), path)
         with open(path.parent / "ordinary", "w"):
             pass
-        assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((path.parent / "ordinary").stat().st_mode) == 0o666 & ~umask
+        assert (
+            stat.S_IMODE(path.stat().st_mode)
+            == stat.S_IMODE((path.parent / "ordinary").stat().st_mode)
+            == 0o666 & ~umask
+        )
         path.chmod(0o640)   # kept, as it is by an ordinary open(path, "w")
         save(make_model(), path)
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
@@ -298,7 +304,9 @@ def refused(model, path, match=None):
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_foreign_and_hostile_files(path, kind):
     path.write_bytes(FOREIGN[kind])
-    refused(nn.Neuron(1), path, "not a safetensors file, or a damaged one: .|a name comes twice|dimension|array is too big")
+    refused(
+        nn.Neuron(1), path, "not a safetensors file, or a damaged one: .|a name comes twice|dimension|array is too big"
+    )
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3", "F8_E5M2", "I64"])
@@ -330,7 +338,11 @@ def mutations(content, rng):
         edited[rng.randrange(header)] = rng.choice(b'0123456789"[]{},:-. eEFIx\\')
         yield bytes(edited)
         k = rng.randrange(8, header)
-        text = content[8:k] + rng.choice([b"0", b"9" * 30, b"-", b"null", b'"a":1,', b"[[", b""]) + content[k + rng.randint(0, 3) : header]
+        text = (
+            content[8:k]
+            + rng.choice([b"0", b"9" * 30, b"-", b"null", b'"a":1,', b"[[", b""])
+            + content[k + rng.randint(0, 3) : header]
+        )
         yield pack(text, content[header:])
 
 

@@ -1,4 +1,5 @@
-"""checks: the wrong kind is a TypeError, what is out of range a ValueError; NumPy's integers and bools are integers and bools."""
+"""checks: the wrong kind is a TypeError, what is out of range a ValueError; NumPy's integers and bools are integers and
+bools."""
 
 import random
 
@@ -9,7 +10,19 @@ import torch
 from microgradc import checks
 
 INTEGERS = [3, np.int64(3), np.uint8(3), np.array(3), torch.tensor(3)]
-NOT_INTEGERS = [3.0, np.float64(3), True, np.True_, np.array(True), "3", None, [3], np.array([3]), np.array([3, 3]), torch.tensor(3.0)]
+NOT_INTEGERS = [
+    3.0,
+    np.float64(3),
+    True,
+    np.True_,
+    np.array(True),
+    "3",
+    None,
+    [3],
+    np.array([3]),
+    np.array([3, 3]),
+    torch.tensor(3.0),
+]
 
 
 def test_integers():

@@ -35,14 +35,17 @@ ACTIVATIONS = {
 
 
 def make_stack(rng, dtype=torch.float64):
-    """Return a random stack: 1 to 4 Linear layers of 1 to 6 neurons, with and without bias, and activations, partly nested."""
+    """Return a random stack: 1 to 4 Linear layers of 1 to 6 neurons, with and without bias, and activations, partly
+    nested."""
     sizes = [rng.randint(1, 6) for _ in range(rng.randint(2, 5))]
     modules = []
     for nin, nout in itertools.pairwise(sizes):
         block = [torch.nn.Linear(nin, nout, bias=rng.random() < 0.7, dtype=dtype)]
         activation = ACTIVATIONS[rng.choice(list(ACTIVATIONS))]
         block += [activation()] if activation else []
-        modules += rng.choice([block, [torch.nn.Sequential(*block)], [torch.nn.Sequential(torch.nn.Sequential(block[0]), *block[1:])]])
+        modules += rng.choice(
+            [block, [torch.nn.Sequential(*block)], [torch.nn.Sequential(torch.nn.Sequential(block[0]), *block[1:])]]
+        )
     return torch.nn.Sequential(*modules)
 
 
@@ -54,7 +57,10 @@ def forward(model, X):
 def gradients(model):
     """Return the gradients of an MLP, layer by layer: of the weights, a matrix, and of the biases."""
     layers = [layer.neurons for layer in model.layers]
-    return [(np.array([[w.grad for w in n.w] for n in neurons]), np.array([n.b.grad for n in neurons])) for neurons in layers]
+    return [
+        (np.array([[w.grad for w in n.w] for n in neurons]), np.array([n.b.grad for n in neurons]))
+        for neurons in layers
+    ]
 
 
 def agree(model, module, X):
@@ -130,7 +136,14 @@ def test_one_linear_layer():
 
 
 def test_the_layers_have_the_right_activations():
-    modules = [torch.nn.Linear(2, 1), torch.nn.Tanh(), torch.nn.Linear(1, 1), torch.nn.Identity(), torch.nn.Linear(1, 1), torch.nn.GELU()]
+    modules = [
+        torch.nn.Linear(2, 1),
+        torch.nn.Tanh(),
+        torch.nn.Linear(1, 1),
+        torch.nn.Identity(),
+        torch.nn.Linear(1, 1),
+        torch.nn.GELU(),
+    ]
     model = nn.MLP.from_torch(torch.nn.Sequential(*modules))
     assert repr(model) == "MLP of [Layer of [TanhNeuron(2)], Layer of [LinearNeuron(1)], Layer of [GELUNeuron(1)]]"
     shown = [str(m) for m in model.to_torch()]
@@ -152,7 +165,9 @@ def test_from_an_mlp_and_back(activation):
 
 
 def test_settings_there_and_back():
-    model = nn.MLP(2, [3, 1], partial(microgradc.elu, alpha=0.25), partial(microgradc.leaky_relu, negative_slope=0.75), seed=1)
+    model = nn.MLP(
+        2, [3, 1], partial(microgradc.elu, alpha=0.25), partial(microgradc.leaky_relu, negative_slope=0.75), seed=1
+    )
     module = model.to_torch()
     assert [str(module[i]) for i in (1, 3)] == ["ELU(alpha=0.25)", "LeakyReLU(negative_slope=0.75)"]
     X = np.random.default_rng(0).normal(size=(20, 2))
@@ -215,7 +230,9 @@ def sequence(*modules):
     return torch.nn.Sequential(torch.nn.Linear(2, 2), *modules)
 
 
-SUPPORTED = r"takes a torch.nn.Linear, or a torch.nn.Sequential of Linear and Identity, ReLU, LeakyReLU, ELU, .*Tanh, got "
+SUPPORTED = (
+    r"takes a torch.nn.Linear, or a torch.nn.Sequential of Linear and Identity, ReLU, LeakyReLU, ELU, .*Tanh, got "
+)
 SHARED = torch.nn.Linear(2, 2)
 HOOKED = torch.nn.Linear(2, 2)
 HOOKED.register_forward_hook(lambda module, x, y: 2 * y)
@@ -235,7 +252,11 @@ UNFIT = [
     (sequence(torch.nn.Softplus(beta=2)), ValueError, "softplus has beta 1"),
     (sequence(torch.nn.Softplus(threshold=5)), ValueError, "must be at least 20"),
     (sequence(torch.nn.ReLU(), torch.nn.Tanh()), ValueError, r"got a second one, Tanh\(\)"),
-    (torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Linear(2, 2)), ValueError, r"begins with a Linear layer, got ReLU\(\)"),
+    (
+        torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Linear(2, 2)),
+        ValueError,
+        r"begins with a Linear layer, got ReLU\(\)",
+    ),
     (torch.nn.Sequential(), ValueError, r"at least one Linear layer, got Sequential\(\)"),
     (torch.nn.Identity(), ValueError, "at least one Linear layer"),
     (sequence(torch.nn.Linear(3, 1)), ValueError, r"Linear\(in_features=3.*must have 2 inputs"),
@@ -276,16 +297,22 @@ class Softmaxed(nn.MLP):
 LEARNT_SLOPE = partial(microgradc.leaky_relu, negative_slope=Value(0.1))
 
 
-@pytest.mark.parametrize("activation", [square, lambda x: x.tanh(), partial(square), LEARNT_SLOPE, partial(microgradc.atan2, 1.0)])
+@pytest.mark.parametrize(
+    "activation", [square, lambda x: x.tanh(), partial(square), LEARNT_SLOPE, partial(microgradc.atan2, 1.0)]
+)
 def test_activations_that_pytorch_does_not_have(activation):
-    with pytest.raises(TypeError, match=r"activations that have a name, linear, relu, .*, got (<function|functools.partial)"):
+    with pytest.raises(
+        TypeError, match=r"activations that have a name, linear, relu, .*, got (<function|functools.partial)"
+    ):
         nn.MLP(2, [2, 1], activation).to_torch()
 
 
 def test_what_pytorch_cannot_be():
     model = nn.MLP(2, [2, 1])
     model.layers[0].neurons[1].activation = "tanh"
-    with pytest.raises(ValueError, match=r"the neurons of layer 0 differ.*Layer of \[ReLUNeuron\(2\), TanhNeuron\(2\)\]"):
+    with pytest.raises(
+        ValueError, match=r"the neurons of layer 0 differ.*Layer of \[ReLUNeuron\(2\), TanhNeuron\(2\)\]"
+    ):
         model.to_torch()
     model.layers[0].neurons[1] = model.layers[0].neurons[0]
     with pytest.raises(ValueError, match="a parameter of layer 0 comes twice"):
@@ -325,5 +352,7 @@ def test_without_pytorch(monkeypatch):
 
 
 def test_pytorch_is_imported_on_first_use(run_python):
-    program = "import sys; from microgradc import checkpoint, interop; print({'torch', 'safetensors'} & set(sys.modules))"
+    program = (
+        "import sys; from microgradc import checkpoint, interop; print({'torch', 'safetensors'} & set(sys.modules))"
+    )
     assert run_python(program).strip() == "set()"

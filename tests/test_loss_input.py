@@ -71,7 +71,9 @@ def test_empty(any_loss, empty):
 
 
 def test_ragged(any_loss):
-    with pytest.raises(ValueError, match=r"input must have rows of one length, got 2 in input\[0\] and 1 in input\[1\]"):
+    with pytest.raises(
+        ValueError, match=r"input must have rows of one length, got 2 in input\[0\] and 1 in input\[1\]"
+    ):
         any_loss([[V, V], [V]], [[1, 1], [1]])
     with pytest.raises(ValueError, match=r"got 1 in input\[0\]\[0\] and 2 in input\[1\]\[1\]"):
         any_loss([[[V], [V]], [[V], [V, V]]], 1)
@@ -119,7 +121,9 @@ def test_an_error_of_the_model_is_its_own(any_loss):
 
 @pytest.mark.parametrize("label", [0, 0.0, 2, -1.5, float("nan"), Value(0.0), True + 1])
 def test_labels_of_hinge(label):
-    with pytest.raises(ValueError, match=r"target\[1\] must be -1 or \+1, got .*; labels 0 and 1 become these by 2 \* y - 1"):
+    with pytest.raises(
+        ValueError, match=r"target\[1\] must be -1 or \+1, got .*; labels 0 and 1 become these by 2 \* y - 1"
+    ):
         losses.hinge_loss([V, V], [1, label])
     with pytest.raises(ValueError, match=r"target\[1\]\[0\] must be -1 or \+1"):
         losses.hinge_loss([[V, V], [V, V]], [[1, -1], [label, 1]])
@@ -131,10 +135,15 @@ def test_labels_of_hinge(label):
 @pytest.mark.parametrize("make", [float, Value])
 def test_probabilities(bad, make):
     for first in (0.5, float("nan")):  # a nan must not hide what comes after it
-        with pytest.raises(ValueError, match=rf"^input\[1\] must be in \[0, 1\], got {float(bad)}; did you mean binary_cross_ent"):
+        with pytest.raises(
+            ValueError, match=rf"^input\[1\] must be in \[0, 1\], got {float(bad)}; did you mean binary_cross_ent"
+        ):
             losses.binary_cross_entropy([Value(first), make(bad)], [1, 1])
         for name in ("binary_cross_entropy", "binary_cross_entropy_with_logits"):
-            with pytest.raises(ValueError, match=rf"^target\[1\] must be in \[0, 1\], got {float(bad)}; labels -1 and \+1 become 0 and 1"):
+            with pytest.raises(
+                ValueError,
+                match=rf"^target\[1\] must be in \[0, 1\], got {float(bad)}; labels -1 and \+1 become 0 and 1",
+            ):
                 getattr(losses, name)([V, V], [first, make(bad)])
 
 
@@ -164,7 +173,9 @@ def test_class_out_of_range(of_classes, bad):
 
 @pytest.mark.parametrize("bad", [1.0, np.float64(1), "1", None, True, np.bool_(True), V], ids=repr)
 def test_class_that_is_no_integer(of_classes, bad):
-    with pytest.raises(TypeError, match=rf"^target\[1\] must be an integer, the index of a class, got {type(bad).__name__}") as error:
+    with pytest.raises(
+        TypeError, match=rf"^target\[1\] must be an integer, the index of a class, got {type(bad).__name__}"
+    ) as error:
         of_classes(ROWS, [0, bad])
     assert ("; convert it with int(...)" in str(error.value)) == isinstance(bad, (float, bool))
     with pytest.raises(TypeError, match=r"^target must be an integer"):
@@ -172,7 +183,9 @@ def test_class_that_is_no_integer(of_classes, bad):
 
 
 def test_classes_as_an_array_of_floats(of_classes):
-    with pytest.raises(TypeError, match=r"^target\[0\] must be an integer, the index of a class, got float 0.0; convert it with int"):
+    with pytest.raises(
+        TypeError, match=r"^target\[0\] must be an integer, the index of a class, got float 0.0; convert it with int"
+    ):
         of_classes(ROWS, np.zeros(2))
 
 

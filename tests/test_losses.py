@@ -38,7 +38,11 @@ ELEMENTWISE = {
     "binary_cross_entropy_with_logits": (F.binary_cross_entropy_with_logits, [{}], [*REAL, 20.0, -20.0], PROBABILITY),
 }
 CLASSES = ["cross_entropy", "nll_loss"]   # of the same name in PyTorch
-CASES = [pytest.param(name, settings, id=f"{name} {settings or ''}") for name, case in ELEMENTWISE.items() for settings in case[1]]
+CASES = [
+    pytest.param(name, settings, id=f"{name} {settings or ''}")
+    for name, case in ELEMENTWISE.items()
+    for settings in case[1]
+]
 REDUCTIONS = ["mean", "sum", "none"]
 
 
@@ -105,7 +109,11 @@ def test_random(name, data, reduction, rows, columns):
     _, settings, inputs, targets = ELEMENTWISE[name]
     interval = (0, 1) if inputs is PROBABILITY else (-1000, 1000)
     input_entry = st.floats(*interval) | st.sampled_from(inputs)
-    target_entry = st.sampled_from(targets) if len(targets) == 2 else st.floats(min(targets), max(targets)) | st.sampled_from(targets)
+    target_entry = (
+        st.sampled_from(targets)
+        if len(targets) == 2
+        else st.floats(min(targets), max(targets)) | st.sampled_from(targets)
+    )
 
     def batch(entry):
         row = st.lists(entry, min_size=columns, max_size=columns) if columns else entry
@@ -127,7 +135,14 @@ def compare_classes(name, rows, classes, reduction):
     np.testing.assert_allclose(nested(inputs, lambda v: v.grad), x.grad.tolist(), rtol=1e-12, atol=1e-15)
 
 
-LOGITS = [[0.5, -1.0, 2.0], [1000.0, 999.0, -1000.0], [-1000.0, 0.0, 1000.0], [0.0, 0.0, 0.0], [3.0, 3.0, -3.0], [1e-300, -1e-300, 0.0]]
+LOGITS = [
+    [0.5, -1.0, 2.0],
+    [1000.0, 999.0, -1000.0],
+    [-1000.0, 0.0, 1000.0],
+    [0.0, 0.0, 0.0],
+    [3.0, 3.0, -3.0],
+    [1e-300, -1e-300, 0.0],
+]
 LOGITS += [[-INF, 0.0, 1.0], [INF, 0.0, 1.0], [-INF, -INF, -INF], [INF, INF, 0.0], [NAN, 0.0, 1.0], [0.0, NAN, 1.0]]
 
 
@@ -176,7 +191,9 @@ def test_an_infinite_logit_gives_the_limit():
         loss = losses.binary_cross_entropy_with_logits([v], [y])
         loss.backward()
         assert (loss.data, v.grad) == (expected, gradient)
-        assert torch.sigmoid(torch.tensor(x)).item() - y == gradient  # PyTorch's gradient; its value is nan for most of these
+        assert (
+            torch.sigmoid(torch.tensor(x)).item() - y == gradient
+        )  # PyTorch's gradient; its value is nan for most of these
 
 
 def test_wrong_predictions_at_1000_have_their_whole_gradient():
@@ -240,7 +257,9 @@ def test_every_kind_of_class_index():
     rows = [[0.5, 1.0], [2.0, -1.0]]
     expected = F.cross_entropy(torch.tensor(rows, dtype=torch.float64), torch.tensor([1, 0])).item()
     makes = [list, tuple, iter, np.array, np.uint8, lambda y: list(np.array(y)), torch.tensor]
-    for make, make_rows in product(makes, [array, np.array, lambda x: nested(x, Value), lambda x: (map(Value, row) for row in x)]):
+    for make, make_rows in product(
+        makes, [array, np.array, lambda x: nested(x, Value), lambda x: (map(Value, row) for row in x)]
+    ):
         assert float(losses.cross_entropy(make_rows(rows), make([1, 0]))) == pytest.approx(expected, rel=1e-14)
     assert losses.cross_entropy(map(Value, rows[0]), np.int64(1)).data == losses.cross_entropy(np.array(rows[0]), 1)
 
@@ -265,7 +284,13 @@ def test_the_predictions_of_a_model():
 
 
 # Nodes over n entries: more would be slower.
-COUNTS = {"mse_loss": (1, 2), "l1_loss": (2, 1), "huber_loss": (2, 5), "hinge_loss": (2, 1), "binary_cross_entropy": (1, 1)}
+COUNTS = {
+    "mse_loss": (1, 2),
+    "l1_loss": (2, 1),
+    "huber_loss": (2, 5),
+    "hinge_loss": (2, 1),
+    "binary_cross_entropy": (1, 1),
+}
 
 
 @pytest.mark.parametrize("name", COUNTS)

@@ -114,7 +114,8 @@ def test_shapes_are_equal_where_all_but_the_leaves_is(x, y):
 
 def test_shapes_differ_by_class_keys_and_places():
     nests = [
-        1, [1], (1,), {"a": 1}, {"b": 1}, Pair(1, 1), (1, 1), [1, 1], [[1], 1], [1, [1]], [], (), {}, [[]], {"a": 1, "b": 1},
+        1, [1], (1,), {"a": 1}, {"b": 1}, Pair(1, 1), (1, 1), [1, 1], [[1], 1], [1, [1]], [], (), {}, [[]],
+        {"a": 1, "b": 1},
         {"b": 1, "a": 1}, Frozen(1, 1), np.ones(2), np.ones((2, 1)), np.ones(2, int),
     ]  # fmt: skip
     assert len({flatten(x)[1] for x in nests}) == len(nests)
@@ -185,7 +186,12 @@ def test_what_contains_itself_is_refused():
     endless_array[0] = endless_array
     endless_dataclass = Counted([])
     endless_dataclass.total = endless_dataclass
-    for x, kind in [(endless_list, "list"), (endless_dict, "dict"), (endless_array, "ndarray"), (endless_dataclass, "Counted")]:
+    for x, kind in [
+        (endless_list, "list"),
+        (endless_dict, "dict"),
+        (endless_array, "ndarray"),
+        (endless_dataclass, "Counted"),
+    ]:
         with pytest.raises(ValueError, match=f"a nest must end, got a {kind} that contains itself"):
             flatten([x])
     shared = [1.0]

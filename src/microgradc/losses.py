@@ -8,8 +8,8 @@ made from is a Value, and else a float.
 Every function raises
 
 - TypeError where an entry is neither a Value nor a real number, or reduction is not a string;
-- ValueError where the shapes differ, the rows of a batch differ in length, there are no entries, or reduction is none of
-  the three.
+- ValueError where the shapes differ, the rows of a batch differ in length, there are no entries, or reduction is none
+  of the three.
 
 >>> from microgradc import Value
 >>> predictions = [Value(0.5), Value(2.0)]

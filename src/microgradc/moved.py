@@ -1,4 +1,5 @@
-"""The names that modules had before they lay in packages: pickles refer to them, and programs import `microgradc.data`."""
+"""The names that modules had before they lay in packages: pickles refer to them, and programs import
+`microgradc.data`."""
 
 import sys
 from importlib import import_module
@@ -25,7 +26,8 @@ MOVED = {
 
 
 def find_spec(name, path=None, target=None):
-    """Return how to import a module by its former name; None if it is not one. An entry of `sys.meta_path` has this method."""
+    """Return how to import a module by its former name; None if it is not one. An entry of `sys.meta_path` has this
+    method."""
     package, _, former = name.rpartition(".")
     if package == "microgradc" and former in MOVED:
         return ModuleSpec(name, sys.modules[__name__])  # type: ignore[arg-type]  # this module is the loader

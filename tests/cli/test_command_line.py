@@ -94,7 +94,10 @@ def test_demo_without_micrograd_and_without_a_window(tmp_path):
 
 
 def test_demo_draws_into_a_folder_of_its_own(run_python, tmp_path):
-    run_python("import os, sys; os.chdir(sys.argv[1]); from microgradc.__main__ import main; main(['demo', '--steps', '1'])", str(tmp_path))
+    run_python(
+        "import os, sys; os.chdir(sys.argv[1]); from microgradc.__main__ import main; main(['demo', '--steps', '1'])",
+        str(tmp_path),
+    )
     assert (tmp_path / "microgradc-demo" / "neuron.png").exists()
 
 

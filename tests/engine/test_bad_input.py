@@ -1,4 +1,5 @@
-"""Bad input gets a TypeError or ValueError that names the argument, what came and what was expected; and changes nothing."""
+"""Bad input gets a TypeError or ValueError that names the argument, what came and what was expected; and changes
+nothing."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -53,7 +54,9 @@ def test_a_tensor_is_an_array():
 
 
 def test_advice():
-    with pytest.raises(TypeError, match=r"an operand of \+ must be a Value or a real number, got str 'x'; convert it with float"):
+    with pytest.raises(
+        TypeError, match=r"an operand of \+ must be a Value or a real number, got str 'x'; convert it with float"
+    ):
         Value(1) + "x"
     with pytest.raises(TypeError, match=r"microgradc.array\(x\) makes an array of Values"):
         Value(np.ones(3))
@@ -107,7 +110,9 @@ def test_networks():
         with pytest.raises(kind, match="must be a positive integer, got "):
             make(*sizes)
     for bad in ([], 3, "34", None, 2.5):
-        with pytest.raises(ValueError if bad == [] else TypeError, match="nouts must be a list of at least one layer size"):
+        with pytest.raises(
+            ValueError if bad == [] else TypeError, match="nouts must be a list of at least one layer size"
+        ):
             nn.MLP(2, bad)
     model = nn.MLP(2, [3, 1])
     for x in ([1.0], [1.0, 2.0, 3.0], []):

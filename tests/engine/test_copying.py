@@ -27,7 +27,9 @@ def description(nodes):
             if id(v) not in seen:
                 seen[id(v)] = len(seen)
                 order.append(v)
-    return [(v.data, v.grad, v._op, v.label, type(v), v._local_grads, [seen[id(c)] for c in v._children]) for v in order]
+    return [
+        (v.data, v.grad, v._op, v.label, type(v), v._local_grads, [seen[id(c)] for c in v._children]) for v in order
+    ]
 
 
 @pytest.mark.parametrize("method", COPIES)
@@ -41,7 +43,9 @@ def test_random_graphs(method, recipe, data):
     assert description(copies) == description(chosen)
     same = [[(i, j) for i, a in enumerate(nodes) for j, b in enumerate(nodes) if a is b] for nodes in (chosen, copies)]
     assert same[0] == same[1]
-    assert not {id(v) for c in copies for v in topological_sort(c)} & {id(v) for c in chosen for v in topological_sort(c)}
+    assert not {id(v) for c in copies for v in topological_sort(c)} & {
+        id(v) for c in chosen for v in topological_sort(c)
+    }
 
 
 @pytest.mark.parametrize("method", COPIES)

@@ -43,7 +43,9 @@ def test_func_by_central_difference(f, x):
     y = v.func(f)
     y.backward()
     t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
-    {np.exp: torch.exp, math.exp: torch.exp, np.tanh: torch.tanh, math.sin: torch.sin, abs: torch.abs}.get(f, lambda u: u**3)(t).backward()
+    {np.exp: torch.exp, math.exp: torch.exp, np.tanh: torch.tanh, math.sin: torch.sin, abs: torch.abs}.get(
+        f, lambda u: u**3
+    )(t).backward()
     assert y.data == f(x)
     assert v.grad == pytest.approx(t.grad.item(), rel=1e-8, abs=1e-9)
 

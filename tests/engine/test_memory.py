@@ -308,7 +308,7 @@ begin = time.perf_counter()
 y.backward()
 undisturbed = time.perf_counter() - begin
 stopped_early = []
-for share in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.2, 1.6):     # within the sort at first, within the sweep at last
+for share in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.2, 1.6):  # first within the sort, last within the sweep
     x.grad = 0.0
     begin = time.perf_counter()
     try:

@@ -34,8 +34,8 @@ def test_values_and_gradients(recipe):
     assert close([v.data for v in values], numbers)
     leaf_sums = [0.0] * len(leaves)
     for root in roots:
-        # One pass at a time: PyTorch 2.13 adds leaf gradients up wrongly where they are views of one expanded number, as after
-        # stack(...).sum(); and inner nodes are reset at the start of a pass here.
+        # One pass at a time: PyTorch 2.13 adds leaf gradients up wrongly where they are views of one expanded number,
+        # as after stack(...).sum(); and inner nodes are reset at the start of a pass here.
         for t in tensors:
             t.grad = None
         values[root].backward()
@@ -44,7 +44,9 @@ def test_values_and_gradients(recipe):
         assume(all(abs(g) < 1e8 for g in expected))
         leaf_sums = [total + g for total, g in zip(leaf_sums, expected, strict=False)]
         reached = set(topological_sort(values[root]))
-        pairs = [(v.grad, g) for v, g in zip(values[len(leaves) :], expected[len(leaves) :], strict=True) if v in reached]
+        pairs = [
+            (v.grad, g) for v, g in zip(values[len(leaves) :], expected[len(leaves) :], strict=True) if v in reached
+        ]
         pairs += [(v.grad, g) for v, g in zip(values, leaf_sums, strict=False)]
         assert close(*zip(*pairs, strict=True))
 
@@ -123,7 +125,8 @@ def test_known_hard_cases():
     y.backward()
     assert x.grad == 2.0**60
 
-    # A node that is pushed early by one parent, and needed late by another: marked when pushed, it would come out too early.
+    # A node that is pushed early by one parent, and needed late by another: marked when pushed, it would come out too
+    # early.
     x = Value(2.0)
     shared = x * 3
     deep = shared

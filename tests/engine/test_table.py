@@ -1,4 +1,5 @@
-"""Every row of ops.h: a method or function, a stub, a docstring; values and gradients against PyTorch and finite differences."""
+"""Every row of ops.h: a method or function, a stub, a docstring; values and gradients against PyTorch and finite
+differences."""
 
 import inspect
 import itertools
@@ -17,7 +18,28 @@ from microgradc import Value, engine
 from microgradc.engine import functions
 
 INF, NAN = math.inf, math.nan
-CORNERS = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 0.1, 7.25, -7.25, 20.0, -20.0, 1000.0, -1000.0, 1e-300, -1e-300, 5e-324]
+CORNERS = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    -0.5,
+    2.0,
+    -2.0,
+    3.0,
+    -3.0,
+    0.1,
+    7.25,
+    -7.25,
+    20.0,
+    -20.0,
+    1000.0,
+    -1000.0,
+    1e-300,
+    -1e-300,
+    5e-324,
+]
 CORNERS += [1e300, -1e300, INF, -INF, NAN]
 PAIRS = list(itertools.product(CORNERS, CORNERS))
 TRIPLES = list(itertools.product([0.0, -0.0, 1.0, -1.0, 0.25, 2.5, -3.0, INF, -INF, NAN], repeat=3))
@@ -61,7 +83,9 @@ ROWS = {
     "WHERE": (lambda c, x, y: torch.where(c != 0, x, y), microgradc.where),
     "CLIP": (torch.clamp, microgradc.clip),
 }
-for name in "exp expm1 log log1p log2 sqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf sigmoid".split():
+for (
+    name
+) in "exp expm1 log log1p log2 sqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf sigmoid".split():
     ROWS[name.upper()] = (getattr(torch, name), getattr(Value, name))
 
 BY_NAME = {row.name: row for row in engine.TABLE}
@@ -73,7 +97,11 @@ def grid(row):
     if row.name == "ELU":
         return [(x, alpha) for x, alpha in PAIRS if math.isfinite(alpha)]
     if row.name == "BCE":  # PyTorch refuses what is no probability
-        return list(itertools.product([0.0, -0.0, 5e-324, 1e-300, 1e-44, 1e-13, 0.1, 0.5, 0.7, 1 - 1e-9, 1 - 2**-53, 1.0], repeat=2))
+        return list(
+            itertools.product(
+                [0.0, -0.0, 5e-324, 1e-300, 1e-44, 1e-13, 0.1, 0.5, 0.7, 1 - 1e-9, 1 - 2**-53, 1.0], repeat=2
+            )
+        )
     return {1: [(x,) for x in CORNERS], 2: PAIRS, 3: TRIPLES}[row.operands]
 
 
@@ -166,7 +194,8 @@ NAMESPACE |= {
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_second_derivative_from_the_rule_text(name):
-    """The text of a gradient column, evaluated with Values, builds the gradient's graph; its gradient is the second derivative."""
+    """The text of a gradient column, evaluated with Values, builds the gradient's graph; its gradient is the second
+    derivative."""
     row, (in_torch, ours) = BY_NAME[name], ROWS[name]
     for point in smooth_points(row):
         for i, rule in enumerate((row.gx, row.gy, row.gz)[: row.operands]):
@@ -202,7 +231,9 @@ def stub(module):
 @pytest.mark.parametrize("name", BY_NAME)
 def test_row_has_a_method_or_function_with_stub_and_docstring(name):
     row = BY_NAME[name]
-    special = {"NEG": "__neg__", "ABS": "__abs__"}.get(name) or (f"__{METHOD_OF_OP[row.op]}__" if row.op in METHOD_OF_OP else None)
+    special = {"NEG": "__neg__", "ABS": "__abs__"}.get(name) or (
+        f"__{METHOD_OF_OP[row.op]}__" if row.op in METHOD_OF_OP else None
+    )
     if special:
         assert callable(getattr(Value, special))
         assert re.search(rf"def {special}\(", stub("engine/value"))
@@ -224,7 +255,9 @@ def first_sentence(text):
     return re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
 
 
-@pytest.mark.parametrize("name", [name for name in BY_NAME if BY_NAME[name].operands == 1 and name not in ("NEG", "ABS")])
+@pytest.mark.parametrize(
+    "name", [name for name in BY_NAME if BY_NAME[name].operands == 1 and name not in ("NEG", "ABS")]
+)
 def test_method_and_function_of_one_operand_are_made_from_the_row(name):
     """True builtins, with the row's documentation; where a stub repeats what is returned, it says what the row says."""
     row, python_name = BY_NAME[name], name.lower()

@@ -94,7 +94,9 @@ def test_softmax(name, numbers):
     assert ours(numbers) == [v.data for v in out]
 
 
-@pytest.mark.parametrize("numbers", [[math.inf, 0.0], [-math.inf, 0.0], [math.inf, math.inf], [-math.inf, -math.inf], [math.nan, 0.0]])
+@pytest.mark.parametrize(
+    "numbers", [[math.inf, 0.0], [-math.inf, 0.0], [math.inf, math.inf], [-math.inf, -math.inf], [math.nan, 0.0]]
+)
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
 def test_infinite_values(name, numbers):
     expected = getattr(torch, name)(torch.tensor(numbers, dtype=torch.float64), 0)
@@ -130,7 +132,11 @@ def test_bad_input_of_dot():
     x = Value(1.0)
     with pytest.raises(ValueError, match="same length, got 1 and 2"):
         dot([x], [x, x])
-    for arguments, name in [(([x, None], [x, x]), r"w\[1\]"), (([x, x], [x, "b"]), r"x\[1\]"), (([x], [x], [1]), "bias")]:
+    for arguments, name in [
+        (([x, None], [x, x]), r"w\[1\]"),
+        (([x, x], [x, "b"]), r"x\[1\]"),
+        (([x], [x], [1]), "bias"),
+    ]:
         with pytest.raises(TypeError, match=f"{name} must be a Value or a real number"):
             dot(*arguments)
     with pytest.raises(TypeError, match="w must be an iterable"):

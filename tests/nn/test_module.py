@@ -46,7 +46,9 @@ def test_parameters_are_found_wherever_they_are():
 def test_the_order_is_that_of_micrograd():
     model = nn.MLP(2, [3, 1])
     assert model.parameters() == [p for layer in model.layers for n in layer.neurons for p in [*n.w, n.b]]
-    assert [name for name, _ in model.named_parameters()][-4:] == [f"layers.1.neurons.0.{x}" for x in ("w.0", "w.1", "w.2", "b")]
+    assert [name for name, _ in model.named_parameters()][-4:] == [
+        f"layers.1.neurons.0.{x}" for x in ("w.0", "w.1", "w.2", "b")
+    ]
 
 
 def test_a_class_with_a_method_of_its_own_is_asked():
@@ -72,7 +74,12 @@ def test_a_class_with_a_method_of_its_own_is_asked():
     outer = Module()
     outer.net, outer.foreign = net, Foreign()
     assert outer.parameters() == [*net.parameters(), outer.foreign.p]
-    assert [name for name, _ in outer.named_parameters()] == ["net.used.w.0", "net.used.b", "net.parameters.2", "foreign.0"]
+    assert [name for name, _ in outer.named_parameters()] == [
+        "net.used.w.0",
+        "net.used.b",
+        "net.parameters.2",
+        "foreign.0",
+    ]
 
 
 def test_a_subclass_of_a_network_may_add_parameters():
@@ -144,7 +151,9 @@ def test_train_and_eval_reach_all_parts():
     model.array = np.array([nn.Dropout(), None], object)
     model._hidden = nn.Dropout()
     model.itself = [model]
-    assert [type(m).__name__ for m in model.modules()] == "Module Sequential Layer Neuron Dropout Dropout Dropout".split()
+    assert [
+        type(m).__name__ for m in model.modules()
+    ] == "Module Sequential Layer Neuron Dropout Dropout Dropout".split()
     assert model.eval() is model
     assert not model.array[0].training
     assert model._hidden.training

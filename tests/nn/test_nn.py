@@ -68,7 +68,16 @@ def changes():
     def use_a_tuple(layer):
         layer.neurons[0].w = tuple(layer.neurons[0].w)
 
-    return [replace_weight, replace_weights, replace_bias, switch_activation, replace_neuron, replace_neurons, append_function, use_a_tuple]
+    return [
+        replace_weight,
+        replace_weights,
+        replace_bias,
+        switch_activation,
+        replace_neuron,
+        replace_neurons,
+        append_function,
+        use_a_tuple,
+    ]
 
 
 @pytest.mark.parametrize("change", changes(), ids=lambda f: f.__name__)
@@ -174,7 +183,15 @@ def test_a_batch_gives_a_list_of_what_its_rows_give():
     expected = [[v.data for v in model(row)] for row in rows]
     for part in (model, model.layers[0], nn.Sequential(model), model.layers[0].neurons[0]):
         alone = [part(row) for row in rows]
-        for batch in (rows, tuple(map(tuple, rows)), np.array(rows), list(np.array(rows)), microgradc.array(rows), rows[:3], np.eye(3)):
+        for batch in (
+            rows,
+            tuple(map(tuple, rows)),
+            np.array(rows),
+            list(np.array(rows)),
+            microgradc.array(rows),
+            rows[:3],
+            np.eye(3),
+        ):
             for single, together in zip(alone if len(batch) == 4 else map(part, batch), part(batch), strict=True):
                 assert same(single, together)
     assert [[v.data for v in row] for row in model(np.array(rows, dtype=np.float32).astype(float))] != expected
@@ -203,7 +220,11 @@ def test_initial_values_are_repeatable():
     state = random.getstate()
     nn.MLP(2, [3, 1], seed=5)
     assert random.getstate() == state
-    assert [p.data for p in nn.MLP(2, [1], init=lambda nin, nout, rng: 10 * nin + nout).parameters()] == [21.0, 21.0, 0.0]
+    assert [p.data for p in nn.MLP(2, [1], init=lambda nin, nout, rng: 10 * nin + nout).parameters()] == [
+        21.0,
+        21.0,
+        0.0,
+    ]
 
 
 def test_a_dropout_with_p_0_or_1():

@@ -17,12 +17,15 @@ FAN_OUT_BY_FAN_IN = torch.empty(NOUT, NIN, dtype=torch.float64)
 @pytest.mark.parametrize("name", init.__all__)
 def test_initial_weights_are_distributed_as_in_pytorch(name):
     torch.manual_seed(0)
-    theirs = getattr(torch.nn.init, f"{name}_")(FAN_OUT_BY_FAN_IN.clone(), **({"a": -1.0, "b": 1.0} if name == "uniform" else {})).numpy()
+    theirs = getattr(torch.nn.init, f"{name}_")(
+        FAN_OUT_BY_FAN_IN.clone(), **({"a": -1.0, "b": 1.0} if name == "uniform" else {})
+    ).numpy()
     layer = nn.Layer(NIN, NOUT, init=name, rng=random.Random(0))
     ours = np.array([[w.data for w in n.w] for n in layer.neurons])
     assert not any(n.b.data for n in layer.neurons)
     assert ours.shape == theirs.shape
-    # Of 5,400 numbers, the standard deviation of the standard deviation is 1 % of it (0.6 % if uniform): 5 of them at most.
+    # Of 5,400 numbers, the standard deviation of the standard deviation is 1 % of it (0.6 % if uniform): 5 of them at
+    # most.
     assert ours.std() == pytest.approx(theirs.std(), rel=0.05 * math.sqrt(2))
     assert abs(ours.mean()) < 5 * ours.std() / math.sqrt(ours.size)
     if "uniform" in name:

@@ -1,4 +1,5 @@
-"""compile: what a function may take and return, what it refuses, and that a replay is what the function itself gives."""
+"""compile: what a function may take and return, what it refuses, and that a replay is what the function itself
+gives."""
 
 import threading
 from fractions import Fraction
@@ -64,7 +65,8 @@ def same(got, expected):
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_structures_of_arguments(name):
-    """Each is recorded once; one example, sums, means and maps are what the function gives; gradients of arguments are those of Values."""
+    """Each is recorded once; one example, sums, means and maps are what the function gives; gradients of arguments are
+    those of Values."""
     f, draw = ARGUMENTS[name]
     calls = []
     compiled = compile(lambda *args: calls.append(1) or f(*args))
@@ -96,7 +98,11 @@ def stack(entries):
         return {k: stack([e[k] for e in entries]) for k in entries[0]}
     if isinstance(entries[0], tuple) or (isinstance(entries[0], list) and isinstance(entries[0][0], (dict, tuple))):
         return tuple(stack([e[i] for e in entries]) for i in range(len(entries[0])))
-    return np.array(entries)[:] if isinstance(entries[0], np.ndarray) else [float(e) if isinstance(e, Fraction) else e for e in entries]
+    return (
+        np.array(entries)[:]
+        if isinstance(entries[0], np.ndarray)
+        else [float(e) if isinstance(e, Fraction) else e for e in entries]
+    )
 
 
 def to_values(a):
@@ -209,7 +215,11 @@ def test_compiled_functions_call_each_other_and_themselves():
     assert compile(square, lanes=16)(3.0).data == 18.0
     assert compile(square, lanes=16).program(3.0).stats()["lanes"] == 16
     assert compile(lanes=16)(lambda x: x + w).sum(np.ones(3)).data == 9.0
-    for inside in (lambda x: square.mean(np.ones(3)), lambda x: square.map(np.array([x])), lambda x: square.value_and_grad(x)[0] * w):
+    for inside in (
+        lambda x: square.mean(np.ones(3)),
+        lambda x: square.map(np.array([x])),
+        lambda x: square.value_and_grad(x)[0] * w,
+    ):
         with pytest.raises(CompileError, match="outer one"):
             compile(inside)(1.0)
 
@@ -237,8 +247,9 @@ def test_wrong_arguments():
                 method(*wrong)
     cycle = []
     cycle.append(cycle)
-    for wrong, error in [("a", TypeError), (None, TypeError), (1j, TypeError), ({1, 2}, TypeError), (np.array(["1"]), TypeError),
-                         (["1.5"], TypeError), (np.array([1j]), TypeError), (cycle, RecursionError), (10**400, OverflowError)]:  # fmt: skip
+    for wrong, error in [("a", TypeError), (None, TypeError), (1j, TypeError), ({1, 2}, TypeError),
+                         (np.array(["1"]), TypeError), (["1.5"], TypeError), (np.array([1j]), TypeError),
+                         (cycle, RecursionError), (10**400, OverflowError)]:  # fmt: skip
         with pytest.raises(error):
             f(wrong, 1.0)
     with pytest.raises(TypeError, match="must be a function"):
@@ -271,7 +282,9 @@ def test_integer_arguments():
     f.sum(labels, X).backward()
     assert [row[0].grad for row in table] == pytest.approx([X[[0, 4]].sum(), X[2], X[[1, 3]].sum(), 0.0])
     for wrong, place in [([0, 3], 1), ([-1, 0], 0), ([0, 0, 2**40], 2), ([10**15, 0], 0)]:
-        with pytest.raises(IndexError, match=f"index of example {place} must be an integer, at least 0 and less than 3"):
+        with pytest.raises(
+            IndexError, match=f"index of example {place} must be an integer, at least 0 and less than 3"
+        ):
             f.mean(np.array(wrong), np.ones(len(wrong)))
         with pytest.raises(IndexError, match=f"index of example {place} "):
             compile(lambda i, x: take([w, v, x], i)).mean(wrong, np.ones(len(wrong)))
@@ -286,7 +299,14 @@ def test_integer_arguments():
     # in eager code
     assert take([w, 3.0], np.int64(0)) is w
     assert take([[w, v], [1.0, 2.0]], 0) == [w, v]
-    for index, error in [(2, IndexError), (-1, IndexError), (True, TypeError), (1.0, TypeError), (w, TypeError), ("0", TypeError)]:
+    for index, error in [
+        (2, IndexError),
+        (-1, IndexError),
+        (True, TypeError),
+        (1.0, TypeError),
+        (w, TypeError),
+        ("0", TypeError),
+    ]:
         with pytest.raises(error, match="index must be"):
             take([w, v], index)
     with pytest.raises(ValueError, match="at least one"):
@@ -301,7 +321,10 @@ LOSSES = {
     "huber": (losses.huber_loss, lambda: rng.normal(size=3) * 3),
     "hinge": (losses.hinge_loss, lambda: rng.choice([-1.0, 1.0], 3)),
     "hinge of ints": (losses.hinge_loss, lambda: rng.choice([-1, 1], 3)),
-    "bce": (lambda x, y, **how: losses.binary_cross_entropy([a.sigmoid() for a in x], y, **how), lambda: rng.uniform(size=3)),
+    "bce": (
+        lambda x, y, **how: losses.binary_cross_entropy([a.sigmoid() for a in x], y, **how),
+        lambda: rng.uniform(size=3),
+    ),
     "bce with logits": (losses.binary_cross_entropy_with_logits, lambda: rng.uniform(size=3)),
     "cross-entropy": (losses.cross_entropy, lambda: int(rng.integers(3))),
     "nll": (lambda x, y, **how: losses.nll_loss(microgradc.log_softmax(x), y, **how), lambda: int(rng.integers(3))),
@@ -346,7 +369,10 @@ def test_training_follows_eager_training():
 
     compiled, one = compile(loss_of(models[0])), loss_of(models[1])
     for step in range(100):
-        totals = compiled.mean(X, y), sum(one(x, t) for x, t in zip(np.asarray(X).tolist(), y.tolist(), strict=True)) / 60
+        totals = (
+            compiled.mean(X, y),
+            sum(one(x, t) for x, t in zip(np.asarray(X).tolist(), y.tolist(), strict=True)) / 60,
+        )
         assert totals[0].data == pytest.approx(totals[1].data, rel=1e-9)
         for model, total in zip(models, totals, strict=True):
             model.zero_grad()

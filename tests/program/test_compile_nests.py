@@ -1,4 +1,5 @@
-"""compile: arguments and results in namedtuples and dataclasses; an example is read in the order of trees, by hypothesis."""
+"""compile: arguments and results in namedtuples and dataclasses; an example is read in the order of trees, by
+hypothesis."""
 
 import pickle
 from collections import OrderedDict, namedtuple
@@ -40,7 +41,16 @@ def integers_in(dtype):
 finite = st.floats(-100, 100)
 values = finite.map(Value)
 integers = st.integers(-9, 9)
-numbers = finite | integers | st.booleans() | values | finite.map(np.float32) | integers.map(np.int64) | st.just(np.True_) | st.fractions()
+numbers = (
+    finite
+    | integers
+    | st.booleans()
+    | values
+    | finite.map(np.float32)
+    | integers.map(np.int64)
+    | st.just(np.True_)
+    | st.fractions()
+)
 arrays = st.sampled_from(["f8", ">f4", "i8", "u1", "?"]).flatmap(integers_in)
 objects = st.lists(numbers, min_size=1, max_size=3).map(lambda entries: np.array([*entries, None], object)[:-1])
 nests = st.recursive(
@@ -142,5 +152,7 @@ def test_what_containers_of_other_kinds_do():
     with pytest.raises(ValueError, match="a nest must end, got a list that contains itself"):
         compile(lambda x: [x, endless])(1.0)
     inner = compile(lambda x: x * w)
-    with pytest.raises(CompileError, match=r"f\.program cannot be replayed for other numbers: call the function itself, and program"):
+    with pytest.raises(
+        CompileError, match=r"f\.program cannot be replayed for other numbers: call the function itself, and program"
+    ):
         compile(lambda x: inner.program(x))(1.0)

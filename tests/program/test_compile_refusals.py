@@ -1,4 +1,5 @@
-"""compile: what cannot be replayed for other numbers is refused, with the line and the way out; never silently baked in."""
+"""compile: what cannot be replayed for other numbers is refused, with the line and the way out; never silently baked
+in."""
 
 import copy
 import math
@@ -109,7 +110,8 @@ def test_refusals(name):
 
 
 @pytest.mark.parametrize("f", [
-    lambda i: [w, v][i], lambda i: sum(w for _ in range(i)), lambda i: w * len(bin(i)), lambda i: {0: w, 1: v}.get(i, w),
+    lambda i: [w, v][i], lambda i: sum(w for _ in range(i)), lambda i: w * len(bin(i)),
+    lambda i: {0: w, 1: v}.get(i, w),
     lambda i: np.array([w, v])[i], lambda i: w * (i in {0, 1}), lambda i: ([w, v] * 3)[operator.index(i)],
 ])  # fmt: skip
 def test_refusals_of_a_traced_integer(f):

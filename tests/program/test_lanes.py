@@ -1,4 +1,5 @@
-"""The kernels of lanes.h, at each SIMD level that this processor has: rows against the eager engine, layers against NumPy."""
+"""The kernels of lanes.h, at each SIMD level that this processor has: rows against the eager engine, layers against
+NumPy."""
 
 import functools
 import itertools
@@ -15,7 +16,28 @@ import microgradc
 from microgradc import Value, _kernels, engine
 
 INF, NAN = math.inf, math.nan
-CORNERS = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 0.1, 7.25, -7.25, 20.0, -20.0, 1000.0, -1000.0, 1e-300, -1e-300, 5e-324]
+CORNERS = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    -0.5,
+    2.0,
+    -2.0,
+    3.0,
+    -3.0,
+    0.1,
+    7.25,
+    -7.25,
+    20.0,
+    -20.0,
+    1000.0,
+    -1000.0,
+    1e-300,
+    -1e-300,
+    5e-324,
+]
 CORNERS += [1e300, -1e300, INF, -INF, NAN]
 GRIDS = {
     1: [(x,) for x in CORNERS],
@@ -47,7 +69,8 @@ def agree(got, expected, column):
 
 @functools.cache
 def eager(name, points, gradient):
-    """By the engine: the values of a row, of shape (1, lanes), and what its operands receive, of shape (operands, lanes)."""
+    """By the engine: the values of a row, of shape (1, lanes), and what its operands receive, of shape (operands,
+    lanes)."""
     function = OPERATORS.get(name) or getattr(microgradc, name.lower())
     values, grads = [], []
     for point in points:
@@ -138,7 +161,8 @@ def test_no_lane_depends_on_another(level, lanes):
 
 @st.composite
 def layers(draw):
-    """Sizes, row numbers with repetitions, and small integers: with these every order of additions gives the same bits."""
+    """Sizes, row numbers with repetitions, and small integers: with these every order of additions gives the same
+    bits."""
     size = st.one_of(st.integers(1, 9), st.sampled_from([10, 16, 17, 31, 64, 100]))
     m, k, lanes, rows = draw(size), draw(size), draw(st.integers(1, 140)), draw(st.integers(1, 40))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -209,11 +233,15 @@ def test_what_is_not_finite_goes_where_it_must(level, special):
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_environment_chooses_the_level(level, run_python):
-    assert run_python("from microgradc import _kernels; print(_kernels.level())", MICROGRADC_SIMD=level).strip() == level
+    assert (
+        run_python("from microgradc import _kernels; print(_kernels.level())", MICROGRADC_SIMD=level).strip() == level
+    )
 
 
 def test_the_fastest_level_by_default(run_python):
-    assert run_python("from microgradc import _kernels; print(_kernels.level())", MICROGRADC_SIMD="").strip() == LEVELS[-1]
+    assert (
+        run_python("from microgradc import _kernels; print(_kernels.level())", MICROGRADC_SIMD="").strip() == LEVELS[-1]
+    )
 
 
 def test_a_level_that_there_is_not(run_python):

@@ -65,13 +65,15 @@ def check(build, X, params=(), lanes=None, integers=(), share=SHARE):
     sums, values, grads, (input_grads,) = made.run((X,), [1.0], True, True)
     expected = [eager(build, row, params, integers) for row in X]
     assert close(values[:, 0], [e[0] for e in expected], share), made
-    assert np.array_equal(made(X), values, equal_nan=True), made    # the places that are used again hold what they should
+    assert np.array_equal(made(X), values, equal_nan=True), made  # the places that are used again hold what they should
     assert close(sums, [np.sum(values)], 1e-11)
     input_grads[:, integers] = NAN    # nobody asks for these
     assert close(input_grads, [e[2] for e in expected], share), made
     total = np.sum([e[1] for e in expected], axis=0) if params else []
     assert close(parameter_grads(made, w, grads), total, max(share, 1e-15 * len(X))), made
-    assert close(parameter_grads(made, w, made.run((X,), [1.0], False, False)[2]), total, max(share, 1e-15 * len(X))), made
+    assert close(parameter_grads(made, w, made.run((X,), [1.0], False, False)[2]), total, max(share, 1e-15 * len(X))), (
+        made
+    )
     return made
 
 
@@ -84,17 +86,24 @@ NUMBERS = {1: [0.0, -0.0, 0.3, -0.3, 0.9, 1.0, -1.0, 2.5, -7.25, 40.0, -1000.0, 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row(name):
-    """Each operand an input, a parameter or a constant, on ordinary numbers and corners; one by one, as nan would hide the others."""
+    """Each operand an input, a parameter or a constant, on ordinary numbers and corners; one by one, as nan would hide
+    the others."""
     n = ROWS[name].operands
     function = OPERATORS.get(name) or getattr(microgradc, name.lower())
     for kinds in itertools.product("ipc", repeat=n):
         if set(kinds) == {"c"}:
             continue
         columns = kinds.count("i")
-        for fixed in itertools.product(NUMBERS[n][: 12 if columns else None] if n < 3 else NUMBERS[3], repeat=n - columns):
+        for fixed in itertools.product(
+            NUMBERS[n][: 12 if columns else None] if n < 3 else NUMBERS[3], repeat=n - columns
+        ):
 
             def build(inputs, w, kinds=kinds, fixed=fixed):
-                x, p, c = iter(inputs), iter(w), (fixed[i] for i, kind in enumerate(k for k in kinds if k != "i") if kind == "c")
+                x, p, c = (
+                    iter(inputs),
+                    iter(w),
+                    (fixed[i] for i, kind in enumerate(k for k in kinds if k != "i") if kind == "c"),
+                )
                 return function(*[next({"i": x, "p": p, "c": c}[kind]) for kind in kinds])
 
             params = [x for x, kind in zip(fixed, (k for k in kinds if k != "i"), strict=True) if kind == "p"]
@@ -142,7 +151,10 @@ def test_random_graphs(recipe, data):
     def build(root):
         def graph(inputs, w):
             x, p = iter(inputs), iter(w)
-            nodes = [next(x) if kind == "i" else next(p) if kind == "p" else Value(leaf) for leaf, kind in zip(leaves, kinds, strict=True)]
+            nodes = [
+                next(x) if kind == "i" else next(p) if kind == "p" else Value(leaf)
+                for leaf, kind in zip(leaves, kinds, strict=True)
+            ]
             for name, operands, number in steps:
                 nodes.append(_step_of_values(name, [nodes[i] for i in operands], number))
             return [nodes[i] for i in root] if isinstance(root, list) else nodes[root]
@@ -168,7 +180,8 @@ def test_random_graphs(recipe, data):
 
 
 def graph_of_integers(seed, inputs, params, index):
-    """Operations that give integers for integers, small enough to be exact: whatever the order of additions, the bits are the same."""
+    """Operations that give integers for integers, small enough to be exact: whatever the order of additions, the bits
+    are the same."""
     r, m = random.Random(seed), microgradc
     nodes = [*inputs, *params]
 
@@ -179,8 +192,10 @@ def graph_of_integers(seed, inputs, params, index):
         return [r.choice(values) if values else m.clip(pick(), -9, 9) for _ in range(count or r.randrange(1, 6))]
 
     kinds = [
-        lambda: pick() + pick(), lambda: pick() - pick(), lambda: r.randrange(-3, 4) * pick(), lambda: pick() + r.randrange(-3, 4),
-        lambda: -pick(), lambda: pick() * m.clip(pick(), -9, 9), lambda: m.maximum(pick(), pick()), lambda: abs(pick()).relu(),
+        lambda: pick() + pick(), lambda: pick() - pick(), lambda: r.randrange(-3, 4) * pick(),
+        lambda: pick() + r.randrange(-3, 4),
+        lambda: -pick(), lambda: pick() * m.clip(pick(), -9, 9), lambda: m.maximum(pick(), pick()),
+        lambda: abs(pick()).relu(),
         lambda: m.sum(some()), lambda: m.mean(some(count=2)) * 2, lambda: m.dot(some(count=3), some(count=3), pick()),
         lambda: take(some(count=4), index), lambda: take(some([*params, 5, pick()], 4), index) + params[0],
         lambda: m.where(m.less(pick(), pick()), pick(), pick()),
@@ -210,7 +225,9 @@ def test_random_graphs_of_integers_have_the_same_bits(first):
             if not max(abs(x) for value, gw, gx in expected for x in [value, *gw, *gx[:-1]]) < 1e14:
                 continue
             compared += 1
-            _, again, grads, (input_grads,) = made.run((X,), [float(k == j) for j in range(made.output_count)], True, True)
+            _, again, grads, (input_grads,) = made.run(
+                (X,), [float(k == j) for j in range(made.output_count)], True, True
+            )
             assert values[:, k].tolist() == again[:, k].tolist() == [e[0] for e in expected], (seed, made)
             assert input_grads[:, :-1].tolist() == [e[2][:-1] for e in expected], (seed, made)
             assert parameter_grads(made, w, grads) == np.sum([e[1] for e in expected], axis=0).tolist(), (seed, made)
@@ -249,9 +266,13 @@ SUMS = {
     "one input of many": lambda x, w: x[3] + 1,
     "no parameter": lambda x, w: x[0] * x[1] + x[2] + x[3],
     "layer": lambda x, w: sum(v.tanh() for v in microgradc.linear(x, [w, w[::-1], w], [w[0], 0, 1.5])),
-    "layers": lambda x, w: sum(microgradc.linear(microgradc.linear(x, [w, w[1:] + w[:1]], None), [w[:2], w[2:]], w[:2])),
+    "layers": lambda x, w: sum(
+        microgradc.linear(microgradc.linear(x, [w, w[1:] + w[:1]], None), [w[:2], w[2:]], w[:2])
+    ),
     "neighbours": lambda x, w: sum((a * b).sin() for a, b in itertools.pairwise(x)),
-    "differences": lambda x, w: sum((a - b) ** 2 for a, b in itertools.pairwise(x)) + sum(abs(a - b) for a, b in zip(x, w, strict=True)),
+    "differences": lambda x, w: (
+        sum((a - b) ** 2 for a, b in itertools.pairwise(x)) + sum(abs(a - b) for a, b in zip(x, w, strict=True))
+    ),
     "common parts": lambda x, w: (x[0] * w[0]).exp() + (x[0] * w[0]).exp() * (w[0] * x[0]).exp(),
     "dead code": lambda x, w: [x[0].log(), (w[0] * x[1]).exp(), x[2] + w[1]][2],
     "an input": lambda x, w: x[2],
@@ -263,7 +284,9 @@ SUMS = {
     "softmax": lambda x, w: microgradc.dot(microgradc.softmax(x), w),
     "log_softmax": lambda x, w: microgradc.dot(microgradc.log_softmax(weighted(x, w)), x),
     "chain": lambda x, w: sum(weighted(x, w) * 30) + sum(x) * 20,
-    "where": lambda x, w: microgradc.where(microgradc.less(x[0], w[0]), x[1] * w[1], x[2]) + microgradc.clip(x[3], -1, w[2]),
+    "where": lambda x, w: (
+        microgradc.where(microgradc.less(x[0], w[0]), x[1] * w[1], x[2]) + microgradc.clip(x[3], -1, w[2])
+    ),
 }
 
 
@@ -275,7 +298,13 @@ def test_sums_however_they_are_written(name):
 
 
 def test_wide_operations_on_hard_numbers():
-    hard = [[1000.0, 0.0, -1000.0], [1e-9, 0.0, 1e-9], [700.0, 700.0, 700.0], [-INF, 0.0, 1.0], [-800.0, -800.0, -900.0]]
+    hard = [
+        [1000.0, 0.0, -1000.0],
+        [1e-9, 0.0, 1e-9],
+        [700.0, 700.0, 700.0],
+        [-INF, 0.0, 1.0],
+        [-800.0, -800.0, -900.0],
+    ]
     check(lambda x, w: microgradc.logsumexp(x), hard)
     check(lambda x, w: microgradc.softmax(x)[0] * w[0], hard[:3] + hard[4:], [2.0])
     for row in ([INF, 0.0, 1.0], [INF, INF, 1.0], [-INF, -INF, -INF], [NAN, 0.0, 1.0]):
@@ -285,7 +314,12 @@ def test_wide_operations_on_hard_numbers():
         check(lambda x, w: microgradc.cross_entropy(x[:3], x[3]), [row], integers=(3,))
         check(lambda x, w: microgradc.nll_loss(microgradc.log_softmax(x[:3]), x[3]), [row], integers=(3,))
         check(lambda x, w, k=row[3]: microgradc.cross_entropy(x[:3], k), [row[:3]])
-    check(lambda x, w: microgradc.cross_entropy([x[0], w[0], 0.5], x[1]), [[0.3, 0], [1.0, 1], [-1.0, 2]], [0.4], integers=(1,))
+    check(
+        lambda x, w: microgradc.cross_entropy([x[0], w[0], 0.5], x[1]),
+        [[0.3, 0], [1.0, 1], [-1.0, 2]],
+        [0.4],
+        integers=(1,),
+    )
 
 
 def test_take():
@@ -293,8 +327,18 @@ def test_take():
     check(lambda x, w: take(x[:3], x[3]) * x[0], X, integers=(3, 4))
     check(lambda x, w: take(w, x[4]) * x[0] + w[1], X, [1.0, 2.0, 3.0, 4.0], integers=(3, 4))
     check(lambda x, w: take([1.0, 2.0, 4.0], x[3]) * x[0], X, integers=(3, 4))
-    check(lambda x, w: take([x[0], w[0], 2.0], x[3]) + take([w[1], w[0] * 2, 1.0, w[1]], x[4]) * x[3], X, [5.0, 6.0], integers=(3, 4))
-    check(lambda x, w: microgradc.dot(take([w[:2], w[2:], x[:2]], x[3]), take([x[:2]] * 4, x[4])), X, [1.0, 2.0, 3.0, 4.0], integers=(3, 4))
+    check(
+        lambda x, w: take([x[0], w[0], 2.0], x[3]) + take([w[1], w[0] * 2, 1.0, w[1]], x[4]) * x[3],
+        X,
+        [5.0, 6.0],
+        integers=(3, 4),
+    )
+    check(
+        lambda x, w: microgradc.dot(take([w[:2], w[2:], x[:2]], x[3]), take([x[:2]] * 4, x[4])),
+        X,
+        [1.0, 2.0, 3.0, 4.0],
+        integers=(3, 4),
+    )
 
 
 # Batches

@@ -166,7 +166,10 @@ def test_text_and_stats():
         return [f(x, w) for f in SUMS.values()] + [take(w, x[3]), microgradc.cross_entropy(x[:3], x[3]), take(x, x[3])]
 
     made, _ = record(everything, 4, [1.0] * 4, integers=(3,))
-    assert all(word in str(made) for word in ("logsumexp of", "take r3 of 4 weights", "cross_entropy r3 of", "products of", "in all lanes"))
+    assert all(
+        word in str(made)
+        for word in ("logsumexp of", "take r3 of 4 weights", "cross_entropy r3 of", "products of", "in all lanes")
+    )
 
 
 def test_wrong_arguments():
@@ -295,7 +298,8 @@ assert (made(X[:8]) == expected).all()
 
 
 def test_long_chains_and_many_outputs():
-    """Lowering and planning take time that grows with the graph, no recursion, and few places where no gradient is wanted."""
+    """Lowering and planning take time that grows with the graph, no recursion, and few places where no gradient is
+    wanted."""
     x, p = Value(0.5), Value(0.25)
     y = x
     for i in range(100_000):

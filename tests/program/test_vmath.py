@@ -16,18 +16,51 @@ mpmath = pytest.importorskip("mpmath", reason="compares with mpmath")
 
 INF, NAN = math.inf, math.nan
 HEADER = (Path(microgradc.__file__).parent / "program/lanes/vmath.h").read_text()
-BOUNDS = {name: float(ulp) for name, ulp in re.findall(r"(\w+) (\d\.\d)(?=[ ,])", HEADER.split("Largest errors")[1].split("*/")[0])}
+BOUNDS = {
+    name: float(ulp)
+    for name, ulp in re.findall(r"(\w+) (\d\.\d)(?=[ ,])", HEADER.split("Largest errors")[1].split("*/")[0])
+}
 each_level = pytest.mark.parametrize("level", _kernels.levels())
 each_function = pytest.mark.parametrize("name", BOUNDS)
 
 FAR = 2.0**20  # angles beyond take another loop
 DOMAINS = {
-    "exp": (-750, 715), "expm1": (-50, 715), "sinh": (-715, 715), "cosh": (-715, 715), "tanh": (-22, 22), "sigmoid": (-750, 50),
-    "log": (0, 10), "log2": (0, 10), "log1p": (-1, 10), "acosh": (1, 10), "asin": (-1, 1), "acos": (-1, 1), "atanh": (-1, 1),
+    "exp": (-750, 715), "expm1": (-50, 715), "sinh": (-715, 715), "cosh": (-715, 715), "tanh": (-22, 22),
+    "sigmoid": (-750, 50),
+    "log": (0, 10), "log2": (0, 10), "log1p": (-1, 10), "acosh": (1, 10), "asin": (-1, 1), "acos": (-1, 1),
+    "atanh": (-1, 1),
     "sin": (-FAR, FAR), "cos": (-FAR, FAR), "tan": (-FAR, FAR), "erf": (-6.2, 6.2),
 }  # fmt: skip
-ODD = ["expm1", "log1p", "sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh", "erf"]  # or x at 0, with its sign
-SPECIAL = [0.0, 1.0, 0.5, 2.0, 3.0, 2.5, 1e10, 2.0**52 + 1, 2.0**53, 2.0**53 + 2, 1 - 2**-53, 1 + 2**-52, 5e-324, 2.2e-308, 1e-300]
+ODD = [
+    "expm1",
+    "log1p",
+    "sin",
+    "tan",
+    "asin",
+    "atan",
+    "sinh",
+    "tanh",
+    "asinh",
+    "atanh",
+    "erf",
+]  # or x at 0, with its sign
+SPECIAL = [
+    0.0,
+    1.0,
+    0.5,
+    2.0,
+    3.0,
+    2.5,
+    1e10,
+    2.0**52 + 1,
+    2.0**53,
+    2.0**53 + 2,
+    1 - 2**-53,
+    1 + 2**-52,
+    5e-324,
+    2.2e-308,
+    1e-300,
+]
 SPECIAL += [1.7976931348623157e308, 708.5, 709.9, 710.4, 710.5, 744.4, 745.2, INF, NAN]
 SPECIAL += [-x for x in SPECIAL]
 
@@ -68,7 +101,8 @@ def exact(name, *x):
 
 @functools.cache
 def arguments(name):
-    """At random over the domain, over all doubles, near 0, near 1, near the smallest double; for angles, near multiples of pi / 4."""
+    """At random over the domain, over all doubles, near 0, near 1, near the smallest double; for angles, near multiples
+    of pi / 4."""
     rng = np.random.default_rng(0)
     low, high = DOMAINS.get(name, (-10, 10))
     shape = (operands(name), 400)

@@ -160,7 +160,9 @@ def test_dropout_is_on_in_training_and_off_after_it(moons):
     modes = []
     model.layers.insert(1, lambda x: (modes.append(model.training), x)[1])
     history = model.fit(X, y, epochs=1, batch_size=40, validation=(X[:5], y[:5]), progress=False)
-    assert modes == [False, True] + [True] * 40 + [False] * 5, "an output to see how many, one to see that dropout cannot be compiled"
+    assert modes == [False, True] + [True] * 40 + [False] * 5, (
+        "an output to see how many, one to see that dropout cannot be compiled"
+    )
     assert "dropout cannot be replayed" in history.why_eager
     assert not model.training
     model.train()
@@ -238,7 +240,11 @@ BAD = [
     ({"X": [[1.0, 2.0], [3.0, NAN]]}, ValueError, r"X has nan in row 1, column 1; leave such rows out"),
     ({"X": [[1.0, 2.0], [float("inf"), 1.0]]}, ValueError, r"X has inf in row 1, column 0"),
     ({"y": [1.0, NAN]}, ValueError, r"y has nan in row 1;"),
-    ({"X": []}, ValueError, r"X must have a row of numbers for each example, at least one, shape \(n, nin\), got shape \(0,\)"),
+    (
+        {"X": []},
+        ValueError,
+        r"X must have a row of numbers for each example, at least one, shape \(n, nin\), got shape \(0,\)",
+    ),
     ({"X": np.zeros((0, 2)), "y": []}, ValueError, r"got shape \(0, 2\)"),
     ({"X": [1.0, 2.0]}, ValueError, r"got shape \(2,\); see X.reshape\(-1, 1\)"),
     ({"X": np.zeros((2, 2, 2))}, ValueError, r"got shape \(2, 2, 2\)"),
@@ -249,10 +255,26 @@ BAD = [
     ({"y": 3}, ValueError, r"y must have a target for each of the 2 rows"),
     ({"y": ["a", "b"]}, TypeError, r"y must be real numbers"),
     ({"y": [0, 3], "loss": "cross_entropy"}, ValueError, r"cross_entropy needs a model with an output for each class"),
-    ({"y": [0, 2], "loss": "binary_cross_entropy_with_logits"}, ValueError, r"target\[1\] must be in \[0, 1\], got 2.0"),
-    ({"y": [0, 1], "loss": "hinge_loss"}, ValueError, r"target\[0\] must be -1 or \+1, got 0.0; labels 0 and 1 become these"),
-    ({"y": [[0.0, 1.0], [1.0, 0.0]]}, ValueError, r"y does not fit mse_loss and 1 outputs: input and target must have the same shape"),
-    ({"validation": ([[1.0, 2.0]], [2])}, ValueError, r"the validation data's y does not fit binary_.* target\[0\] must be in"),
+    (
+        {"y": [0, 2], "loss": "binary_cross_entropy_with_logits"},
+        ValueError,
+        r"target\[1\] must be in \[0, 1\], got 2.0",
+    ),
+    (
+        {"y": [0, 1], "loss": "hinge_loss"},
+        ValueError,
+        r"target\[0\] must be -1 or \+1, got 0.0; labels 0 and 1 become these",
+    ),
+    (
+        {"y": [[0.0, 1.0], [1.0, 0.0]]},
+        ValueError,
+        r"y does not fit mse_loss and 1 outputs: input and target must have the same shape",
+    ),
+    (
+        {"validation": ([[1.0, 2.0]], [2])},
+        ValueError,
+        r"the validation data's y does not fit binary_.* target\[0\] must be in",
+    ),
     ({"epochs": 0}, ValueError, r"epochs must be a positive integer, got 0"),
     ({"batch_size": 0}, ValueError, r"batch_size must be a positive integer, got 0"),
     ({"batch_size": 2.5}, TypeError, r"batch_size must be a positive integer, got 2.5"),
@@ -265,7 +287,11 @@ BAD = [
     ({"shuffle": "no"}, TypeError, r"shuffle must be True or False, got 'no'"),
     ({"compile": "yes"}, TypeError, r"compile must be True or False, got 'yes'"),
     ({"callback": 3}, TypeError, r"callback must be a function of the history, got 3"),
-    ({"validation": 1.5}, ValueError, r"validation must be a pair \(X, y\) or a share of the examples between 0 and 1, got 1.5"),
+    (
+        {"validation": 1.5},
+        ValueError,
+        r"validation must be a pair \(X, y\) or a share of the examples between 0 and 1, got 1.5",
+    ),
     ({"validation": True}, ValueError, r"validation must be a pair"),
     ({"validation": 0.1}, ValueError, r"a share of 0.1 of 2 examples leaves none for validation"),
     ({"validation": ([[1.0, NAN]], [1])}, ValueError, r"the validation data's X has nan in row 0, column 1"),
@@ -285,7 +311,10 @@ def test_bad_arguments_change_nothing(model, change, error, message):
 
 def test_labels_out_of_range():
     model = nn.MLP(2, [3], seed=0)
-    with pytest.raises(ValueError, match=r"y does not fit cross_entropy and 3 outputs: target\[1\] must be the index of one of 3 classes"):
+    with pytest.raises(
+        ValueError,
+        match=r"y does not fit cross_entropy and 3 outputs: target\[1\] must be the index of one of 3 classes",
+    ):
         model.fit([[1.0, 2.0]] * 3, [0, 3, 1], progress=False)
     with pytest.raises(TypeError, match=r"convert it with int"):
         model.fit([[1.0, 2.0]] * 2, [0.0, 1.0], loss="cross_entropy", progress=False)
@@ -304,12 +333,21 @@ def test_labels_out_of_range():
 def test_compiled_training_follows_eager_training(moons, targets, loss):
     X, y = moons
     rows = np.stack([y, 1 - y], 1)
-    y = {"classes": y, "scores": 2 * y - 1, "many": y, "numbers": y * 0.5, "rows": rows * 1.0, "scores in rows": 2 * rows - 1}[targets]
+    y = {
+        "classes": y,
+        "scores": 2 * y - 1,
+        "many": y,
+        "numbers": y * 0.5,
+        "rows": rows * 1.0,
+        "scores in rows": 2 * rows - 1,
+    }[targets]
     nout = 3 if targets == "many" else 2 if y.ndim == 2 else 1
     histories = []
     for choice in (False, True, None):
         model = nn.MLP(2, [8, nout], activation="tanh", seed=3)
-        histories.append(model.fit(X, y, epochs=10, batch_size=7, loss=loss, validation=0.2, seed=1, progress=False, compile=choice))
+        histories.append(
+            model.fit(X, y, epochs=10, batch_size=7, loss=loss, validation=0.2, seed=1, progress=False, compile=choice)
+        )
     eager, compiled, by_itself = histories
     assert compiled.loss == pytest.approx(eager.loss, rel=1e-9)
     assert compiled.validation_loss == pytest.approx(eager.validation_loss, rel=1e-9)
@@ -355,7 +393,9 @@ def test_a_mode_of_ones_own_comes_back(moons):
 
 def test_what_is_no_probability_is_named(moons):
     for choice in (True, False):
-        with pytest.raises(ValueError, match=r"input\[\d+\] must be in \[0, 1\], got .*did you mean binary_cross_entropy_with_logits"):
+        with pytest.raises(
+            ValueError, match=r"input\[\d+\] must be in \[0, 1\], got .*did you mean binary_cross_entropy_with_logits"
+        ):
             nn.MLP(2, [4, 1], seed=0).fit(*moons, loss="binary_cross_entropy", progress=False, compile=choice)
 
 
@@ -381,7 +421,10 @@ def test_what_cannot_be_compiled_is_trained_step_by_step(moons):
         return model(x) * random.random()
 
     model = nn.MLP(2, [4, 1], seed=0)
-    for call, reason in [(branching, "cannot be replayed"), (random_scale, "did something else when it was called again")]:
+    for call, reason in [
+        (branching, "cannot be replayed"),
+        (random_scale, "did something else when it was called again"),
+    ]:
         net = nn.Sequential(call)
         net.parameters = model.parameters
         history = net.fit(X, y, epochs=1, progress=False)
@@ -419,7 +462,9 @@ def test_nan_in_the_data_if_one_insists(model):
 def test_a_loss_that_becomes_nan_stops_before_the_step(model):
     X, y = [[1e200, 1.0], [1.0, 1.0]], [1e200, 0.0]
     before = numbers(model)
-    with pytest.raises(FloatingPointError, match=r"the loss became (inf|nan); a lower learning rate than 0.01 may help"):
+    with pytest.raises(
+        FloatingPointError, match=r"the loss became (inf|nan); a lower learning rate than 0.01 may help"
+    ):
         model.fit(X, y, progress=False)
     assert numbers(model) == before
     assert not model.training
@@ -440,7 +485,11 @@ def test_batches():
     first = [b for _, b in microgradc.batches(X, y, 4)]
     random.seed(3)
     assert [b for _, b in microgradc.batches(X, y, 4)] == first
-    for arguments, message in [(([], []), "at least one, got 0 and 0"), ((X, y[:3]), "got 10 and 3"), ((X, y, 0), "batch_size must be")]:
+    for arguments, message in [
+        (([], []), "at least one, got 0 and 0"),
+        ((X, y[:3]), "got 10 and 3"),
+        ((X, y, 0), "batch_size must be"),
+    ]:
         with pytest.raises(ValueError, match=message):
             microgradc.batches(*arguments)
     with pytest.raises(TypeError, match=r"seed must be an integer, a random.Random, or None"):

@@ -39,7 +39,8 @@ def test_no_box_overlaps_another_and_no_line_runs_through_one(graph):
         assert boxes[b][1] < route[-1][1] < boxes[b][3]
         assert all(before[0] <= after[0] + 1e-9 for before, after in pairwise(route))
         for (x0, y0), (x1, y1) in pairwise(route):
-            # A piece stays between its ends, whatever curve is drawn: those that are not horizontal cross a gap without boxes.
+            # A piece stays between its ends, whatever curve is drawn: those that are not horizontal cross a gap without
+            # boxes.
             touched = [
                 v for v, (left, top, right, bottom) in enumerate(boxes)
                 if left < x1 - 1e-6 and x0 + 1e-6 < right and top < max(y0, y1) + 1e-6 and min(y0, y1) - 1e-6 < bottom
@@ -76,7 +77,8 @@ def test_a_tree_has_no_crossings_and_its_operands_are_in_order():
 
 
 def test_crossings_that_need_not_be_are_removed():
-    # Depth first, the second layer is a, b, c and the third is that of a, then of b: sorting by the neighbours puts it right.
+    # Depth first, the second layer is a, b, c and the third is that of a, then of b: sorting by the neighbours puts it
+    # right.
     sizes = [(10, 10)] * 7
     edges = [(1, 0), (2, 0), (3, 0), (4, 3), (4, 1), (5, 2), (6, 1), (6, 3)]
     layout = layered_layout(sizes, edges)
@@ -111,7 +113,9 @@ def test_a_line_past_many_layers_is_nearly_straight():
 
 def test_a_vertex_used_in_every_layer_takes_a_line_not_one_for_each():
     count = 300
-    layout = layered_layout([(10, 10)] * count, [(i, i + 1) for i in range(count - 1)] + [(0, i) for i in range(2, count)])
+    layout = layered_layout(
+        [(10, 10)] * count, [(i, i + 1) for i in range(count - 1)] + [(0, i) for i in range(2, count)]
+    )
     assert layout.height < 120  # with a line for each it would be 300 times LINE_GAP
 
 

@@ -50,7 +50,9 @@ def test_areas_have_the_colour_of_the_class_of_one_output():
 
 
 def test_threshold():
-    figure = plot_decision_boundary(lambda x: 1 / (1 + np.exp(-x[0])), SQUARE, [0, 1, 0, 1], threshold=0.5, resolution=20)
+    figure = plot_decision_boundary(
+        lambda x: 1 / (1 + np.exp(-x[0])), SQUARE, [0, 1, 0, 1], threshold=0.5, resolution=20
+    )
     colour_at = image_of(figure)
     assert colour_at(-0.1, 0.3) == pale(plots.COLOURS[0])
     assert colour_at(0.1, 0.3) == pale(plots.COLOURS[1])
@@ -79,8 +81,13 @@ def test_points_and_legend():
 
 @pytest.mark.parametrize(
     ("y", "colours"),
-    [([-1, -1, 1, 1], {"-1": 0, "1": 1}), ([1.0] * 4, {"1.0": 1}), ([0] * 4, {"0": 0}), (["no", "yes", "no", "no"], {"no": 0, "yes": 1}),
-     ([False, True, True, True], {"False": 0, "True": 1})],
+    [
+        ([-1, -1, 1, 1], {"-1": 0, "1": 1}),
+        ([1.0] * 4, {"1.0": 1}),
+        ([0] * 4, {"0": 0}),
+        (["no", "yes", "no", "no"], {"no": 0, "yes": 1}),
+        ([False, True, True, True], {"False": 0, "True": 1}),
+    ],
 )
 def test_classes_of_one_output(y, colours):
     [ax] = plot_decision_boundary(lambda x: x[0], SQUARE, y, resolution=5).axes
@@ -163,10 +170,19 @@ def history(**lists):
 
 
 def curves_of(figure):
-    return {line.get_label(): (line.get_xdata().tolist(), line.get_ydata().tolist()) for ax in figure.axes for line in ax.get_lines()}
+    return {
+        line.get_label(): (line.get_xdata().tolist(), line.get_ydata().tolist())
+        for ax in figure.axes
+        for line in ax.get_lines()
+    }
 
 
-FULL = history(loss=[3.0, 2.0, 1.5], accuracy=[0.5, None, 0.75], validation_loss=[None, 2.5, 2.0], validation_accuracy=[0.25, 0.5, 0.625])
+FULL = history(
+    loss=[3.0, 2.0, 1.5],
+    accuracy=[0.5, None, 0.75],
+    validation_loss=[None, 2.5, 2.0],
+    validation_accuracy=[0.25, 0.5, 0.625],
+)
 
 
 @pytest.mark.parametrize("given", [False, True])
@@ -208,8 +224,15 @@ def test_a_loss_alone(losses):
 
 @pytest.mark.parametrize(
     ("losses", "scale"),
-    [([1.0, 0.009], "log"), ([1.0, 0.02], "linear"), ([1.0, 0.0], "linear"), ([1.0, -100.0], "linear"), ([5.0], "linear"),
-     ([1e-3, float("inf"), float("nan"), 1.0], "log"), ([float("nan")], "linear")],
+    [
+        ([1.0, 0.009], "log"),
+        ([1.0, 0.02], "linear"),
+        ([1.0, 0.0], "linear"),
+        ([1.0, -100.0], "linear"),
+        ([5.0], "linear"),
+        ([1e-3, float("inf"), float("nan"), 1.0], "log"),
+        ([float("nan")], "linear"),
+    ],
 )
 def test_scale_of_the_loss(losses, scale):
     figure = plot_history(losses)

@@ -21,8 +21,28 @@ from microgradc import Value, viz
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="the program dot of Graphviz is not installed")
 
 NASTY_LABELS = [
-    'say "hi"', "a|b", "{x}", "<b>", "<b>bold</b>", "back\\slash", "\\", '\\"', "\\N", "\\n", "a -> b;", "&amp; & &lt;", "größe λ ≤",
-    "$x^2$", "%s {0}", "]", "//", "'", "-", "a, b", "x = 1", "node",
+    'say "hi"',
+    "a|b",
+    "{x}",
+    "<b>",
+    "<b>bold</b>",
+    "back\\slash",
+    "\\",
+    '\\"',
+    "\\N",
+    "\\n",
+    "a -> b;",
+    "&amp; & &lt;",
+    "größe λ ≤",
+    "$x^2$",
+    "%s {0}",
+    "]",
+    "//",
+    "'",
+    "-",
+    "a, b",
+    "x = 1",
+    "node",
 ]
 
 
@@ -133,7 +153,9 @@ def test_without_the_program_dot_an_error_says_how_to_get_it(tmp_path, monkeypat
     assert dot.source.startswith("digraph")
     dot.save(tmp_path / "graph.dot")
     for draw in (dot.pipe, lambda: dot.render(tmp_path / "graph"), dot._repr_mimebundle_):
-        with pytest.raises(RuntimeError, match=r"(?s)apt install graphviz.*https://graphviz.org/download; or use draw_graph"):
+        with pytest.raises(
+            RuntimeError, match=r"(?s)apt install graphviz.*https://graphviz.org/download; or use draw_graph"
+        ):
             draw()
 
 
@@ -142,7 +164,10 @@ def drawn(figure):
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     [ax] = figure.axes
-    boxes = {name: [p for p in ax.patches if p.get_label() == f"_{name}"] for name in ("box", "operation", "edge", "arrowhead")}
+    boxes = {
+        name: [p for p in ax.patches if p.get_label() == f"_{name}"]
+        for name in ("box", "operation", "edge", "arrowhead")
+    }
     return ax, boxes, [t for t in ax.texts if isinstance(t, Text)], canvas.get_renderer()
 
 
@@ -158,7 +183,11 @@ def check_picture(figure, root):
     texts_in = {}
     for text in texts:
         extent = text.get_window_extent(renderer)
-        home = [box for box in boxes if box.x0 <= extent.x0 and extent.x1 <= box.x1 and box.y0 <= extent.y0 and extent.y1 <= box.y1]
+        home = [
+            box
+            for box in boxes
+            if box.x0 <= extent.x0 and extent.x1 <= box.x1 and box.y0 <= extent.y0 and extent.y1 <= box.y1
+        ]
         assert len(home) == 1, text
         assert not text.get_parse_math()
         texts_in.setdefault(id(home[0]), []).append(extent)
@@ -177,7 +206,10 @@ def check_picture(figure, root):
         assert len(patches["edge"]) == sum(len(node._children) for node in nodes)
         shown = sorted(text.get_text() for text in texts)
         assert shown == sorted(
-            text for node in nodes for text in (node._op, str(node.label), f"data {node.data:.4f}", f"grad {node.grad:.4f}") if text
+            text
+            for node in nodes
+            for text in (node._op, str(node.label), f"data {node.data:.4f}", f"grad {node.grad:.4f}")
+            if text
         )
 
 
@@ -218,8 +250,19 @@ def test_graphs_of_random_graphs(recipe):
 
 @pytest.mark.parametrize(
     ("x", "shown"),
-    [(0.0, "0.0000"), (-0.0, "-0.0000"), (1e-300, "1.0000e-300"), (-5e-324, "-4.9407e-324"), (123456789.0, "1.2346e+08"), (0.001, "0.0010"),
-     (float("inf"), "inf"), (float("nan"), "nan"), (999999.5, "999999.5000"), (1.7e308, "1.7000e+308"), (-2.5, "-2.5000")],
+    [
+        (0.0, "0.0000"),
+        (-0.0, "-0.0000"),
+        (1e-300, "1.0000e-300"),
+        (-5e-324, "-4.9407e-324"),
+        (123456789.0, "1.2346e+08"),
+        (0.001, "0.0010"),
+        (float("inf"), "inf"),
+        (float("nan"), "nan"),
+        (999999.5, "999999.5000"),
+        (1.7e308, "1.7000e+308"),
+        (-2.5, "-2.5000"),
+    ],
 )
 def test_numbers(x, shown):
     figure = viz.draw_graph(Value(x))
@@ -229,7 +272,9 @@ def test_numbers(x, shown):
     assert f"data {shown} " in viz.format_graph(Value(x))
 
 
-@pytest.mark.parametrize("label", [*NASTY_LABELS, "x" * 500, "W" * 32, 7, ("a", 1), "two\nlines\tand tab", "\x00\ud800"])
+@pytest.mark.parametrize(
+    "label", [*NASTY_LABELS, "x" * 500, "W" * 32, 7, ("a", 1), "two\nlines\tand tab", "\x00\ud800"]
+)
 def test_labels(label):
     """No mathtext, no control characters; long ones are shortened."""
     figure = viz.draw_graph(Value(1.0, label=label) * 2)
@@ -244,7 +289,10 @@ def test_labels(label):
 
 def test_no_label_is_no_line():
     for label in ("", None):
-        assert [text.get_text() for text in viz.draw_graph(Value(1.0, label=label)).axes[0].texts] == ["data 1.0000", "grad 0.0000"]
+        assert [text.get_text() for text in viz.draw_graph(Value(1.0, label=label)).axes[0].texts] == [
+            "data 1.0000",
+            "grad 0.0000",
+        ]
 
 
 @pytest.mark.parametrize("layout", [None, "tight", "constrained"])

@@ -1,4 +1,5 @@
-"""The examples in docstrings, in docs and in the README run, and give what they say; links lead somewhere; files stay short."""
+"""The examples in docstrings, in docs and in the README run, and give what they say; links lead somewhere; files stay
+short."""
 
 import doctest
 import re
@@ -17,7 +18,9 @@ import microgradc
 ROOT = Path(__file__).parents[2]
 FINDER = doctest.DocTestFinder(exclude_empty=True)
 DOCTESTED = [
-    import_module(module.name) for module in walk_packages(microgradc.__path__, "microgradc.") if module.name != "microgradc.__main__"
+    import_module(module.name)
+    for module in walk_packages(microgradc.__path__, "microgradc.")
+    if module.name != "microgradc.__main__"
 ]
 
 
@@ -29,7 +32,11 @@ def docstring_examples():
             if getattr(thing, "__module__", None) == module.__name__ and getattr(thing, "__doc__", None):
                 owners.append((name, thing))
                 if isinstance(thing, type):
-                    owners += [(f"{name}.{n}", t) for n, t in vars(thing).items() if getattr(t, "__doc__", None) and not n.startswith("__")]
+                    owners += [
+                        (f"{name}.{n}", t)
+                        for n, t in vars(thing).items()
+                        if getattr(t, "__doc__", None) and not n.startswith("__")
+                    ]
         for name, owner in owners:
             test = doctest.DocTestParser().get_doctest(owner.__doc__ or "", dict(names), name, None, 0)
             if test.examples:
@@ -74,7 +81,8 @@ NEEDED = {"torch": find_spec("torch"), "dot": shutil.which("dot")}
 
 
 def page_examples():
-    """Yield each page with the blocks that are not marked; and again, for each thing that others need, with those too."""
+    """Yield each page with the blocks that are not marked; and again, for each thing that others need, with those
+    too."""
     for page in PAGES:
         blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
         for thing in dict.fromkeys(need for need, _ in [("", ""), *blocks]):
@@ -82,7 +90,9 @@ def page_examples():
             test = doctest.DocTestParser().get_doctest(code, {}, page.name, str(page), 0)
             if test.examples:
                 missing = thing and not NEEDED[thing]
-                mark = pytest.mark.skipif(bool(missing), reason=f"{page.name} shows something that needs {thing}, which is not installed")
+                mark = pytest.mark.skipif(
+                    bool(missing), reason=f"{page.name} shows something that needs {thing}, which is not installed"
+                )
                 yield pytest.param(test, marks=mark, id=f"{page.name}-{thing}" if thing else page.name)
 
 
@@ -94,7 +104,9 @@ def test_pages(test, tmp_path, monkeypatch):
 
 def test_pages_have_examples_and_stay_short():
     for page in PAGES:
-        text = re.sub("(?<=: begin -->).*(?=<!--)", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)   # but for generated tables
+        text = re.sub(
+            "(?<=: begin -->).*(?=<!--)", "", page.read_text(encoding="utf-8"), flags=re.DOTALL
+        )  # but for generated tables
         assert len(text.splitlines()) < 120, page.name
         assert page.name == "differences.md" or ">>> " in text, page.name
 
@@ -148,4 +160,6 @@ def test_files_stay_short():
     for pattern in ("src/**/*.py*", "src/**/*.h", "tests/**/*.py", "benchmarks/*.py", "examples/*.py", "docs/*.py"):
         for path in ROOT.glob(pattern):
             if path.suffix in (".py", ".pyx", ".pxi", ".pxd", ".pyi", ".h"):
-                assert len(path.read_text().splitlines()) <= 500, path
+                lines = path.read_text().splitlines()
+                assert len(lines) <= 500, path
+                assert max(map(len, lines), default=0) <= 120, path

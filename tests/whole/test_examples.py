@@ -56,7 +56,9 @@ def test_every_example_has_a_test():
     """Here, a function with its name, or a file of its own."""
     examples = {path.stem for path in EXAMPLES.iterdir() if path.is_file()}
     assert examples >= {"digits", "gpt", "moons"}
-    assert [name for name in examples if f"test_{name}" not in globals() and not (TESTS / f"test_{name}.py").exists()] == []
+    assert [
+        name for name in examples if f"test_{name}" not in globals() and not (TESTS / f"test_{name}.py").exists()
+    ] == []
 
 
 def test_autograd_basics(run_example):
@@ -79,7 +81,9 @@ def test_expression_and_net(run_example, tmp_path):
     losses = numbers(r"loss (\S+)", out)
     assert len(losses) == 20
     assert losses[-1] < losses[0] / 10
-    before, after = (np.array(list(map(float, found.split(", ")))) for found in re.findall(r"predictions \w+: +\[(.*?)\]", out))
+    before, after = (
+        np.array(list(map(float, found.split(", ")))) for found in re.findall(r"predictions \w+: +\[(.*?)\]", out)
+    )
     wanted = [1, -1, -1, 1]
     assert np.abs(after - wanted).max() < 0.2 < np.abs(before - wanted).max()
 
@@ -110,7 +114,9 @@ def test_tanh_mlp_graph_without_dot(run_example, tmp_path):
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
 @pytest.mark.parametrize("loss", ["mse_loss", "hinge_loss", "binary_cross_entropy_with_logits"])
 def test_training_loop(run_example, tmp_path, loss, optimizer):
-    out = run_example("training_loop.py", "--loss", loss, "--optimizer", optimizer, "--epochs", 50, "--folder", "pictures")
+    out = run_example(
+        "training_loop.py", "--loss", loss, "--optimizer", optimizer, "--epochs", 50, "--folder", "pictures"
+    )
     losses, accuracies = numbers(r"loss (\d\S+)", out), numbers(r"accuracy (\S+)%", out)
     assert len(losses) == len(accuracies) == 5
     assert losses[-1] < losses[0]
@@ -154,7 +160,9 @@ def test_moons(tmp_path, monkeypatch):
     assert not any(cell.outputs or cell.execution_count for cell in code), "a notebook is committed without its outputs"
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
 
     outputs = [output for cell in code for output in cell.outputs]
     assert not [output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"]

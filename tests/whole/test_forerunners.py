@@ -76,14 +76,18 @@ from microgradc.losses import mse_loss
 X, y = make_blobs(n_samples=60, centers=[[-2.0, -2.0], [2.0, 2.0]], random_state=0)
 y = 2.0 * y - 1
 model = MLP(2, [4, 4, 1])
-history = model.fit(X, y, loss=lambda p, t: mse_loss(p, t, reduction="sum"), optimizer="sgd", lr=0.001, epochs=150, seed=0, progress=False)
+history = model.fit(
+    X, y, loss=lambda p, t: mse_loss(p, t, reduction="sum"), optimizer="sgd", lr=0.001, epochs=150, seed=0,
+    progress=False,
+)
 right = sum((model(x).data > 0) == (t > 0) for x, t in zip(X, y))
 """)
     assert names["right"] == 60
     assert names["history"].loss[-1] < names["history"].loss[0] / 5
 
 
-# MicroGrad - Autograd & Neural Nets from Scratch: two moons with an SVM loss and hand-written gradient descent; its list of things to come.
+# MicroGrad - Autograd & Neural Nets from Scratch: two moons with an SVM loss and hand-written gradient descent; its
+# list of things to come.
 
 
 def test_two_moons_with_max_margin_and_gradient_descent():

@@ -26,7 +26,9 @@ def test_two_hundred_steps_as_in_plain_python(names):
     finally:
         gc.enable()
     assert [ours for _, ours in pairs] == pytest.approx([theirs for theirs, _ in pairs], rel=1e-12, abs=0)
-    assert [p.data for p in compiled.parameters] == pytest.approx([p.data for p in plain.parameters], rel=1e-9, abs=1e-12)
+    assert [p.data for p in compiled.parameters] == pytest.approx(
+        [p.data for p in plain.parameters], rel=1e-9, abs=1e-12
+    )
 
 
 def test_compiled_loops_learn_the_same(names):

@@ -1,4 +1,5 @@
-"""The house: who imports whom. Arrows between packages point one way, and no file imports, by whatever way, what imports it.
+"""The house: who imports whom. Arrows between packages point one way, and no file imports, by whatever way, what
+imports it.
 
 `python tests/whole/test_house.py` prints the arrows between packages.
 """
@@ -27,7 +28,8 @@ FLOORS = [
 ]
 FLOOR_OF = {name: i for i, floor in enumerate(FLOORS) for name in floor}
 
-# Methods that lead upward: they import in their body, and what they call imports nothing back (which the search for circles sees).
+# Methods that lead upward: they import in their body, and what they call imports nothing back (which the search for
+# circles sees).
 UPWARD = {("nn.module", "train.fit"), ("nn.module", "train.scores"), ("nn.containers", "interop")}
 
 
@@ -74,9 +76,16 @@ def arrows():
     """Return for each file the files of the package that it imports."""
     found = defaultdict(set)
     for name, path in SOURCES.items():
-        imports = imports_of_python(path.read_text(encoding="utf-8")) if path.suffix == ".py" else imports_of_cython(included(path))
+        imports = (
+            imports_of_python(path.read_text(encoding="utf-8"))
+            if path.suffix == ".py"
+            else imports_of_cython(included(path))
+        )
         for imported in imports:
-            if imported.partition(".")[0] == "microgradc" and (target := resolved(imported.partition(".")[2])) not in (None, name):
+            if imported.partition(".")[0] == "microgradc" and (target := resolved(imported.partition(".")[2])) not in (
+                None,
+                name,
+            ):
                 found[name].add(target)
     return found
 
@@ -118,7 +127,10 @@ def test_a_circle_is_found():
         list(TopologicalSorter({"a": {"b"}, "b": {"a"}}).static_order())
     assert set(imports_of_python("def f():\n    from microgradc.nn import MLP\n")) == {"microgradc.nn.MLP"}
     assert set(imports_of_python("if TYPE_CHECKING:\n    import microgradc.nn.module\n")) == {"microgradc.nn.module"}
-    assert set(imports_of_cython("from microgradc.engine.value cimport *\nimport microgradc.nn\n")) == {"microgradc.engine.value.*", "microgradc.nn"}
+    assert set(imports_of_cython("from microgradc.engine.value cimport *\nimport microgradc.nn\n")) == {
+        "microgradc.engine.value.*",
+        "microgradc.nn",
+    }
 
 
 def test_files_at_the_top_are_few():

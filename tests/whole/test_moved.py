@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 import microgradc
 from microgradc import moved
 
 
-@pytest.mark.parametrize("name", ["checkpoint", "data", "engine", "init", "losses", "nn", "optim", "program", "training", "viz"])
+@pytest.mark.parametrize(
+    "name", ["checkpoint", "data", "engine", "init", "losses", "nn", "optim", "program", "training", "viz"]
+)
 def test_submodules_keep_their_names(name, run_python):
     run_python(f"import microgradc.{name}; assert microgradc.{name}")
     run_python(f"import microgradc; assert microgradc.{name}")
@@ -37,13 +38,42 @@ def test_what_never_was_is_not_found():
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        ("engine", "Value"), ("engine", "_restore"), ("engine", "CompileError"), ("functions", "tanh"), ("functions", "leaky_relu"),
-        ("nn", "MLP"), ("nn", "Layer"), ("nn", "Neuron"), ("nn", "Sequential"), ("nn", "Activation"), ("nn", "Dropout"),
-        ("module", "Module"), ("init", "normal"), ("losses", "mse_loss"), ("optim", "SGD"), ("optim", "Adam"), ("optim", "AdamW"),
-        ("optim", "RMSprop"), ("updates", "Known"), ("lr_scheduler", "StepLR"), ("lr_scheduler", "LambdaLR"), ("training", "History"),
-        ("training", "fit"), ("tasks", "accuracy"), ("tasks", "outputs"), ("transforms", "Compiled"), ("transforms", "compile"),
-        ("arrays", "array"), ("arrays", "data"), ("data", "make_moons"), ("program", "set_num_threads"), ("dropin", "install"),
-        ("viz", "draw_graph"), ("plots", "plot_history"), ("interop", "mlp_from_torch"), ("checkpoint", "save"),
+        ("engine", "Value"),
+        ("engine", "_restore"),
+        ("engine", "CompileError"),
+        ("functions", "tanh"),
+        ("functions", "leaky_relu"),
+        ("nn", "MLP"),
+        ("nn", "Layer"),
+        ("nn", "Neuron"),
+        ("nn", "Sequential"),
+        ("nn", "Activation"),
+        ("nn", "Dropout"),
+        ("module", "Module"),
+        ("init", "normal"),
+        ("losses", "mse_loss"),
+        ("optim", "SGD"),
+        ("optim", "Adam"),
+        ("optim", "AdamW"),
+        ("optim", "RMSprop"),
+        ("updates", "Known"),
+        ("lr_scheduler", "StepLR"),
+        ("lr_scheduler", "LambdaLR"),
+        ("training", "History"),
+        ("training", "fit"),
+        ("tasks", "accuracy"),
+        ("tasks", "outputs"),
+        ("transforms", "Compiled"),
+        ("transforms", "compile"),
+        ("arrays", "array"),
+        ("arrays", "data"),
+        ("data", "make_moons"),
+        ("program", "set_num_threads"),
+        ("dropin", "install"),
+        ("viz", "draw_graph"),
+        ("plots", "plot_history"),
+        ("interop", "mlp_from_torch"),
+        ("checkpoint", "save"),
     ],
 )
 def test_names_in_old_pickles_are_found(module, name):
@@ -75,7 +105,8 @@ def test_cimport_from_the_package_works(tmp_path, run_python):
     run_python(
         "import os, sys; os.chdir(sys.argv[1]); sys.argv = ['setup.py', '-q', 'build_ext', '--inplace']\n"
         "from Cython.Build import cythonize; from setuptools import Extension, setup\n"
-        f"setup(name='reads', ext_modules=cythonize([Extension('reads', ['reads.pyx'], include_dirs=[{root!r}])], quiet=True))\n"
+        f"setup(name='reads', ext_modules="
+        f"cythonize([Extension('reads', ['reads.pyx'], include_dirs=[{root!r}])], quiet=True))\n"
         "sys.path.insert(0, '.'); import reads; from microgradc import Value; assert reads.data_of(Value(2.5)) == 2.5",
         str(tmp_path),
     )
@@ -87,7 +118,7 @@ def test_what_version_0_1_0_pickled_loads():
     graph, model = found["graph"], found["mlp"]
     leaf = microgradc.topological_sort(graph)[0]
     assert (graph.data, leaf.label, leaf.grad) == (6.9640275800758165, "a", 3.0706508248531645)
-    assert model([1.0, 2.0]).data == found["mlp"].to_torch()(torch.tensor([1.0, 2.0], dtype=torch.float64)).item()
+    assert model([1.0, 2.0]).data == -0.059233899493940124
     assert sum(v.data for v in found["sequential"].eval()([1.0, -2.0])) == pytest.approx(1.0)
     assert len(found["history"]) == 2
     assert found["module"].parameters()[0].data == 1.0

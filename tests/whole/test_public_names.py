@@ -1,4 +1,5 @@
-"""The public names: `__init__.pyi` is their only list. It is read by type checkers, and by the package on its import."""
+"""The public names: `__init__.pyi` is their only list. It is read by type checkers, and by the package on its
+import."""
 
 import importlib.util
 import inspect

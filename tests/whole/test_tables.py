@@ -30,7 +30,9 @@ def test_every_operation_has_a_row(script):
 def test_a_stale_page_is_named(script, tmp_path, monkeypatch):
     (tmp_path / "docs").mkdir()
     for name in ("README.md", "docs/expressions.md"):
-        (tmp_path / name).write_text((SCRIPT.parents[1] / name).read_text(encoding="utf-8").replace("tanh", "tonh"), encoding="utf-8")
+        (tmp_path / name).write_text(
+            (SCRIPT.parents[1] / name).read_text(encoding="utf-8").replace("tanh", "tonh"), encoding="utf-8"
+        )
     monkeypatch.setitem(script["pages"].__globals__, "ROOT", tmp_path)
     assert script["stale"]() == ["README.md", "docs/expressions.md"]
     monkeypatch.setattr("sys.argv", ["make_tables.py", "--check"])

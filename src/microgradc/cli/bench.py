@@ -1,8 +1,8 @@
 """Time one training step in microgradc and in other engines: what `python -m microgradc bench` runs.
 
-Each engine runs in a process of its own, so that one engine's objects do not slow the garbage collection of another, and one that crashes
-does not end the run. A turn is several steps where steps are short: the first after a pause finds cold caches, which would cost the fastest
-engines the most.
+Each engine runs in a process of its own, so that one engine's objects do not slow the garbage collection of another,
+and one that crashes does not end the run. A turn is several steps where steps are short: the first after a pause finds
+cold caches, which would cost the fastest engines the most.
 """
 
 # ruff: noqa: B905 -- zip as micrograd writes it
@@ -58,7 +58,9 @@ def table(workers, engines=ENGINES):
             faster = f"{min(reference.numbers('step')) / min(times):.1f}" if base == "micrograd" else "-"
             figures = f"{min(times) * 1e3:>10.3f}{statistics.median(times) * 1e3:>11.3f}{faster:>14}"
             difference = largest_difference(losses if engine.learns else losses[:1], reference.numbers("loss"))
-            remarks += [] if difference <= TOLERANCE else [f"its losses differ from those of {base}: by {difference:.1e}"]
+            remarks += (
+                [] if difference <= TOLERANCE else [f"its losses differ from those of {base}: by {difference:.1e}"]
+            )
         lines.append(f"{name:<36}{figures}  {' '.join(filter(None, remarks))}".rstrip())
     return lines
 

@@ -1,4 +1,5 @@
-"""python -m microgradc demo: micrograd's demo notebook, with progress, a summary, pictures, and a comparison: compiled, and micrograd."""
+"""python -m microgradc demo: micrograd's demo notebook, with progress, a summary, pictures, and a comparison: compiled,
+and micrograd."""
 
 from contextlib import suppress
 from importlib import import_module
@@ -102,8 +103,15 @@ def _comparison(eager, seed):
         micrograd.check(eager)
         rows["micrograd"] = micrograd
     slowest = median(list(rows.values())[-1].times)
-    texts = [f"{name:<22}{median(row.times) * 1e3:10.3f} ms{slowest / median(row.times):12,.0f} x" for name, row in rows.items()]
-    return texts if "micrograd" in rows else [*texts, f"{'micrograd':<22}is not installed: `pip install micrograd` and run the demo again"]
+    texts = [
+        f"{name:<22}{median(row.times) * 1e3:10.3f} ms{slowest / median(row.times):12,.0f} x"
+        for name, row in rows.items()
+    ]
+    return (
+        texts
+        if "micrograd" in rows
+        else [*texts, f"{'micrograd':<22}is not installed: `pip install micrograd` and run the demo again"]
+    )
 
 
 def draw(training, history, folder):

@@ -19,7 +19,10 @@ def install():
     import microgradc.nn
 
     if sys.modules.get("micrograd", microgradc) is not microgradc:
-        warnings.warn("micrograd was imported before; what came from it then stays micrograd's: call install() first", stacklevel=2)
+        warnings.warn(
+            "micrograd was imported before; what came from it then stays micrograd's: call install() first",
+            stacklevel=2,
+        )
     sys.modules["micrograd"] = microgradc
     sys.modules["micrograd.engine"] = microgradc.engine
     sys.modules["micrograd.nn"] = microgradc.nn

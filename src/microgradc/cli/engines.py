@@ -1,7 +1,7 @@
 """The engines whose speed is compared: how each takes the moons step.
 
-An engine is a function, NAME_step, that returns a function of no arguments, which takes the next step and returns the loss before it. All
-begin with the same parameters.
+An engine is a function, NAME_step, that returns a function of no arguments, which takes the next step and returns the
+loss before it. All begin with the same parameters.
 """
 
 # ruff: noqa: B905 -- zip as micrograd writes it
@@ -25,7 +25,8 @@ def micrograd_step():
 
 
 def collect_by_hand():
-    """Collect garbage, and keep the collector from doing it by itself: half to nine tenths of micrograd's time is spent there."""
+    """Collect garbage, and keep the collector from doing it by itself: half to nine tenths of micrograd's time is spent
+    there."""
     gc.disable()
     gc.collect()
 
@@ -61,7 +62,8 @@ def with_neurons(kind):
 
 
 def float_step():
-    """Return the control: the loops of the forward pass and of the update, no derivatives; its parameters stay as they are."""
+    """Return the control: the loops of the forward pass and of the update, no derivatives; its parameters stay as they
+    are."""
     model = with_neurons(FloatNeuron)
     parameters = [p for layer in model.layers for neuron in layer.neurons for p in (*neuron.w, neuron.b)]
     X, y = points()
@@ -105,7 +107,8 @@ def torch_step():
 
 
 def torch_loop(loss_of, parameters, rate):
-    """Return the step of a training loop in PyTorch, the parameters updated in place: faster than an optimizer object."""
+    """Return the step of a training loop in PyTorch, the parameters updated in place: faster than an optimizer
+    object."""
     import torch
 
     def step():

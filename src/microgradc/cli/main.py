@@ -14,13 +14,22 @@ def main(arguments=None):
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="train a small network on two moons, tell how fast it went, draw pictures")
     demo.add_argument("--steps", type=_positive, default=100, metavar="N", help="how many steps (default: 100)")
-    demo.add_argument("--seed", type=int, default=1337, metavar="N", help="for the data and the initial weights (default: 1337)")
-    demo.add_argument("--folder", type=Path, default="microgradc-demo", help="for the pictures, made if need be (default: %(default)s)")
+    demo.add_argument(
+        "--seed", type=int, default=1337, metavar="N", help="for the data and the initial weights (default: 1337)"
+    )
+    demo.add_argument(
+        "--folder",
+        type=Path,
+        default="microgradc-demo",
+        help="for the pictures, made if need be (default: %(default)s)",
+    )
     run = commands.add_parser("run", help="run a micrograd script unchanged: `micrograd` is microgradc inside it")
     run.add_argument("script", type=Path, metavar="SCRIPT", help="the path of a Python file")
     run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="the script's own arguments")
     bench = commands.add_parser("bench", help="compare the speed of engines, as in the README's table")
-    bench.add_argument("--rounds", type=_positive, default=10, metavar="N", help="how often each engine takes its turn (default: 10)")
+    bench.add_argument(
+        "--rounds", type=_positive, default=10, metavar="N", help="how often each engine takes its turn (default: 10)"
+    )
     options = parser.parse_args(arguments)
     return {"demo": _demo, "run": _run, "bench": _bench}[options.command](options)
 

@@ -1,7 +1,7 @@
 """The moons step: a training step of micrograd's demo, which the demo takes and the benchmarks time.
 
-MLP(2, [16, 16, 1]) with ReLU on 100 two-moons points, mean max-margin loss plus L2, zero_grad, backward, one SGD update, and the release of
-the graph; float64, one thread.
+MLP(2, [16, 16, 1]) with ReLU on 100 two-moons points, mean max-margin loss plus L2, zero_grad, backward, one SGD
+update, and the release of the graph; float64, one thread.
 """
 
 # ruff: noqa: B905 -- zip as micrograd writes it

@@ -9,7 +9,8 @@ from time import perf_counter
 
 
 class Worker:
-    """A process that runs a Python `command`, which calls `serve`. `results` is what it measured; `failure` says how it died, if it did."""
+    """A process that runs a Python `command`, which calls `serve`. `results` is what it measured; `failure` says how it
+    died, if it did."""
 
     def __init__(self, command):
         pipes = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE)
@@ -28,7 +29,11 @@ class Worker:
             self.results += json.loads(line)
         else:
             errors, code = self.close(), self.process.returncode
-            self.failure = f"crashed: {signal.Signals(-code).name}" if code < 0 else f"failed: {(errors.splitlines() or [code])[-1]}"
+            self.failure = (
+                f"crashed: {signal.Signals(-code).name}"
+                if code < 0
+                else f"failed: {(errors.splitlines() or [code])[-1]}"
+            )
 
     def numbers(self, name):
         """Return what it measured under a name, oldest first."""

@@ -1,4 +1,5 @@
-"""The engine: `Value`, the sort, the backward pass, and the table of operations; in `functions`, the operations as functions."""
+"""The engine: `Value`, the sort, the backward pass, and the table of operations; in `functions`, the operations as
+functions."""
 
 from microgradc.engine.value import (
     TABLE,

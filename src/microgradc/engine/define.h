@@ -7,16 +7,16 @@
 
 #include "engine/ops.h"
 
-/* Whether a row is called by its name alone, and so made into a method and a function: it has one operand, and Python has no
-   syntax of its own for it. */
+/* Whether a row is called by its name alone, and so made into a method and a function: it has one operand, and Python
+   has no syntax of its own for it. */
 static inline int mgc_is_called_by_name(int op)
 {
     return op > MGC_LEAF && mgc_rows[op].operands == 1 && op != MGC_NEG && op != MGC_ABS;
 }
 
-/* Name and document the callable of a row. The documentation begins with the signature, as Argument Clinic has it, which is
-   where inspect.signature finds it. The text lives as long as the process, as what refers to it may. Returns -1 with an
-   exception. */
+/* Name and document the callable of a row. The documentation begins with the signature, as Argument Clinic has it,
+   which is where inspect.signature finds it. The text lives as long as the process, as what refers to it may. Returns
+   -1 with an exception. */
 static int mgc_define(PyMethodDef *callable, int op, const char *signature)
 {
     const char *const parts[] = {mgc_rows[op].name, signature, "\n--\n\n", mgc_rows[op].doc};

@@ -1,7 +1,7 @@
 """The operations as functions, of Values, numbers and NumPy arrays of either; and those of any number of operands."""
 
-# Values and arrays have `__float__`, so to a type checker they are numbers too: their overloads come first, and overlap with the last.
-# mypy: disable-error-code="overload-overlap"
+# Values and arrays have `__float__`, so to a type checker they are numbers too: their overloads come first, and overlap
+# with the last. mypy: disable-error-code="overload-overlap"
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -17,7 +17,9 @@ _T = TypeVar("_T")
 _Array: TypeAlias = NDArray[Any]
 _Scalar: TypeAlias = Value | _Number
 _Operand: TypeAlias = Value | _Number | _Array
-_Real: TypeAlias = float | Fraction | Decimal | np.floating[Any] | np.integer[Any] | np.bool_  # what is a number and no Value for sure
+_Real: TypeAlias = (
+    float | Fraction | Decimal | np.floating[Any] | np.integer[Any] | np.bool_
+)  # what is a number and no Value for sure
 
 class _OfOneOperand(Protocol):
     """A function of a Value, a number or an array of either."""
@@ -257,15 +259,22 @@ def dot(w: Iterable[_Real], x: Iterable[_Real], bias: _Real | None = None) -> fl
 def dot(w: Iterable[_Scalar], x: Iterable[_Scalar], bias: _Scalar | None = None) -> Value | Any: ...
 
 @overload
-def linear(x: Iterable[Value], weight: Iterable[Iterable[_Scalar]], bias: Iterable[_Scalar] | None = None) -> list[Value]:
+def linear(
+    x: Iterable[Value], weight: Iterable[Iterable[_Scalar]], bias: Iterable[_Scalar] | None = None
+) -> list[Value]:
     """Return `dot(row, x, b)` for each row of a matrix and its bias: a matrix-vector product, W x + b."""
 @overload
-def linear(x: Iterable[_Scalar], weight: Iterable[Iterable[Value]], bias: Iterable[_Scalar] | None = None) -> list[Value]: ...
+def linear(
+    x: Iterable[_Scalar], weight: Iterable[Iterable[Value]], bias: Iterable[_Scalar] | None = None
+) -> list[Value]: ...
 @overload
-def linear(x: Iterable[_Real], weight: Iterable[Iterable[_Real]], bias: Iterable[_Real] | None = None) -> list[float]: ...
+def linear(
+    x: Iterable[_Real], weight: Iterable[Iterable[_Real]], bias: Iterable[_Real] | None = None
+) -> list[float]: ...
 @overload
-def linear(x: Iterable[_Scalar], weight: Iterable[Iterable[_Scalar]], bias: Iterable[_Scalar] | None = None) -> list[Value | Any]: ...
-
+def linear(
+    x: Iterable[_Scalar], weight: Iterable[Iterable[_Scalar]], bias: Iterable[_Scalar] | None = None
+) -> list[Value | Any]: ...
 @overload
 def logsumexp(values: Iterable[Value]) -> Value:
     """Return log(sum(exp(v) for v in values)), as one node, without overflow."""

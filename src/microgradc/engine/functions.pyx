@@ -1,6 +1,7 @@
 """The operations as functions, of Values, numbers and NumPy arrays of either; and those of any number of operands.
 
-A function returns a Value if one of its arguments is a Value, and a float if all are numbers. Given a NumPy array, it works element by
+A function returns a Value if one of its arguments is a Value, and a float if all are numbers. Given a NumPy array, it
+works element by
 element: a numeric array gives float64, an object array of Values gives an object array.
 """
 
@@ -156,7 +157,8 @@ def mean(values):
 def dot(w, x, bias=None):
     """Return bias + w[0] * x[0] + w[1] * x[1] + …, as one node. d/dw[i] = x[i], d/dx[i] = w[i], d/dbias = 1.
 
-    The terms are added in this order, so the result has the bits of micrograd's `sum((wi * xi for wi, xi in zip(w, x)), bias)`.
+    The terms are added in this order, so the result has the bits of micrograd's
+    `sum((wi * xi for wi, xi in zip(w, x)), bias)`.
 
     Args:
         w, x: iterables of n Values and numbers each. A number costs no node.
@@ -212,7 +214,8 @@ def logsumexp(values):
 
 
 def softmax(values):
-    """Return exp(v) / sum(exp(v) for all v), for each of the values, without overflow. d s_i/d v_j = s_i ((i = j) - s_j).
+    """Return exp(v) / sum(exp(v) for all v), for each of the values, without overflow. d s_i/d v_j = s_i ((i = j) -
+    s_j).
 
     Args:
         values: an iterable of n Values and numbers, at least one.
@@ -249,17 +252,20 @@ def log_softmax(values):
 
 cdef list shift_largest_to_0(values, str name):
     cdef double m = largest(values, name)
-    # The largest is taken off before, and not within logsumexp alone, where it would cancel digits of the result. It is a
-    # constant: what it takes from each value, it takes from the sum. If it is infinite, all become nan, as in PyTorch.
+    # The largest is taken off before, and not within logsumexp alone, where it would cancel digits of the result. It is
+    # a constant: what it takes from each value, it takes from the sum. If it is infinite, all become nan, as in
+    # PyTorch.
     return [v - m for v in values]
 
 
 def take(values, index):
-    """Return `values[index]`, also where the index is an argument of a function that is compiled. The gradient goes to the one taken.
+    """Return `values[index]`, also where the index is an argument of a function that is compiled. The gradient goes to
+    the one taken.
 
     Args:
         values: n Values and numbers; or n rows of them, such as an embedding.
-        index: an integer, 0 <= index < n; or an integer argument of a function that is being compiled (`microgradc.compile`).
+        index: an integer, 0 <= index < n; or an integer argument of a function that is being compiled
+            (`microgradc.compile`).
 
     Returns:
         An entry, or a row as a list.
@@ -282,7 +288,8 @@ def take(values, index):
         raise ValueError("the rows of values must have one length")
     if isinstance(index, Value):
         if not tracing() or not isinstance(index, IntegerInput):
-            raise TypeError(f"index must be an integer, or an integer argument of a function that is being compiled, got {index!r}")
+            raise TypeError("index must be an integer, or an integer argument of a function that is being compiled, "
+                            f"got {index!r}")
         if rows is None:
             return wide(MGC_TAKE, [index, *values], "values")
         return [wide(MGC_TAKE, [index, *column], "values") for column in zip(*rows)]

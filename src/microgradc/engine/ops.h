@@ -14,10 +14,10 @@
  *
  * Variables in scope: x, y, z are the operands; f is the result; g is the gradient that arrives at the result.
  *
- * The gradient columns use only what C and Python spell alike: + - * /, calls, and where(c, a, b) and step(x) instead of
- * comparisons. So the text of a column (`microgradc.engine.TABLE`), evaluated in Python with Values for x, y, z, f and g, builds
- * the graph of the gradient. They contain g, instead of being factors of it, so that a mask selects: an infinite g that
- * meets a closed gate gives 0, not nan, as in PyTorch.
+ * The gradient columns use only what C and Python spell alike: + - * /, calls, and where(c, a, b) and step(x) instead
+ * of comparisons. So the text of a column (`microgradc.engine.TABLE`), evaluated in Python with Values for x, y, z, f
+ * and g, builds the graph of the gradient. They contain g, instead of being factors of it, so that a mask selects: an
+ * infinite g that meets a closed gate gives 0, not nan, as in PyTorch.
  *
  * Formulas and conventions at ties and corners are those of PyTorch, tools/autograd/derivatives.yaml.
  */
@@ -127,7 +127,8 @@ ROW( RELU,       "ReLU",  1, 0,    x < 0 ? 0 : x,                       where(st
 ROW( LEAKY_RELU, "leaky_relu", 2, Y_, x > 0 ? x : x * y,                where(step(x), g, g * y), \
                           where(step(x), 0, g * x), 0, \
      "Return x where it is positive, else negative_slope * x. d/dx = 1 for x > 0, else negative_slope." ) \
-ROW( ELU,        "elu",   2, Y_,   x > 0 ? x : y * expm1(x),            where(step(x), g, g * (y * exp(minimum(x, 0)))), \
+ROW( ELU,        "elu",   2, Y_,   x > 0 ? x : y * expm1(x), \
+                          where(step(x), g, g * (y * exp(minimum(x, 0)))), \
                           where(step(x), 0, g * expm1(minimum(x, 0))), 0, \
      "Return x where it is positive, else alpha * (exp(x) - 1). d/dx = 1 for x > 0, else alpha exp(x)." ) \
 ROW( GELU,       "gelu",  1, 0,    x * (0.5 * (1 + erf(x * SQRT_HALF))), \
@@ -141,18 +142,21 @@ ROW( SOFTPLUS,   "softplus", 1, 0, maximum(x, 0) + log1p(exp(-fabs(x))), g * sig
      "Return log(1 + exp(x)). d/dx = sigmoid(x)." ) \
 ROW( STEP,       "step",  1, 0,    step(x),                             0, 0, 0, \
      "Return 1 where x is positive, else 0. d/dx = 0." ) \
-ROW( ATAN2,      "atan2", 2, 0,    atan2(x, y),                         where(x * x + y * y, g * y / (x * x + y * y), 0), \
+ROW( ATAN2,      "atan2", 2, 0,    atan2(x, y), \
+                          where(x * x + y * y, g * y / (x * x + y * y), 0), \
                           where(x * x + y * y, -g * x / (x * x + y * y), 0), 0, \
      "Return the angle of the point (x, y) to the x axis, in radians, in [-pi, pi].\n\n" \
      "d/dy = x / (x**2 + y**2), d/dx = -y / (x**2 + y**2); 0 at the origin, as in PyTorch." ) \
 ROW( HYPOT,      "hypot", 2, 0,    hypot(x, y),                         g * (x / f), g * (y / f), 0, \
      "Return sqrt(x**2 + y**2) without overflow. d/dx = x / hypot(x, y), d/dy = y / hypot(x, y); nan at the " \
      "origin." ) \
-ROW( MINIMUM,    "minimum", 2, 0,  minimum(x, y),                       where(step(y - x), g, where(step(x - y), 0, g / 2)), \
+ROW( MINIMUM,    "minimum", 2, 0,  minimum(x, y), \
+                          where(step(y - x), g, where(step(x - y), 0, g / 2)), \
                           where(step(x - y), g, where(step(y - x), 0, g / 2)), 0, \
      "Return the smaller of x and y; nan if one is nan. The gradient goes to the smaller; at a tie, one half " \
      "to each." ) \
-ROW( MAXIMUM,    "maximum", 2, 0,  maximum(x, y),                       where(step(x - y), g, where(step(y - x), 0, g / 2)), \
+ROW( MAXIMUM,    "maximum", 2, 0,  maximum(x, y), \
+                          where(step(x - y), g, where(step(y - x), 0, g / 2)), \
                           where(step(y - x), g, where(step(x - y), 0, g / 2)), 0, \
      "Return the larger of x and y; nan if one is nan. The gradient goes to the larger; at a tie, one half to " \
      "each." ) \
@@ -170,7 +174,8 @@ ROW( BCE,        "bce",   2, 0,    (y - 1) * maximum(log1p(-x), -100) - y * maxi
      "has it over batches." ) \
 ROW( WHERE,      "where", 3, X_,   where(x, y, z),                      0, where(x, g, 0), where(x, 0, g), \
      "Return x where the condition holds, else y. The gradient goes to the one that was chosen." ) \
-ROW( CLIP,       "clip",  3, Y_ + Z_, minimum(maximum(x, y), z),        where(step(y - x), 0, where(step(x - z), 0, g)), \
+ROW( CLIP,       "clip",  3, Y_ + Z_, minimum(maximum(x, y), z), \
+                          where(step(y - x), 0, where(step(x - z), 0, g)), \
                           where(step(z - y), where(step(y - x), g, 0), 0), \
                           where(step(x - z), g, where(step(y - z), g, 0)), \
      "Return x, but at least lo and at most hi; hi where they contradict each other.\n\n" \

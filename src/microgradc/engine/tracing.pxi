@@ -81,7 +81,8 @@ cdef inline double visible(double number, str what) except? -1.0:
 
 
 class Trace:
-    """While this context lasts, this thread traces: Values refuse what cannot be replayed, and comparisons make nodes."""
+    """While this context lasts, this thread traces: Values refuse what cannot be replayed, and comparisons make
+    nodes."""
 
     def __enter__(self):
         self.no_grad_blocks = mgc_enable_grad()

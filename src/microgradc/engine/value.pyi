@@ -1,7 +1,7 @@
 """Value: a number that remembers how it was made, and finds the derivatives of what was made from it."""
 
-# Values and arrays have `__float__`, so to a type checker they are numbers too: their overloads come first, and overlap with the last.
-# mypy: disable-error-code="overload-overlap"
+# Values and arrays have `__float__`, so to a type checker they are numbers too: their overloads come first, and overlap
+# with the last. mypy: disable-error-code="overload-overlap"
 
 from collections.abc import Callable, Iterable
 from typing import (
@@ -48,7 +48,9 @@ class Value:
     """A scalar that takes part in a computation, and its gradient."""
 
     __array_priority__: ClassVar[float]
-    def __init__(self, data: _Number, _children: Iterable[Value] = (), _op: str | Iterable[_Number] = "", label: Any = "") -> None: ...
+    def __init__(
+        self, data: _Number, _children: Iterable[Value] = (), _op: str | Iterable[_Number] = "", label: Any = ""
+    ) -> None: ...
     @property
     def data(self) -> float:
         """The number."""
@@ -258,13 +260,24 @@ class Value:
         """Return sqrt(self**2 + other**2)."""
         ...
     def func(
-        self, f: Callable[[float], _Number], derivative: Callable[[float], _Number] | None = None, h: _Number | None = None
+        self,
+        f: Callable[[float], _Number],
+        derivative: Callable[[float], _Number] | None = None,
+        h: _Number | None = None,
     ) -> Value:
         """Return f(self), for any function f of one number."""
         ...
 
 def _restore(
-    _nodes: Any, cls: type[Value], op: str, data: float, grad: float, operands: tuple[Any, ...], local: Any = None, label: Any = "", op_name: Any = None
+    _nodes: Any,
+    cls: type[Value],
+    op: str,
+    data: float,
+    grad: float,
+    operands: tuple[Any, ...],
+    local: Any = None,
+    label: Any = "",
+    op_name: Any = None,
 ) -> Value:
     """Make the node that `__reduce_ex__` described. For pickle."""
     ...
@@ -312,7 +325,8 @@ class CompileError(RuntimeError):
     """A function that is to be compiled does what could not be repeated for other numbers."""
 
 class Trace:
-    """While this context lasts, this thread records: Values refuse what could not be replayed, comparisons make nodes."""
+    """While this context lasts, this thread records: Values refuse what could not be replayed, comparisons make
+    nodes."""
 
     def __enter__(self) -> None: ...
     def __exit__(self, *exception: object) -> None: ...

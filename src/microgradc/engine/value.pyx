@@ -93,15 +93,16 @@ TABLE = tuple([
 cdef class Value:
     """A scalar that takes part in a computation, and its gradient.
 
-    Arithmetic with Values and real numbers makes new Values and remembers their operands; `backward()` on the last of them puts
-    d last / d v into the `grad` of each v that it was made from. Numbers are C doubles, arithmetic is IEEE 754. `==` and `hash` go by
-    identity, `<`, `<=`, `>` and `>=` by data.
+    Arithmetic with Values and real numbers makes new Values and remembers their operands; `backward()` on the last of
+    them puts d last / d v into the `grad` of each v that it was made from. Numbers are C doubles, arithmetic is IEEE
+    754. `==` and `hash` go by identity, `<`, `<=`, `>` and `>=` by data.
 
     Args:
         data: a real number: int, float, bool, a NumPy scalar, anything with `__float__` that is no array.
         _children: the Values that this one was made from, for a node built by hand.
         _op: the name of the operation, for pictures. Or one number for each child: d self / d child. `backward()` then
-            uses these. (A node that has children but no such numbers passes nothing back unless `_backward` is assigned.)
+            uses these. (A node that has children but no such numbers passes nothing back unless `_backward` is
+            assigned.)
         label: a name, for pictures.
 
     Raises:
@@ -127,7 +128,8 @@ cdef class Value:
         local = None
         if _children == ():
             if type(_op) is not str and _op != ():
-                raise TypeError(f"_op must be a str, or numbers that go with children, got {describe(_op)} and no children")
+                raise TypeError("_op must be a str, or numbers that go with children, "
+                                f"got {describe(_op)} and no children")
         elif type(_op) is not str:
             local, _op = _op, ""
         if _children != () and mgc_grad_enabled():
@@ -151,7 +153,8 @@ cdef class Value:
 
     @property
     def grad(self) -> float:
-        """d root / d self, for the root that `backward()` was called on. Leaves add up over calls until it is set to 0."""
+        """d root / d self, for the root that `backward()` was called on. Leaves add up over calls until it is set to
+        0."""
         return visible(self.node.grad, ".grad")
 
     @grad.setter
@@ -178,7 +181,8 @@ cdef class Value:
 
     @property
     def _children(self) -> tuple:
-        """The operands, in order; one that occurs twice is there twice. Constants become leaves when this is first read."""
+        """The operands, in order; one that occurs twice is there twice. Constants become leaves when this is first
+        read."""
         return children_of(self)
 
     @property
@@ -194,7 +198,8 @@ cdef class Value:
 
     @property
     def _backward(self):
-        """A callable that sends this node's gradient on to its operands. Assign a callable of no arguments to replace the rule."""
+        """A callable that sends this node's gradient on to its operands. Assign a callable of no arguments to replace
+        the rule."""
         if self.node.flags & MGC_CLOSURE:
             return (<Baggage>self.baggage).backward
         return self._propagate
@@ -217,12 +222,13 @@ cdef class Value:
     def backward(self) -> None:
         """Find d self / d v for every v that self was made from, and add it to `v.grad`.
 
-        Leaves add up over calls; the gradients of inner nodes are reset first. So a second call, or two roots that share a part, give
-        what they should. The pass is iterative: the depth of the graph is bounded by memory alone. The order of the additions is fixed
-        by the graph.
+        Leaves add up over calls; the gradients of inner nodes are reset first. So a second call, or two roots that
+        share a part, give what they should. The pass is iterative: the depth of the graph is bounded by memory alone.
+        The order of the additions is fixed by the graph.
 
         Raises:
-            KeyboardInterrupt, or whatever a Python `_backward` raises: leaves may then have got a part of their gradient; zero
+            KeyboardInterrupt, or whatever a Python `_backward` raises: leaves may then have got a part of their
+            gradient; zero
                 them before going on.
             MemoryError: there is no room for the order of the nodes; no leaf has changed.
 
@@ -383,8 +389,9 @@ cdef class Value:
             f: a callable that takes a float and returns a real number.
             derivative: a callable that takes a float and returns f'. If there is none, f' is the central difference
                 (f(x + h) - f(x - h)) / (2 h).
-            h: the step of the central difference. By default cbrt(2**-52) max(1, |x|), for which rounding and truncation are of one size
-                (Press et al., Numerical Recipes, 5.7); the relative error is then about 1e-10 for smooth functions.
+            h: the step of the central difference. By default cbrt(2**-52) max(1, |x|), for which rounding and
+                truncation are of one size (Press et al., Numerical Recipes, 5.7); the relative error is then about
+                1e-10 for smooth functions.
 
         Returns:
             A node whose `_op` is f's name.

@@ -1,9 +1,9 @@
 /* Operations of any number of operands, one node each: the value and, beside it, what operand i receives. Changes with
  * these operations.
  *
- * Variables in scope of a row: w is the block; of the gradient, v is the value of operand i, f the result, g what arrives.
- * dot keeps its operands in pairs, w0 x0 w1 x1 ..., with the bias last if there is one, and has a loop of its own.
- * take has an index first; it is made while a function is recorded, from an integer argument (functions.pyx), and
+ * Variables in scope of a row: w is the block; of the gradient, v is the value of operand i, f the result, g what
+ * arrives. dot keeps its operands in pairs, w0 x0 w1 x1 ..., with the bias last if there is one, and has a loop of its
+ * own. take has an index first; it is made while a function is recorded, from an integer argument (functions.pyx), and
  * nowhere else.
  */
 #ifndef MGC_WIDE_H
@@ -17,7 +17,8 @@ static inline double mgc_wide_at(const mgc_wide *w, Py_ssize_t i)
     return w->is_node[i] ? w->operands[i].node->data : w->operands[i].number;
 }
 
-/* Value i of several, wherever they are: in a block here, among a program's scalars in replay.h. Compilers inline it. */
+/* Value i of several, wherever they are: in a block here, among a program's scalars in replay.h. Compilers inline it.
+   */
 typedef double mgc_reader(const void *values, Py_ssize_t i);
 
 /* In order, as a chain of + would: the same bits. */

@@ -1,4 +1,5 @@
-"""micrograd's `nn` with one node for each weighted sum: neurons, layers, multi-layer perceptrons; and further modules."""
+"""micrograd's `nn` with one node for each weighted sum: neurons, layers, multi-layer perceptrons; and further
+modules."""
 
 from microgradc.engine import Value
 from microgradc.nn.activations import ACTIVATIONS, function_of

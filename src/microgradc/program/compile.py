@@ -58,9 +58,9 @@ def compile(f: Callable[..., Any] | None = None, *, lanes: int | None = None) ->
 class Compiled:
     """A function that is traced and replayed; see `compile`.
 
-    A batch is the same arguments with one more axis in front. A number becomes an array of shape (n,). An array of shape
-    (k,) or a list of k numbers becomes one of shape (n, k). Dicts, tuples and dataclasses stay what they are. Any real
-    dtype and any strides will do.
+    A batch is the same arguments with one more axis in front. A number becomes an array of shape (n,). An array of
+    shape (k,) or a list of k numbers becomes one of shape (n, k). Dicts, tuples and dataclasses stay what they are. Any
+    real dtype and any strides will do.
     """
 
     def __init__(self, f: Callable[..., Any], lanes: int | None = None) -> None:

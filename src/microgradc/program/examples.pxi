@@ -12,7 +12,8 @@ cdef class Example:
     """
     cdef double *numbers
     cdef Py_ssize_t count, capacity
-    # f a number, i an integer, [...] a list, (...) a tuple, {...} a dict, <...> a namedtuple or dataclass, a... an array
+    # f a number, i an integer, [...] a list, (...) a tuple, {...} a dict, <...> a namedtuple or dataclass, a... an
+    # array
     cdef bytearray shape
     cdef list names              # the keys of dicts, the classes of namedtuples and dataclasses, the fields of these
     cdef list values             # for each number the Value it was read from, or None; None if there are no Values

@@ -209,7 +209,8 @@ cdef int read_node(Expressions to, mgc_node *node, Py_ssize_t count) except -1:
         if len(total) == 1 and values and (to.ops[min(total)], to.operands[min(total)]) == (MGC_LOGSUMEXP, values):
             return to.add(MGC_NEG, (to.add(CROSS_ENTROPY, (operands[0], *values)),))
     if op >= MGC_TABLE_END and op != TAKE and op != MGC_LOGSUMEXP:
-        raise CompileError(f"{mgc_wide_ops[op - MGC_TABLE_END].decode()} has no step of a program; use other operations")
+        name = mgc_wide_ops[op - MGC_TABLE_END].decode()
+        raise CompileError(f"{name} has no step of a program; use other operations")
     return to.add(op, tuple(operands))
 
 

@@ -20,7 +20,9 @@ class Program:
     parameters: tuple[Value, ...]
     input_count: int
     output_count: int
-    def __init__(self, outputs: Value | Iterable[Value], inputs: Iterable[Value], *, lanes: int | None = None) -> None: ...
+    def __init__(
+        self, outputs: Value | Iterable[Value], inputs: Iterable[Value], *, lanes: int | None = None
+    ) -> None: ...
     def __call__(self, *arrays: _Floats) -> _Floats:
         """Return the outputs of n examples: float64 of shape (n, number of outputs)."""
 
@@ -29,17 +31,21 @@ class Program:
     ) -> tuple[list[float], Any, Any, Any]:
         """Run the program over n examples."""
 
-    def totals(self, arrays: tuple[_Floats, ...], factor: float, input_values: list[Value | None] | None = None) -> list[Value]:
+    def totals(
+        self, arrays: tuple[_Floats, ...], factor: float, input_values: list[Value | None] | None = None
+    ) -> list[Value]:
         """Return for each output the sum over the examples times a factor, a Value: a node over the parameters."""
 
     def example(self, example: Example) -> list[Value]:
         """Return the outputs of one example, Values: nodes over the parameters and the example's Values."""
 
     def add_gradients(self, arrays: tuple[_Floats, ...], seeds: Sequence[float]) -> tuple[list[float], _Floats]:
-        """Add the gradients of the sum of seed times output to the parameters; return the sums and the outputs of each example."""
+        """Add the gradients of the sum of seed times output to the parameters; return the sums and the outputs of each
+        example."""
 
     def has_same_graph(self, outputs: list[Value], inputs: list[Value]) -> bool:
-        """Return whether other outputs come from other inputs in the same way, with the same constants and parameters."""
+        """Return whether other outputs come from other inputs in the same way, with the same constants and
+        parameters."""
 
     def stats(self) -> dict[str, Any]:
         """Return how large the program is: numbers of inputs, parameters, steps, …; bytes for a block of examples."""
@@ -57,7 +63,8 @@ class Example:
         """Return the numbers as an array of shape (1, count)."""
 
 def plain_batch(args: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[_Floats, ...], int] | None:
-    """Return a key of the shapes of an example, float64 arrays, and the number of examples; None for what is no array of numbers."""
+    """Return a key of the shapes of an example, float64 arrays, and the number of examples; None for what is no array
+    of numbers."""
 
 def set_num_threads(n: int) -> None:
     """Set how many threads a compiled function may use for a large batch."""

@@ -1,4 +1,5 @@
-"""Small data sets for classification: two moons, circles, blobs, the same numbers as scikit-learn's for the same arguments; and batches.
+"""Small data sets for classification: two moons, circles, blobs, the same numbers as scikit-learn's for the same
+arguments; and batches.
 
 The module can be called too, which is deprecated: `microgradc.data(a)` is now `microgradc.to_numpy(a)`.
 """
@@ -80,7 +81,8 @@ def make_blobs(
     Args:
         n_samples: the number of points, shared out equally, or a list of numbers, one for each blob.
         n_features: the number of coordinates of a point.
-        centers: the number of blobs, or their centres, of shape (k, n_features); by default 3, or one for each entry of n_samples.
+        centers: the number of blobs, or their centres, of shape (k, n_features); by default 3, or one for each entry of
+            n_samples.
         cluster_std: the standard deviation of a blob, or a list of them.
         center_box: the interval from which the coordinates of centres are drawn.
         shuffle: whether to mix the points.
@@ -88,7 +90,8 @@ def make_blobs(
         return_centers: whether to return the centres as well.
 
     Returns:
-        X, float64 of shape (n, n_features), y, int64 of shape (n,), the number of each point's blob; and the centres if asked.
+        X, float64 of shape (n, n_features), y, int64 of shape (n,), the number of each point's blob; and the centres if
+        asked.
 
     Raises:
         ValueError: a number is out of range, or lists differ in length.
@@ -98,7 +101,9 @@ def make_blobs(
     if centers is None:
         centers = 3 if per_blob is None else len(per_blob)
     if np.ndim(centers) == 0:
-        centers = rng.uniform(*center_box, size=(checks.integer(centers, "centers", 1), checks.integer(n_features, "n_features", 1)))
+        centers = rng.uniform(
+            *center_box, size=(checks.integer(centers, "centers", 1), checks.integer(n_features, "n_features", 1))
+        )
     centers = np.asarray(centers, float)
     if centers.ndim != 2:
         raise ValueError(f"centers must be a number or of shape (k, n_features), got shape {centers.shape}")
@@ -108,8 +113,16 @@ def make_blobs(
         per_blob = [n // k + (i < n % k) for i in range(k)]
     stds = np.full(k, cluster_std, float) if np.ndim(cluster_std) == 0 else np.asarray(cluster_std, float)
     if len(per_blob) != k or len(stds) != k:
-        raise ValueError(f"n_samples and cluster_std must have one entry for each of the {k} centers, got {len(per_blob)} and {len(stds)}")
-    X = np.concatenate([rng.normal(loc=c, scale=s, size=(n, centers.shape[1])) for c, s, n in zip(centers, stds, per_blob, strict=True)])
+        raise ValueError(
+            f"n_samples and cluster_std must have one entry for each of the {k} centers, "
+            f"got {len(per_blob)} and {len(stds)}"
+        )
+    X = np.concatenate(
+        [
+            rng.normal(loc=c, scale=s, size=(n, centers.shape[1]))
+            for c, s, n in zip(centers, stds, per_blob, strict=True)
+        ]
+    )
     y = np.repeat(np.arange(k), per_blob)
     if shuffle:
         order = np.arange(len(X))
@@ -145,7 +158,9 @@ def batches(X, y, batch_size=32, *, shuffle=True, seed=None, drop_last=False):
     if shuffle:
         checks.seed(seed).shuffle(order)
     stop = n - n % batch_size if drop_last else n
-    return ((_take(X, order[i : i + batch_size]), _take(y, order[i : i + batch_size])) for i in range(0, stop, batch_size))
+    return (
+        (_take(X, order[i : i + batch_size]), _take(y, order[i : i + batch_size])) for i in range(0, stop, batch_size)
+    )
 
 
 def hold_out(X, y, share, rng):

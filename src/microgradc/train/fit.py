@@ -40,26 +40,31 @@ def fit(
         model: a `Module`, or anything that can be called with a list of numbers and has `parameters()`.
         X: examples, numbers of shape (n, nin).
         y: targets, numbers of shape (n,), or (n, nout) for several outputs.
-        loss: a function of a list of outputs and a list of targets that returns a Value, or the name of one in `microgradc.losses`. By
-            default, integer targets are classes: with several outputs it is `cross_entropy`; with one, it is
-            `binary_cross_entropy_with_logits` for targets 0 and 1, and `hinge_loss` for -1 and 1. Otherwise it is `mse_loss`.
-        optimizer: 'sgd', 'adam', 'adamw' or 'rmsprop'; an optimizer; or a function that makes one of a list of parameters and, if it is
-            given, lr, such as a class in `microgradc.optim`.
-        lr: the learning rate; by default 0.01 ('sgd': 0.1) for an optimizer that is named, its own default for a function.
+        loss: a function of a list of outputs and a list of targets that returns a Value, or the name of one in
+            `microgradc.losses`. By default, integer targets are classes: with several outputs it is `cross_entropy`;
+            with one, it is `binary_cross_entropy_with_logits` for targets 0 and 1, and `hinge_loss` for -1 and 1.
+            Otherwise it is `mse_loss`.
+        optimizer: 'sgd', 'adam', 'adamw' or 'rmsprop'; an optimizer; or a function that makes one of a list of
+            parameters and, if it is given, lr, such as a class in `microgradc.optim`.
+        lr: the learning rate; by default 0.01 ('sgd': 0.1) for an optimizer that is named, its own default for a
+            function.
         epochs: how often to go through the examples.
         batch_size: how many examples make a step of the optimizer; the last step of an epoch takes what is left.
         shuffle: whether to take the examples in another order in each epoch.
         seed: for the order, an integer or a `random.Random`; None for the module `random`.
-        validation: examples to evaluate after each epoch: a pair (X, y), or the share of the examples to keep apart for it.
+        validation: examples to evaluate after each epoch: a pair (X, y), or the share of the examples to keep apart for
+            it.
         progress: whether to show a progress bar (tqdm, on standard error).
         callback: called with the history after each epoch; training ends early if it returns True.
         check_finite: whether an inf or nan in the data, or a loss that becomes one, is an error.
-        compile: whether to compile the model and the loss, which makes training some ten times faster (`microgradc.compile`); by
-            default, where that is possible: not with dropout, a loss of your own, or a model that looks at its numbers.
-            `History.why_eager` says why not. A callback may change the model; it is then compiled again.
+        compile: whether to compile the model and the loss, which makes training some ten times faster
+            (`microgradc.compile`); by default, where that is possible: not with dropout, a loss of your own, or a model
+            that looks at its numbers. `History.why_eager` says why not. A callback may change the model; it is then
+            compiled again.
 
     Returns:
-        A History. After Ctrl-C (KeyboardInterrupt) it has the epochs that were completed, and the model is what it was then.
+        A History. After Ctrl-C (KeyboardInterrupt) it has the epochs that were completed, and the model is what it was
+        then.
 
     Raises:
         ValueError: the data are empty, not finite, of the wrong shape or out of range; so is another argument.

@@ -40,5 +40,9 @@ class History:
         return {name: format(getattr(self, name)[-1], ".1%" if name.endswith("accuracy") else ".4g") for name in names}
 
     def __repr__(self) -> str:
-        facts = [f"{len(self)} epochs", *(f"{name} {text}" for name, text in self.latest().items()), *["interrupted"] * self.interrupted]
+        facts = [
+            f"{len(self)} epochs",
+            *(f"{name} {text}" for name, text in self.latest().items()),
+            *["interrupted"] * self.interrupted,
+        ]
         return f"<History: {', '.join(facts)}>"

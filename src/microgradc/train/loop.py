@@ -80,7 +80,8 @@ class Loop:
         return entry
 
     def steps(self, way: Eager | Replayed, turns: Iterable[Examples]) -> dict[str, float]:
-        """Take one step of the optimizer for each batch; return the mean loss and accuracy, each example at its turn."""
+        """Take one step of the optimizer for each batch; return the mean loss and accuracy, each example at its
+        turn."""
         totals: dict[str, float] = {}
         count = 0
         for X, y in turns:
@@ -88,8 +89,8 @@ class Loop:
             loss, predictions = way.add_gradients(X, y)
             if self.check_finite and not math.isfinite(loss):
                 raise FloatingPointError(
-                    f"the loss became {loss}; a lower learning rate than {self.optimizer.param_groups[0]['lr']} may help, "
-                    "or inputs of size 1, or optim.clip_grad_norm_. (check_finite=False goes on.)"
+                    f"the loss became {loss}; a lower learning rate than {self.optimizer.param_groups[0]['lr']} "
+                    "may help, or inputs of size 1, or optim.clip_grad_norm_. (check_finite=False goes on.)"
                 )
             self.optimizer.step()
             for name, number in self.task.measure(loss, predictions, y).items():

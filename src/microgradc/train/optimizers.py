@@ -29,7 +29,9 @@ def make_optimizer(optimizer: Any, model: Any, lr: float | None) -> Any:
     settings = {} if lr is None else {"lr": lr}
     if isinstance(optimizer, str):
         if optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, an optimizer or a class of them, got {optimizer!r}")
+            raise ValueError(
+                f"optimizer must be one of {', '.join(OPTIMIZERS)}, an optimizer or a class of them, got {optimizer!r}"
+            )
         optimizer, usual = OPTIMIZERS[optimizer]
         settings = settings or {"lr": usual}
     elif not callable(optimizer):

@@ -39,8 +39,8 @@ def accuracy(model: Any, X: Any, y: Any, threshold: float = 0.0) -> float:
     Args:
         model: as in `outputs`.
         X: examples, numbers of shape (n, nin).
-        y: classes, integers of shape (n,): indices for a model with several outputs, of which the largest decides; 0 and 1, or -1 and 1,
-            for one output.
+        y: classes, integers of shape (n,): indices for a model with several outputs, of which the largest decides; 0
+            and 1, or -1 and 1, for one output.
         threshold: where the classes part if there is one output: 0 for a score or logit, 0.5 for a probability.
 
     Raises:
@@ -53,12 +53,16 @@ def accuracy(model: Any, X: Any, y: Any, threshold: float = 0.0) -> float:
     if count == 1 and not (has_classes(y, {0, 1}) or has_classes(y, {-1, 1})):
         raise ValueError("y must have the classes 0 and 1, or -1 and 1, for a model with one output")
     if count > 1 and y.shape != predictions.shape and not (y.ndim == 1 and has_classes(y, set(range(count)))):
-        raise ValueError(f"y must have the classes 0 to {count - 1}, the indices of the {count} outputs, or one class for each output")
+        raise ValueError(
+            f"y must have the classes 0 to {count - 1}, the indices of the {count} outputs, "
+            "or one class for each output"
+        )
     return float(np.mean(is_right(predictions, y, threshold)))
 
 
 def is_right(predictions: np.ndarray, y: np.ndarray, threshold: float) -> np.ndarray:
-    """Return for each example whether its class was found: that of the largest output, or that on the right side of the threshold."""
+    """Return for each example whether its class was found: that of the largest output, or that on the right side of the
+    threshold."""
     if predictions.ndim == 2 and y.ndim == 1:
         return predictions.argmax(axis=1) == y
     return (predictions > threshold) == (y > 0)
@@ -71,7 +75,9 @@ def single(prediction: Any) -> Any:
 
 def as_array(predictions: list[Any]) -> np.ndarray:
     """Return outputs, Values or lists of them, as float64 of shape (n,) for one output, else (n, nout)."""
-    found = np.array([[float(v) for v in r] if isinstance(r, (list, tuple, np.ndarray)) else float(r) for r in predictions])
+    found = np.array(
+        [[float(v) for v in r] if isinstance(r, (list, tuple, np.ndarray)) else float(r) for r in predictions]
+    )
     return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
 
 

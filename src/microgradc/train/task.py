@@ -41,12 +41,18 @@ class Task:
             self.threshold = 0.0
 
     def check(self, y: np.ndarray, count: int, whose: str = "") -> None:
-        """Raise what one of our losses would raise for these targets, all at once, with the example's number in the data."""
+        """Raise what one of our losses would raise for these targets, all at once, with the example's number in the
+        data."""
         if self.loss in (losses.cross_entropy, losses.nll_loss) and count == 1:
-            raise ValueError(f"{self.loss.__name__} needs a model with an output for each class, this one has a single output")
-        elif count > 1 and y.ndim == 1 and self.loss in OURS and self.loss not in (losses.cross_entropy, losses.nll_loss):
             raise ValueError(
-                f"{whose}y has one number for each example, the model {count} outputs; classes must be integers, y.astype(int), "
+                f"{self.loss.__name__} needs a model with an output for each class, this one has a single output"
+            )
+        elif (
+            count > 1 and y.ndim == 1 and self.loss in OURS and self.loss not in (losses.cross_entropy, losses.nll_loss)
+        ):
+            raise ValueError(
+                f"{whose}y has one number for each example, the model {count} outputs; "
+                "classes must be integers, y.astype(int), "
                 f"and {self.loss.__name__} needs a target for each output"
             )
         if self.loss in OURS:
@@ -76,7 +82,8 @@ def usual_loss(y: np.ndarray, count: int) -> Loss:
         if has_classes(y, {-1, 1}):
             return losses.hinge_loss
         raise ValueError(
-            f"y has integers other than 0 and 1, or -1 and 1, such as {y.max()}: one output has two classes; a model for k classes has k "
+            f"y has integers other than 0 and 1, or -1 and 1, such as {y.max()}: one output has two classes; "
+            "a model for k classes has k "
             "outputs, MLP(nin, [..., k]); for regression, give loss='mse_loss' or targets that are floats"
         )
     return losses.mse_loss

@@ -1,4 +1,5 @@
-"""By which way the gradients of a batch come: through a graph that is built anew, or by a recording that is replayed."""
+"""By which way the gradients of a batch come: through a graph that is built anew, or by a recording that is
+replayed."""
 
 from __future__ import annotations
 
@@ -35,7 +36,9 @@ class Eager:
         """Add the gradients of the loss of a batch to those of the parameters; return the loss and the outputs."""
         loss, predictions = self._loss(X, y)
         if not hasattr(loss, "backward"):
-            raise TypeError(f"loss must return a Value that depends on the parameters, got {type(loss).__name__} {loss!r:.40}")
+            raise TypeError(
+                f"loss must return a Value that depends on the parameters, got {type(loss).__name__} {loss!r:.40}"
+            )
         loss.backward()
         return loss.data, predictions
 
@@ -45,7 +48,8 @@ class Eager:
 
 
 class Replayed:
-    """The same by recordings of one example that are replayed: for losses of this package, which are means over examples.
+    """The same by recordings of one example that are replayed: for losses of this package, which are means over
+    examples.
 
     Raises:
         CompileError: the model or the loss cannot be recorded.
@@ -55,7 +59,9 @@ class Replayed:
 
     def __init__(self, model: Any, task: Task, x: np.ndarray, target: Any) -> None:
         if task.loss not in OURS:
-            raise CompileError("a loss of your own may be something other than a mean over examples, which is what is compiled")
+            raise CompileError(
+                "a loss of your own may be something other than a mean over examples, which is what is compiled"
+            )
 
         def example(x: Any, y: Any) -> Any:
             prediction = single(model(x))
@@ -85,11 +91,13 @@ class Replayed:
     def _predictions(self, found: np.ndarray, y: np.ndarray) -> np.ndarray:
         predictions = found[:, 1] if self.program.output_count == 2 else found[:, 1:]
         if self.task.loss is losses.binary_cross_entropy and not ((predictions >= 0) & (predictions <= 1)).all():
-            self.task.loss(predictions.tolist(), y.tolist())     # says which output is no probability; a program does not
+            self.task.loss(predictions.tolist(), y.tolist())  # says which output is no probability; a program does not
         return predictions
 
 
-def choose_way(model: Any, task: Task, x: np.ndarray, target: Any, compiled: bool | None) -> tuple[Eager | Replayed, str]:
+def choose_way(
+    model: Any, task: Task, x: np.ndarray, target: Any, compiled: bool | None
+) -> tuple[Eager | Replayed, str]:
     """Return the way by which gradients come, and why it is not the compiled one.
 
     Args:

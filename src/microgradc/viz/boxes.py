@@ -24,8 +24,8 @@ def draw_graph(
 ) -> "Figure":
     """Draw the graph of a Value with matplotlib; no other program is needed.
 
-    Each node is a box with its operation, label, number and gradient. Operands are on the left, in the order from top to bottom where
-    that makes no lines cross. Lines from one node share their way.
+    Each node is a box with its operation, label, number and gradient. Operands are on the left, in the order from top
+    to bottom where that makes no lines cross. Lines from one node share their way.
 
     Args:
         root: the Value whose graph is drawn: what it was made from, with the numbers and gradients of now.
@@ -88,7 +88,8 @@ def _draw(ax: "Axes", boxes: list[Box], layout: Layout, width: float, height: fl
     from matplotlib.path import Path
 
     ax.set_axis_off()
-    ax.figure.canvas.figure.draw_without_rendering()  # if the figure has a layout engine, the axes have their size only now
+    # If the figure has a layout engine, the axes have their size only now.
+    ax.figure.canvas.figure.draw_without_rendering()
     window = ax.get_window_extent()
     room_x, room_y = (size / ax.figure.dpi * 72 for size in (window.width, window.height))
     scale = min(room_x / width, room_y / height, 2.0)
@@ -103,7 +104,14 @@ def _draw(ax: "Axes", boxes: list[Box], layout: Layout, width: float, height: fl
             points += [(x1, y1)] if i % 2 == 0 else [(middle, y0), (middle, y1), (x1, y1)]
             codes += [Path.LINETO] if i % 2 == 0 else [Path.CURVE4] * 3
         ax.add_patch(PathPatch(Path(points, codes), fill=False, color=GREY, linewidth=0.8 * scale, label="_edge"))
-        ax.add_patch(Polygon([(end_x, end_y), (end_x - 5, end_y - 2), (end_x - 5, end_y + 2)], color=GREY, linewidth=0, label="_arrowhead"))
+        ax.add_patch(
+            Polygon(
+                [(end_x, end_y), (end_x - 5, end_y - 2), (end_x - 5, end_y + 2)],
+                color=GREY,
+                linewidth=0,
+                label="_arrowhead",
+            )
+        )
 
     def write(x: float, y: float, text: str, **style: Any) -> None:
         ax.text(x, y, text, fontsize=FONT_SIZE * scale, va="center_baseline", parse_math=False, usetex=False, **style)
@@ -111,11 +119,17 @@ def _draw(ax: "Axes", boxes: list[Box], layout: Layout, width: float, height: fl
     for box, (x, y) in zip(boxes, layout.centres, strict=True):
         x, y = x - box.width / 2, y - box.height / 2
         is_stub = len(box.lines) == 1
-        style: dict[str, Any] = {"edgecolor": GREY if is_stub else DARK, "linestyle": ":" if is_stub else "-", "linewidth": 0.8 * scale}
+        style: dict[str, Any] = {
+            "edgecolor": GREY if is_stub else DARK,
+            "linestyle": ":" if is_stub else "-",
+            "linewidth": 0.8 * scale,
+        }
         ax.add_patch(Rectangle((x, y), box.width, box.height, facecolor="white", label="_box", **style))
         if box.op:
             ax.add_patch(Rectangle((x, y), box.op_width, box.height, facecolor=PALE_RED, label="_operation", **style))
             write(x + box.op_width / 2, y + box.height / 2, box.op, ha="center", color=RED, weight="bold")
         for i, text in enumerate(box.label + box.lines):
             middle = y + PADDING / 2 + (i + 0.5) * LINE_HEIGHT * FONT_SIZE
-            write(x + box.op_width + PADDING, middle, text, color=DARK, weight="bold" if i < len(box.label) else "normal")
+            write(
+                x + box.op_width + PADDING, middle, text, color=DARK, weight="bold" if i < len(box.label) else "normal"
+            )

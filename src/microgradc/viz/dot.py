@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def draw_dot(root: Value, format: str = "svg", rankdir: str = "LR", max_nodes: int = 500) -> "Digraph":
     """Draw the graph of a Value with Graphviz, as micrograd's notebook trace_graph does.
 
-    Graphviz is quick with wide graphs, and may take minutes for a deep one with hundreds of lines that skip layers; draw_graph does not.
+    Graphviz is quick with wide graphs, and may take minutes for a deep one with hundreds of lines that skip layers;
+    draw_graph does not.
 
     Args:
         root: the Value whose graph is drawn: what it was made from, with the numbers and gradients of now.
@@ -23,12 +24,13 @@ def draw_dot(root: Value, format: str = "svg", rankdir: str = "LR", max_nodes: i
         max_nodes: how many nodes are drawn at most, those nearest to the root; in place of others stands "… n more".
 
     Returns:
-        A `graphviz.Digraph`. A notebook shows it; `dot.render('name')` writes a picture and `dot.save('name.dot')` its source, which
-        `dot.source` is too.
+        A `graphviz.Digraph`. A notebook shows it; `dot.render('name')` writes a picture and `dot.save('name.dot')` its
+        source, which `dot.source` is too.
 
     Raises:
         ImportError: the Python package graphviz is not installed.
-        RuntimeError: when it is rendered or shown, and the program `dot` is not installed. `source` and `save` do not need it.
+        RuntimeError: when it is rendered or shown, and the program `dot` is not installed. `source` and `save` do not
+            need it.
         TypeError: root is no Value.
         ValueError: format, rankdir or max_nodes is none that there is.
 
@@ -63,7 +65,9 @@ def _digraph_class() -> Any:
     try:
         import graphviz
     except ImportError as error:
-        raise ImportError("draw_dot needs the Python package graphviz: pip install graphviz. draw_graph does without") from error
+        raise ImportError(
+            "draw_dot needs the Python package graphviz: pip install graphviz. draw_graph does without"
+        ) from error
 
     class Dot(graphviz.Digraph):
         def pipe(self, *args: Any, **kwargs: Any) -> Any:  # a notebook calls this one
@@ -81,7 +85,8 @@ def _digraph_class() -> Any:
     return Dot
 
 
-_NO_DOT = """the program `dot` of Graphviz, which draws this picture, is not installed or not on the PATH. Install it with one of
+_NO_DOT = """the program `dot` of Graphviz, which draws this picture, is not installed or not on the PATH.
+Install it with one of
     apt install graphviz
     brew install graphviz
     conda install -c conda-forge graphviz
@@ -90,5 +95,6 @@ or from https://graphviz.org/download; or use draw_graph, which needs matplotlib
 
 
 def _escaped(text: str) -> str:
-    """For a label in Graphviz's language: what means something in a record, or begins an HTML entity, is taken literally."""
+    """For a label in Graphviz's language: what means something in a record, or begins an HTML entity, is taken
+    literally."""
     return re.sub(r"([\\{}|<>])", r"\\\1", text.replace("&", "&amp;"))

@@ -13,7 +13,9 @@ def import_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise ImportError("this picture is drawn with matplotlib, which is not installed: pip install matplotlib") from error
+        raise ImportError(
+            "this picture is drawn with matplotlib, which is not installed: pip install matplotlib"
+        ) from error
 
 
 def check_axes(ax: Any) -> None:
@@ -21,11 +23,14 @@ def check_axes(ax: Any) -> None:
     from matplotlib.axes import Axes
 
     if ax is not None and not isinstance(ax, Axes):
-        raise TypeError(f"ax must be matplotlib's Axes, such as the second result of plt.subplots(), got {type(ax).__name__}")
+        raise TypeError(
+            f"ax must be matplotlib's Axes, such as the second result of plt.subplots(), got {type(ax).__name__}"
+        )
 
 
 def new_figure(figsize: tuple[float, float], **arguments: Any) -> "Figure":
-    """Make a figure that pyplot does not know: no state is left behind, and a notebook shows it as a cell's result alone, so once."""
+    """Make a figure that pyplot does not know: no state is left behind, and a notebook shows it as a cell's result
+    alone, so once."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=figsize, **arguments)

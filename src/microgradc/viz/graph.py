@@ -1,7 +1,8 @@
 """The part of a graph that a picture shows, its nodes as text, and `format_graph`, the picture that is text alone.
 
-A large graph is drawn in part: the nodes nearest to the root, and for each node "… n more" in place of the operands left out. So the work
-depends on `max_nodes` and not on the size of the graph, and a picture of a graph of millions of nodes is there at once.
+A large graph is drawn in part: the nodes nearest to the root, and for each node "… n more" in place of the operands
+left out. So the work depends on `max_nodes` and not on the size of the graph, and a picture of a graph of millions of
+nodes is there at once.
 """
 
 from math import isfinite
@@ -9,19 +10,24 @@ from math import isfinite
 from microgradc import checks
 from microgradc.engine import Value
 
-EDGES_PER_NODE = 8        # that are drawn at most, on average: one node may have millions of operands that are all the same
+EDGES_PER_NODE = 8  # that are drawn at most, on average: one node may have millions of operands that are all the same
 LONGEST_LABEL = 32        # characters; the rest is shortened to "…"
 
 
 class Part:
-    """The part of a graph that is nearest to its root, at most max_nodes nodes of it, numbered from the root, which is 0."""
+    """The part of a graph that is nearest to its root, at most max_nodes nodes of it, numbered from the root, which is
+    0."""
 
     def __init__(self, root: Value, max_nodes: int) -> None:
         if not isinstance(root, Value):
-            raise TypeError(f"root must be a Value, the result whose graph is drawn, got {type(root).__name__} {root!r}")
+            raise TypeError(
+                f"root must be a Value, the result whose graph is drawn, got {type(root).__name__} {root!r}"
+            )
         checks.integer(max_nodes, "max_nodes", 1)
         self.nodes = [root]
-        self.operands: list[list[int]] = []  # for each node, the numbers of its operands, in order, repeated as they are
+        self.operands: list[
+            list[int]
+        ] = []  # for each node, the numbers of its operands, in order, repeated as they are
         self.hidden: list[int] = []          # for each node, how many more operands it has
         number = {id(root): 0}
         edges_left = EDGES_PER_NODE * max_nodes
@@ -47,7 +53,8 @@ def format_graph(root: Value, max_nodes: int = 200) -> str:
         max_nodes: how many nodes are written at most, those nearest to the root; in place of others stands "… n more".
 
     Returns:
-        A line for each node, with a number, its operation, label, data and gradient. What occurs again is a reference to that number.
+        A line for each node, with a number, its operation, label, data and gradient. What occurs again is a reference
+        to that number.
 
     Raises:
         TypeError: root is no Value.
@@ -67,7 +74,9 @@ def format_graph(root: Value, max_nodes: int = 200) -> str:
     graph = Part(root, max_nodes)
     lines: list[str] = []
     written: dict[int, int] = {}
-    stack: list[tuple[int | str, str, str]] = [(0, "", "")]  # a node or a text, what its line begins with, and those below it
+    stack: list[tuple[int | str, str, str]] = [
+        (0, "", "")
+    ]  # a node or a text, what its line begins with, and those below it
     while stack:
         content, prefix, below = stack.pop()
         if isinstance(content, str):
@@ -105,7 +114,8 @@ def number_as_text(x: float) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text with what cannot be printed (line ends, control characters, half a surrogate pair) as spaces, and not too long."""
+    """The text with what cannot be printed (line ends, control characters, half a surrogate pair) as spaces, and not
+    too long."""
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
 

@@ -1,7 +1,8 @@
 """Where the boxes and lines of a graph go: a layered layout, operands on the left, the root on the right.
 
-The method of Sugiyama, Tagawa and Toda (1981): layers by longest path, dummy vertices where a line passes a layer, an order in each layer
-with few crossings by barycentre sweeps, then coordinates that keep neighbours close. What needs no picture is here; `viz` draws.
+The method of Sugiyama, Tagawa and Toda (1981): layers by longest path, dummy vertices where a line passes a layer, an
+order in each layer with few crossings by barycentre sweeps, then coordinates that keep neighbours close. What needs no
+picture is here; `viz` draws.
 """
 
 from bisect import bisect_right, insort
@@ -23,8 +24,8 @@ Point = tuple[float, float]
 class Layout:
     """Centres of the boxes, and for each edge the points that it runs through.
 
-    The pieces of a route are horizontal inside a column and cross the gap to the next one in turn: the first and the last are horizontal.
-    All coordinates are between 0 and width or height; y grows downwards.
+    The pieces of a route are horizontal inside a column and cross the gap to the next one in turn: the first and the
+    last are horizontal. All coordinates are between 0 and width or height; y grows downwards.
     """
 
     centres: list[Point]
@@ -36,7 +37,8 @@ class Layout:
 def layered_layout(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int]]) -> Layout:
     """Lay out an acyclic graph.
 
-    Boxes do not overlap, and lines run through no box. The edges out of one vertex share a line for as long as they can.
+    Boxes do not overlap, and lines run through no box. The edges out of one vertex share a line for as long as they
+    can.
 
     Args:
         sizes: the width and height of each box.
@@ -68,7 +70,8 @@ def layered_layout(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[i
 
 
 def _layers_by_longest_path(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
-    """For each vertex, the length of the longest path from it to the right end of the graph: so leaves are near what uses them."""
+    """For each vertex, the length of the longest path from it to the right end of the graph: so leaves are near what
+    uses them."""
     operands: list[list[int]] = [[] for _ in range(count)]
     uses = [0] * count
     for a, b in edges:
@@ -83,15 +86,17 @@ def _layers_by_longest_path(count: int, edges: Sequence[tuple[int, int]]) -> lis
             if not uses[a]:
                 ready.append(a)
     if len(ready) < count:
-        raise ValueError(f"the graph must have no cycle, but {count - len(ready)} of its {count} vertices are on one or lead to one")
+        raise ValueError(
+            f"the graph must have no cycle, but {count - len(ready)} of its {count} vertices are on one or lead to one"
+        )
     return layer_of
 
 
 class _ProperGraph:
     """The graph with dummy vertices, so that every line leads from one layer to the next. Layer 0 is on the right.
 
-    One chain of dummies serves all the edges out of a vertex: with one for each edge, a weight that is used in every step of a long
-    computation would need the square of their number.
+    One chain of dummies serves all the edges out of a vertex: with one for each edge, a weight that is used in every
+    step of a long computation would need the square of their number.
     """
 
     def __init__(self, layer_of: list[int], edges: Sequence[tuple[int, int]]) -> None:
@@ -129,7 +134,8 @@ class _ProperGraph:
 
 
 def _order(graph: _ProperGraph) -> None:
-    """Order each layer so that few lines cross: sort by the mean position of the neighbours, to and fro; keep the best."""
+    """Order each layer so that few lines cross: sort by the mean position of the neighbours, to and fro; keep the
+    best."""
     layers = graph.layers
     best, fewest = [list(layer) for layer in layers], _crossings(graph)
     for sweep in range(ORDER_SWEEPS):
@@ -139,7 +145,9 @@ def _order(graph: _ProperGraph) -> None:
         neighbours = graph.right if leftwards else graph.left
         for fixed, free in pairwise(layers if leftwards else layers[::-1]):
             position = {v: i for i, v in enumerate(fixed)}
-            barycentre = {v: sum(position[u] for u in neighbours[v]) / len(neighbours[v]) for v in free if neighbours[v]}
+            barycentre = {
+                v: sum(position[u] for u in neighbours[v]) / len(neighbours[v]) for v in free if neighbours[v]
+            }
             places = [i for i, v in enumerate(free) if v in barycentre]  # what has no neighbours there stays
             for i, v in zip(places, sorted(barycentre, key=barycentre.__getitem__), strict=True):
                 free[i] = v
@@ -164,13 +172,17 @@ def _crossings(graph: _ProperGraph) -> int:
 
 
 def _place(graph: _ProperGraph, heights: list[float]) -> list[float]:
-    """Find y for each vertex: near its neighbours by weighted least squares, in the order of its layer, and apart from the next.
+    """Find y for each vertex: near its neighbours by weighted least squares, in the order of its layer, and apart from
+    the next.
 
     A layer at a time, given the others, to and fro.
     """
     y = [0.0] * len(heights)
     distances = [
-        [(heights[a] + heights[b]) / 2 + (BOX_GAP if a < graph.boxes and b < graph.boxes else LINE_GAP) for a, b in pairwise(layer)]
+        [
+            (heights[a] + heights[b]) / 2 + (BOX_GAP if a < graph.boxes and b < graph.boxes else LINE_GAP)
+            for a, b in pairwise(layer)
+        ]
         for layer in graph.layers
     ]
     to_right = [[(b, _pull(graph, a, b)) for b in graph.right[a]] for a in range(len(y))]
@@ -194,8 +206,8 @@ def _place(graph: _ProperGraph, heights: list[float]) -> list[float]:
 def _pull(graph: _ProperGraph, a: int, b: int) -> float:
     """How much the line from a to b should be straight.
 
-    One that passes layers most (as in Gansner et al. 1993); least one from a leaf and a branch of a line that goes on: a constant goes
-    beside the computation, which goes straight on.
+    One that passes layers most (as in Gansner et al. 1993); least one from a leaf and a branch of a line that goes on:
+    a constant goes beside the computation, which goes straight on.
     """
     leaves = a < graph.boxes and not graph.left[a] and len(graph.right[a]) == 1
     branches = a >= graph.boxes and graph.right[a][-1] >= graph.boxes  # the dummy that the line goes on to comes last
@@ -205,7 +217,8 @@ def _pull(graph: _ProperGraph, a: int, b: int) -> float:
 
 
 def _nearest_apart(wanted: list[float], weights: list[float], distances: list[float]) -> list[float]:
-    """Return the positions nearest to the wanted ones, by weighted least squares, that are at least the distances apart.
+    """Return the positions nearest to the wanted ones, by weighted least squares, that are at least the distances
+    apart.
 
     Without the distances that is isotonic regression, solved by pooling adjacent violators.
     """
@@ -242,8 +255,11 @@ def _routes(
     columns: list[tuple[float, float]],
     y: list[float],
 ) -> list[list[Point]]:
-    """The points of each edge, from the middle of a box's right side to a place of its own on the left side of another."""
-    passed = [graph.chains[a][: graph.layer_of[a] - graph.layer_of[b]] for a, b in edges]  # the box on the left, dummies
+    """The points of each edge, from the middle of a box's right side to a place of its own on the left side of
+    another."""
+    passed = [
+        graph.chains[a][: graph.layer_of[a] - graph.layer_of[b]] for a, b in edges
+    ]  # the box on the left, dummies
     arrivals: dict[int, list[int]] = {}
     for e, (_, b) in enumerate(edges):
         arrivals.setdefault(b, []).append(e)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which people with any colour vision can tell apart (jfly.uni-koeln.de/color), the lighter ones last.
+# Okabe and Ito's colours, which people with any colour vision can tell apart (jfly.uni-koeln.de/color), the lighter
+# ones last.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000"]
 MARKERS = ["o", "^", "s", "D", "v", "P", "X", "*"]
 MARGIN = 0.1            # around the points, as a fraction of their range
@@ -32,14 +33,16 @@ def plot_decision_boundary(
 ) -> "Figure":
     """Plot the classes that a model finds in the plane, under the points of a data set.
 
-    A model of one output has two classes: the second is where the output is above the threshold. One of several outputs has a class for
+    A model of one output has two classes: the second is where the output is above the threshold. One of several outputs
+    has a class for
     each: that of the largest output. The model is called resolution² times, without a graph and in evaluation mode.
 
     Args:
-        model: a callable of a list of two numbers that returns a Value or a number, or a list of several, such as `nn.MLP(2, [16, 1])`.
+        model: a callable of a list of two numbers that returns a Value or a number, or a list of several, such as
+            `nn.MLP(2, [16, 1])`.
         X: points, of shape (n, 2).
-        y: their classes, of shape (n,). For one output at most two different ones, such as -1 and 1, or 0 and 1; the larger is the one
-            above the threshold. For k outputs 0 … k - 1, or any k different ones, in ascending order.
+        y: their classes, of shape (n,). For one output at most two different ones, such as -1 and 1, or 0 and 1; the
+            larger is the one above the threshold. For k outputs 0 … k - 1, or any k different ones, in ascending order.
         ax: the axes to draw in; None for a new figure.
         resolution: the number of grid points along each axis.
         threshold: for one output, where the classes meet: 0 for a score or logit, 0.5 for a probability.
@@ -50,7 +53,8 @@ def plot_decision_boundary(
     Raises:
         ImportError: matplotlib is not installed.
         TypeError: ax is no Axes, or model is not callable.
-        ValueError: X, y or resolution does not have that shape or range, or the classes do not go with the model's outputs.
+        ValueError: X, y or resolution does not have that shape or range, or the classes do not go with the model's
+            outputs.
     """
     import_matplotlib()
     check_axes(ax)
@@ -81,7 +85,13 @@ def plot_decision_boundary(
         of_class = X[y == classes[k]] if k < len(classes) else X[:0]
         if len(of_class):
             marker = MARKERS[k % len(MARKERS)]
-            style: dict[str, Any] = {"color": colour, "marker": marker, "edgecolors": "white", "linewidths": 0.6, "zorder": 3}
+            style: dict[str, Any] = {
+                "color": colour,
+                "marker": marker,
+                "edgecolors": "white",
+                "linewidths": 0.6,
+                "zorder": 3,
+            }
             ax.scatter(of_class[:, 0], of_class[:, 1], s=28, label=str(classes[k]), **style)
     ax.set(xlabel="x[0]", ylabel="x[1]", xlim=across[[0, -1]], ylim=up[[0, -1]])
     ax.legend(title="class")
@@ -95,7 +105,9 @@ def _points_and_classes(X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         raise ValueError(f"X must be an array of numbers of shape (n, 2), got {type(X).__name__}: {error}") from error
     classes = np.asarray(y)
     if points.ndim != 2 or points.shape[1] != 2 or not len(points):
-        raise ValueError(f"X must have shape (n, 2), two coordinates for each of at least one point, got {points.shape}")
+        raise ValueError(
+            f"X must have shape (n, 2), two coordinates for each of at least one point, got {points.shape}"
+        )
     if not np.isfinite(points).all():
         raise ValueError("X must be finite, got nan or inf")
     if classes.shape != points.shape[:1]:
@@ -115,7 +127,9 @@ def _scores(model: Callable[[list[float]], Any], across: NDArray[Any], up: NDArr
         if training:
             model.train()  # type: ignore[attr-defined]
     if rows[0].ndim != 1 or any(row.shape != rows[0].shape for row in rows) or not rows[0].size:
-        raise ValueError(f"model must return a number or a list of numbers, always as many, got one of shape {rows[0].shape}")
+        raise ValueError(
+            f"model must return a number or a list of numbers, always as many, got one of shape {rows[0].shape}"
+        )
     return np.array(rows).T.reshape(-1, len(up), len(across))
 
 
@@ -134,8 +148,10 @@ def _classes_of_outputs(y: NDArray[Any], outputs: int) -> list[Any]:
     if all(c in range(outputs) for c in found):
         return list(range(outputs))
     if len(found) != outputs:
-        raise ValueError(f"y must have classes 0 to {outputs - 1}, or {outputs} different ones, one for each output of the model, "
-                         f"got {len(found)}: {found[:5]}")
+        raise ValueError(
+            f"y must have classes 0 to {outputs - 1}, or {outputs} different ones, one for each output of the model, "
+            f"got {len(found)}: {found[:5]}"
+        )
     return found
 
 
@@ -145,9 +161,10 @@ def plot_history(history: Any, ax: "Axes | None" = None) -> "Figure":
     The loss has a logarithmic scale if it is positive and falls or rises by more than a factor of 100.
 
     Args:
-        history: an object with the lists `loss`, `accuracy`, `validation_loss` and `validation_accuracy`, an entry for each epoch. Entries
-            may be None and lists may be empty or absent, but for `loss`. Or a list of losses.
-        ax: the axes to draw the loss in, accuracy has an axis on the right then; None for a new figure, where it has a panel of its own.
+        history: an object with the lists `loss`, `accuracy`, `validation_loss` and `validation_accuracy`, an entry for
+            each epoch. Entries may be None and lists may be empty or absent, but for `loss`. Or a list of losses.
+        ax: the axes to draw the loss in, accuracy has an axis on the right then; None for a new figure, where it has a
+            panel of its own.
 
     Returns:
         The figure: the new one, which pyplot does not know, so that a notebook shows it once; or that of `ax`.
@@ -172,7 +189,9 @@ def plot_history(history: Any, ax: "Axes | None" = None) -> "Figure":
     for panel, name, curves, colour in zip(panels, ["loss", "accuracy"], [loss, accuracy], COLOURS, strict=False):
         for label, (epochs, values) in curves.items():
             style = "--" if label.startswith("validation") else "-"
-            panel.plot(epochs, values, label=label, color=colour, linestyle=style, marker="." if len(values) < 30 else "")
+            panel.plot(
+                epochs, values, label=label, color=colour, linestyle=style, marker="." if len(values) < 30 else ""
+            )
         panel.set_ylabel(name, color=colour)
     if ax is None:
         for panel in panels:

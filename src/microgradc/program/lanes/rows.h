@@ -28,10 +28,10 @@
     (angles == MGC_ANGLES_LOOKED_AT ? function(MGC_V(look_at)(x, &any_far)) \
      : angles == MGC_ANGLES_FAR ? far_function(x) : function(x))
 
-/* For each lane l: to[l] gets an expression, after what declares its variables. It is first computed for nothing but a look
-   at what sin, cos and tan are taken of; all that compilers leave of this loop is the search for an angle far beyond what
-   the fast functions take, and where there are no angles, nothing. If one is found, the loop is not vectorised, but has the
-   same values for the others. */
+/* For each lane l: to[l] gets an expression, after what declares its variables. It is first computed for nothing but a
+   look at what sin, cos and tan are taken of; all that compilers leave of this loop is the search for an angle far
+   beyond what the fast functions take, and where there are no angles, nothing. If one is found, the loop is not
+   vectorised, but has the same values for the others. */
 #define FOR_EACH_LANE(to_get, expression, ...) { \
     uint64_t any_far = 0; \
     { \
