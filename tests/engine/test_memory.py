@@ -269,6 +269,43 @@ def test_memory_error_leaves_the_engine_usable(run_python):
     assert int(run_python(MEMORY_ERROR)) > 20
 
 
+REFERENCES = """
+import _testcapi, copy, sys
+import microgradc
+from microgradc import Value
+x = Value(2.0)
+inner = x * 2.0
+out = microgradc.sum([inner, x, 3.0]) + inner
+by_hand = Value(1.0, (inner, x), (0.5, 2.0))
+calls = {
+    "copy": lambda: (copy.copy(out), copy.copy(by_hand)),
+    "deepcopy": lambda: copy.deepcopy(out),
+    "children": lambda: (out._children, by_hand._children),
+    "local gradients": lambda: (out._local_grads, by_hand._local_grads),
+    "sort": lambda: microgradc.topological_sort(out),
+}
+failures = 0
+for name, call in calls.items():
+    call()
+    for start in range(60):
+        before = [sys.getrefcount(v) for v in (x, inner, out, by_hand)]
+        _testcapi.set_nomemory(start, start + 1)
+        try:
+            call()
+        except MemoryError:
+            failures += 1
+        finally:
+            _testcapi.remove_mem_hooks()
+        assert [sys.getrefcount(v) for v in (x, inner, out, by_hand)] == before, (name, start)
+print(failures)
+"""
+
+
+def test_memory_error_changes_no_reference_count(run_python):
+    pytest.importorskip("_testcapi", reason="this Python has no _testcapi to inject MemoryError with")
+    assert int(run_python(REFERENCES)) > 10
+
+
 def test_shutdown_with_live_graphs(run_python):
     run_python("""
 import sys, atexit

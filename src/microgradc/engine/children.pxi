@@ -19,19 +19,26 @@ cdef int make_constants_leaves(mgc_node *node) except -1:
 
 
 cdef tuple children_of(Value v):
+    # Not a comprehension: when its list cannot grow, Cython 3.3 gives back the reference to the entry twice.
     cdef Py_ssize_t i
+    cdef list children = []
     make_constants_leaves(&v.node)
-    return tuple([<Value>mgc_value_of(mgc_operand_at(&v.node, i).node)
-                  for i in range(mgc_operand_count(&v.node)) if mgc_operand_is_node(&v.node, i)])
+    for i in range(mgc_operand_count(&v.node)):
+        if mgc_operand_is_node(&v.node, i):
+            children.append(<Value>mgc_value_of(mgc_operand_at(&v.node, i).node))
+    return tuple(children)
 
 
 cdef tuple local_gradients_of(Value v):
     cdef Py_ssize_t i
     if v.node.op == MGC_OPAQUE or v.node.flags & MGC_CLOSURE:
         return ()
+    cdef list gradients = []
     make_constants_leaves(&v.node)
-    return tuple([mgc_local_gradient(&v.node, i)
-                  for i in range(mgc_operand_count(&v.node)) if mgc_operand_is_node(&v.node, i)])
+    for i in range(mgc_operand_count(&v.node)):
+        if mgc_operand_is_node(&v.node, i):
+            gradients.append(mgc_local_gradient(&v.node, i))
+    return tuple(gradients)
 
 
 cdef str op_of(Value v):

@@ -77,8 +77,11 @@ cdef object reduce(Value root):
 
 cdef tuple operands_of(Value v):
     """Values and numbers; a number that was written as an int is an int again."""
-    cdef Py_ssize_t i
-    return tuple([operand_of(v, i) for i in range(mgc_operand_count(&v.node))])
+    cdef Py_ssize_t i, count = mgc_operand_count(&v.node)
+    cdef list operands = [None] * count     # filled, not a comprehension: see children_of
+    for i in range(count):
+        operands[i] = operand_of(v, i)
+    return tuple(operands)
 
 
 cdef object operand_of(Value v, Py_ssize_t i):
@@ -92,7 +95,10 @@ cdef tuple local_of(Value v):
     cdef Py_ssize_t i
     if v.node.op != MGC_CUSTOM:
         return None
-    return tuple([v.node.x.wide.local[i] for i in range(v.node.x.wide.count)])
+    cdef list local = [None] * v.node.x.wide.count
+    for i in range(v.node.x.wide.count):
+        local[i] = v.node.x.wide.local[i]
+    return tuple(local)
 
 
 cdef int refuse_to_copy_closure(Value v) except -1:
@@ -158,13 +164,21 @@ cdef int set_state(Value v, state) except -1:
     return 0
 
 
+cdef tuple copied_operands_of(Value v, dict memo):
+    cdef tuple operands = operands_of(v)
+    cdef list copies = [None] * len(operands)
+    for i, o in enumerate(operands):
+        copies[i] = memo[id(o)] if isinstance(o, Value) else o
+    return tuple(copies)
+
+
 cdef object deepcopy(Value root, dict memo):
     cdef Value v
     cdef list baggage = []
     for v in nodes_of(root):
         if id(v) in memo:
             continue
-        copy = copy_with(v, tuple([memo[id(o)] if isinstance(o, Value) else o for o in operands_of(v)]))
+        copy = copy_with(v, copied_operands_of(v, memo))
         memo[id(v)] = copy
         if type(v) is not Value or type(v.label) is not str:
             baggage.append((v, copy))

@@ -268,10 +268,14 @@ cdef list nodes_of(Value root):
     """The nodes, operands first, with constants left as they are."""
     cdef Pass p
     cdef Py_ssize_t i
+    cdef list nodes
     memset(&p, 0, sizeof(p))
     try:
         sort(&root.node, True, &p)
-        return [<Value>mgc_value_of(p.order.items[i]) for i in range(p.order.size)]
+        nodes = [None] * p.order.size     # filled, not a comprehension: see children_of
+        for i in range(p.order.size):
+            nodes[i] = <Value>mgc_value_of(p.order.items[i])
+        return nodes
     finally:
         PyMem_Free(p.order.items)
 
