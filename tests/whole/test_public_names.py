@@ -1,4 +1,4 @@
-"""The public names: `__init__.pyi` is their only list. It is read by type checkers, and by the package on its import."""
+"""The public names: `__init__.pyi` is their only list. Type checkers read it, and the package when it is imported."""
 
 import importlib.util
 import inspect
