@@ -100,7 +100,7 @@ def test_type_checkers_see_the_names(tmp_path):
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     types = re.findall(r'Revealed type is "(.*)"', result.stdout)
     assert len(types) == USER.count("reveal_type"), result.stdout + result.stderr
-    assert types[:3] == ["microgradc.nn.layers.MLP", "microgradc.engine.value.Value", "float"]
+    assert types[:3] == ["microgradc.nn.containers.MLP", "microgradc.engine.value.Value", "float"]
     assert all(text != "Any" for text in types)
     assert "History" in types[3] == types[4]
     assert types[7] == "str"

@@ -1,7 +1,8 @@
 """The operations as functions, of Values, numbers and NumPy arrays of either; and those of any number of operands."""
 
 # Values and arrays have `__float__`, so to a type checker they are numbers too: their overloads come first, and overlap
-# with the last. mypy: disable-error-code="overload-overlap"
+# with the last.
+# mypy: disable-error-code="overload-overlap"
 
 from collections.abc import Iterable
 from decimal import Decimal

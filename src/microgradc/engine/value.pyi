@@ -1,7 +1,8 @@
 """Value: a number that remembers how it was made, and finds the derivatives of what was made from it."""
 
 # Values and arrays have `__float__`, so to a type checker they are numbers too: their overloads come first, and overlap
-# with the last. mypy: disable-error-code="overload-overlap"
+# with the last.
+# mypy: disable-error-code="overload-overlap"
 
 from collections.abc import Callable, Iterable
 from typing import (
