@@ -1,8 +1,7 @@
 """The price of a European call and its derivatives to all five inputs: Black and Scholes (1973), doi:10.1086/260062.
 
-A scalar function that is no network. `price` is written once for microgradc and jax; by hand in NumPy it is the closed
-form of the price and of each derivative, which share what they have in common.
-"""
+A scalar function other than a network. `price` is written once for microgradc and jax; by hand in NumPy it is the
+closed form of the price and of each derivative, which share what they have in common. """
 
 import math
 

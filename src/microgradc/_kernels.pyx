@@ -57,7 +57,7 @@ cdef int row_of(str name) except -1:
     for op in range(1, MGC_TABLE_END):
         if mgc_rows[op].name.decode() == name:
             return op
-    raise ValueError(f"{name!r} is no row of ops.h")
+    raise ValueError(f"{name!r} is not a row of ops.h")
 
 
 def forward(str level not None, str name not None, const double[:, :] operands not None, double[:, :] out not None,

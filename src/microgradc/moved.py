@@ -34,6 +34,14 @@ def find_spec(name, path=None, target=None):
     return None
 
 
+def get_code(name):
+    """Return the code of the module that is meant, which `python -m` runs."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("microgradc." + MOVED[name.rpartition(".")[2]])
+    return spec.loader.get_code(spec.name)
+
+
 def create_module(spec):
     """Leave it to the import system to make a module, which `exec_module` puts another in place of."""
 

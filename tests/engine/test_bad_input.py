@@ -137,7 +137,7 @@ def test_nothing_from_python_crashes():
     late.backward()
     knot = Value.__new__(Value)
     other = knot * 2
-    knot.__init__(1.0, (other,), (1.0,))  # a graph that is no graph: it must end all the same
+    knot.__init__(1.0, (other,), (1.0,))  # no real graph: it must end all the same
     other.backward()
     microgradc.topological_sort(other)
     for attribute in ("data", "grad", "label", "_op", "_backward"):

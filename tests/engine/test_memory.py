@@ -195,7 +195,7 @@ def test_a_node_takes_at_most_96_bytes():
 def test_nodes_of_the_engine_are_not_tracked():
     v = Value(2.0)
     assert not any(gc.is_tracked(node) for node in (v, v * 3, v.exp() + v, Value(1.0, (v,), (2.0,))))
-    v.label = "a label is no baggage that can close a cycle"
+    v.label = "a label cannot be what can close a cycle"
     assert not gc.is_tracked(v)
 
 

@@ -96,7 +96,7 @@ NO_TORCH_GRADIENT = {"FLOORDIV", "LESS", "LESS_EQUAL", "STEP"}
 def grid(row):
     if row.name == "ELU":
         return [(x, alpha) for x, alpha in PAIRS if math.isfinite(alpha)]
-    if row.name == "BCE":  # PyTorch refuses what is no probability
+    if row.name == "BCE":  # PyTorch refuses what is not a probability
         return list(
             itertools.product(
                 [0.0, -0.0, 5e-324, 1e-300, 1e-44, 1e-13, 0.1, 0.5, 0.7, 1 - 1e-9, 1 - 2**-53, 1.0], repeat=2

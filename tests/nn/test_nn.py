@@ -264,7 +264,7 @@ def test_bad_arguments():
     with pytest.raises(TypeError, match="module 1 of Sequential cannot be called: 3"):
         nn.Sequential(nn.Layer(2, 1), 3)
     assert microgradc.engine.TABLE[6].operands == 2
-    with pytest.raises(ValueError, match="7 is no operation of one operand"):
+    with pytest.raises(ValueError, match="7 is not an operation of one operand"):
         microgradc.nn.search.neuron_outputs([1.0], [[Value(1.0)]], [Value(0.0)], bytes([7]))
 
 

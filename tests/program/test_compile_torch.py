@@ -88,7 +88,7 @@ def test_tanh(n, lanes):
 
 @pytest.mark.parametrize("n", [1, 9, 100])
 def test_black_scholes(n):
-    """A function that is no network: the price of a call option and its gradients."""
+    """A function that is not a network: the price of a call option and its gradients."""
 
     def price(erf, exp, log, sqrt):
         def call(spot, strike, rate, sigma, time):

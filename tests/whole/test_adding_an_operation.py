@@ -102,7 +102,7 @@ for points in (near, np.append(near, [1e300, -1e300, 2.0**20 + 1, 1e22, math.nan
         eager_grads.append(v.grad)
     np.testing.assert_allclose(values, eager, rtol=1e-14, atol=1e-300)
     np.testing.assert_allclose(grads, eager_grads, rtol=1e-13, atol=1e-15)
-    products = compile(lambda a: microgradc.sinc(3.0 * a)).map(points)      # the angle is no input
+    products = compile(lambda a: microgradc.sinc(3.0 * a)).map(points)      # the angle is not an input
     np.testing.assert_allclose(products, microgradc.sinc(3.0 * points), rtol=1e-14, atol=1e-300)
 
 X = np.arange(12.0).reshape(4, 3)

@@ -42,10 +42,19 @@ def name_of(path):
 SOURCES = {name_of(path): path for ending in ("py", "pyx") for path in PACKAGE.rglob(f"*.{ending}")}
 
 
+# The places of public names, by the list of them: `from microgradc import MLP` is an arrow to nn.
+STUB = (PACKAGE / "__init__.pyi").read_text(encoding="utf-8")
+PLACES = {
+    name: module.removeprefix("microgradc").lstrip(".")
+    for module, names in re.findall(r"^from (\S+) import (.* as .*)$", STUB, re.MULTILINE)
+    for name in re.findall(r" as (\w+)", names)
+}
+
+
 def resolved(name):
     """Return the file that an imported name of the package is, or is in; None if it is the package itself."""
     while name and name not in SOURCES:
-        name = name.rpartition(".")[0]
+        name = PLACES[name] if "." not in name and PLACES.get(name) else name.rpartition(".")[0]
     return name or None
 
 
@@ -125,6 +134,7 @@ def test_no_circles_of_files(house):
 def test_a_circle_is_found():
     with pytest.raises(CycleError):
         list(TopologicalSorter({"a": {"b"}, "b": {"a"}}).static_order())
+    assert [resolved(name) for name in ("MLP", "losses", "compile")] == ["nn", "losses", "program.compile"]
     assert set(imports_of_python("def f():\n    from microgradc.nn import MLP\n")) == {"microgradc.nn.MLP"}
     assert set(imports_of_python("if TYPE_CHECKING:\n    import microgradc.nn.module\n")) == {"microgradc.nn.module"}
     assert set(imports_of_cython("from microgradc.engine.value cimport *\nimport microgradc.nn\n")) == {

@@ -2,6 +2,7 @@
 
 import importlib
 import pickle
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,6 +26,13 @@ def test_a_former_name_is_the_module_itself(name):
     module = importlib.import_module(f"microgradc.{name}")
     assert module is importlib.import_module(f"microgradc.{moved.MOVED[name]}") is sys.modules[f"microgradc.{name}"]
     assert module.__spec__.name == module.__name__ == f"microgradc.{moved.MOVED[name]}"
+
+
+def test_a_former_name_can_be_run():
+    command = [sys.executable, "-W", "error", "-m", "microgradc.bench", "--worker", "microgradc.nn"]
+    result = subprocess.run(command, input="1\n", capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert '"loss"' in result.stdout
 
 
 def test_what_never_was_is_not_found():

@@ -71,7 +71,7 @@ def function(f=None, *, derivative=None, h=None):
         A function of as many Values or real numbers. It returns a Value if one of them is a Value, else a float.
 
     Raises:
-        TypeError: f or derivative cannot be called; when called: an argument or a result is no real number.
+        TypeError: f or derivative cannot be called; when called: an argument or a result is not a real number.
         ValueError: h is not positive, or a derivative is given as well; when called: the derivative returns another
             number of numbers.
 

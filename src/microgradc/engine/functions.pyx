@@ -131,7 +131,7 @@ def sum(values):
         values: an iterable of Values and numbers, at least one. They are added in their order.
 
     Raises:
-        TypeError: values is no iterable, or an entry is no Value and no number.
+        TypeError: values is not iterable, or an entry is neither a Value nor a number.
         ValueError: there are no values.
 
     >>> a, b = Value(1.0), Value(2.0)
@@ -148,7 +148,7 @@ def mean(values):
         values: an iterable of Values and numbers, at least one.
 
     Raises:
-        TypeError: values is no iterable, or an entry is no Value and no number.
+        TypeError: values is not iterable, or an entry is neither a Value nor a number.
         ValueError: there are no values.
     """
     return wide(MGC_MEAN, values, "values")
@@ -165,7 +165,7 @@ def dot(w, x, bias=None):
         bias: a Value or a number; None for none.
 
     Raises:
-        TypeError: w or x is no iterable, or an entry is no Value and no number.
+        TypeError: w or x is not iterable, or an entry is neither a Value nor a number.
         ValueError: w and x differ in length.
 
     >>> w = [Value(2.0), Value(3.0)]
@@ -187,7 +187,7 @@ def linear(x, weight, bias=None):
         A list of m Values (floats where all operands are numbers).
 
     Raises:
-        TypeError: an entry is no Value and no number.
+        TypeError: an entry is neither a Value nor a number.
         ValueError: the lengths do not fit together.
 
     >>> linear([Value(1.0), 2.0], [[1.0, 1.0], [3.0, 4.0]], bias=[0.5, 0.0])
@@ -207,7 +207,7 @@ def logsumexp(values):
         values: an iterable of Values and numbers, at least one.
 
     Raises:
-        TypeError: values is no iterable, or an entry is no Value and no number.
+        TypeError: values is not iterable, or an entry is neither a Value nor a number.
         ValueError: there are no values.
     """
     return wide(MGC_LOGSUMEXP, values, "values")
@@ -224,7 +224,7 @@ def softmax(values):
         A list of n Values (floats if all values are numbers), which add up to 1.
 
     Raises:
-        TypeError: values is no iterable, or an entry is no Value and no number.
+        TypeError: values is not iterable, or an entry is neither a Value nor a number.
         ValueError: there are no values.
     """
     return [map_unary(MGC_EXP, v) for v in log_softmax(values)]
@@ -240,7 +240,7 @@ def log_softmax(values):
         A list of n Values (floats if all values are numbers).
 
     Raises:
-        TypeError: values is no iterable, or an entry is no Value and no number.
+        TypeError: values is not iterable, or an entry is neither a Value nor a number.
         ValueError: there are no values.
     """
     values = sequence_of(values, "values")
@@ -271,7 +271,7 @@ def take(values, index):
         An entry, or a row as a list.
 
     Raises:
-        TypeError: index is no integer.
+        TypeError: index is not an integer.
         IndexError: it is out of range; when a compiled function is called, the message gives the example.
         ValueError: there are no values, or the rows differ in length.
 

@@ -294,7 +294,7 @@ def topological_sort(Value root not None):
         A new list of Values; the last is `root`.
 
     Raises:
-        TypeError: if `root` is no Value.
+        TypeError: if `root` is not a Value.
 
     >>> x = Value(2.0, label='x')
     >>> [node.label or node._op for node in topological_sort((x * x).tanh())]

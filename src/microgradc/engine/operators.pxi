@@ -6,7 +6,7 @@ cdef object unary(int op, Value x):
 
 
 cdef object binary(int op, object x, object y):
-    """A node over two operands, at least one of them a Value; NotImplemented if the other is no number."""
+    """A node over two operands, at least one of them a Value; NotImplemented if the other is not a number."""
     cdef double number
     if isinstance(x, Value):
         if isinstance(y, Value):

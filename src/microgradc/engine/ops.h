@@ -73,7 +73,7 @@ ROW( DIV,        "/",     2, 0,    x / y,                               g / y, -
      "Return x / y; as IEEE 754 has it where y is 0. d/dx = 1 / y, d/dy = -x / y**2." ) \
 ROW( POW,        "**",    2, Y_,   pow(x, y),                           where(y, g * (y * pow(x, y - 1)), 0), \
                           where(x, g * (f * log(x)), where(step(-y), g * (f * log(x)), 0)), 0, \
-     "Return x ** y; nan where x is negative and y is no integer. d/dx = y x**(y - 1), d/dy = x**y log(x)." ) \
+     "Return x ** y; nan where x is negative and y is not an integer. d/dx = y x**(y - 1), d/dy = x**y log(x)." ) \
 ROW( FLOORDIV,   "//",    2, 0,    floordiv(x, y),                      0, 0, 0, \
      "Return the largest integer that is at most x / y. d/dx = d/dy = 0." ) \
 ROW( MOD,        "%",     2, 0,    remainder_floor(x, y),               g, -g * floordiv(x, y), 0, \

@@ -98,7 +98,7 @@ cdef class Value:
     754. `==` and `hash` go by identity, `<`, `<=`, `>` and `>=` by data.
 
     Args:
-        data: a real number: int, float, bool, a NumPy scalar, anything with `__float__` that is no array.
+        data: a real number: int, float, bool, a NumPy scalar, anything with `__float__` that is not an array.
         _children: the Values that this one was made from, for a node built by hand.
         _op: the name of the operation, for pictures. Or one number for each child: d self / d child. `backward()` then
             uses these. (A node that has children but no such numbers passes nothing back unless `_backward` is
@@ -106,7 +106,7 @@ cdef class Value:
         label: a name, for pictures.
 
     Raises:
-        TypeError: data is no real number, a child is no Value, a local gradient is no number.
+        TypeError: data is not a real number, a child is not a Value, a local gradient is not a number.
         ValueError: there are not as many local gradients as children.
 
     Differs from micrograd: data is a float always; docs/differences.md has the list.

@@ -8,7 +8,7 @@ cdef extern from "Python.h":
 
 
 cdef int try_put(mgc_wide *w, Py_ssize_t i, object o) except -1:
-    """Make o operand i of a block that has none there, and return 1; return 0 if it is no Value and no number."""
+    """Make o operand i of a block that has none there, and return 1; return 0 if it is neither a Value nor a number."""
     cdef double number
     if isinstance(o, Value):
         mgc_set_node(w, i, &(<Value>o).node)
@@ -149,7 +149,7 @@ cdef list dot_products(object x, list rows, list biases, bytes operations):
         operation = 0 if operations is None else operations[i]
         if operation:
             if not 0 < operation < MGC_TABLE_END or mgc_rows[operation].operands != 1:
-                raise ValueError(f"{operation} is no operation of one operand")
+                raise ValueError(f"{operation} is not an operation of one operand")
             out = unary(operation, <Value?>out)
         outputs.append(out)
     return outputs

@@ -5,21 +5,18 @@ differ. A gradient that was not computed is 0, so every parameter takes part in 
 array for each quantity, aligned with the group's list of parameters.
 """
 
-from microgradc.optim import lr_scheduler
+from microgradc.optim import lr_scheduler, rules
 from microgradc.optim.clip import clip_grad_norm_, clip_grad_value_
 from microgradc.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, StepLR
 from microgradc.optim.optimizer import Optimizer
-from microgradc.optim.rules import SGD, Adam, AdamW, RMSprop
+from microgradc.optim.rules import *  # noqa: F403
 
 __all__ = [
-    "SGD",
-    "Adam",
-    "AdamW",
+    *rules.__all__,
     "CosineAnnealingLR",
     "LambdaLR",
     "LinearLR",
     "Optimizer",
-    "RMSprop",
     "StepLR",
     "clip_grad_norm_",
     "clip_grad_value_",

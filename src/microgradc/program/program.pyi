@@ -63,7 +63,7 @@ class Example:
         """Return the numbers as an array of shape (1, count)."""
 
 def plain_batch(args: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[_Floats, ...], int] | None:
-    """Return a key of the shapes of an example, float64 arrays, and the number of examples; None for what is no array
+    """Return a key of the shapes of an example, float64 arrays, and the number of examples; None for other than arrays
     of numbers."""
 
 def set_num_threads(n: int) -> None:

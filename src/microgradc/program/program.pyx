@@ -100,8 +100,8 @@ cdef class Program:
         parameters: the other leaves that the outputs depend on, a tuple.
 
     Raises:
-        TypeError: an output or an input is no Value.
-        ValueError: an input is no leaf or comes twice; there is no output; lanes is no positive multiple of 8.
+        TypeError: an output or an input is not a Value.
+        ValueError: an input is not a leaf or comes twice; there is no output; lanes is not a positive multiple of 8.
         CompileError: a node has a rule of its own: a closure, local gradients.
 
     >>> x, w = Value(1.0), Value(3.0)

@@ -145,7 +145,7 @@ def batches(X, y, batch_size=32, *, shuffle=True, seed=None, drop_last=False):
         An iterator over pairs, the X and the y of a batch: lists of lists, arrays of arrays.
 
     Raises:
-        ValueError: X and y differ in length or are empty, batch_size is no positive integer.
+        ValueError: X and y differ in length or are empty, batch_size is not a positive integer.
 
     >>> list(batches([[1.0], [2.0], [3.0]], [1, 2, 3], batch_size=2, shuffle=False))
     [([[1.0], [2.0]], [1, 2]), ([[3.0]], [3])]

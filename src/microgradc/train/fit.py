@@ -68,7 +68,7 @@ def fit(
 
     Raises:
         ValueError: the data are empty, not finite, of the wrong shape or out of range; so is another argument.
-        TypeError: the data are no numbers; an argument is of the wrong type.
+        TypeError: the data are not numbers; an argument is of the wrong type.
         FloatingPointError: the loss became inf or nan; the parameters are those before that step.
         CompileError: compile is True, and that is not possible.
 

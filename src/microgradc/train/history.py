@@ -8,7 +8,7 @@ class History:
 
     Attributes:
         loss: the mean loss of the examples, each at its turn in the epoch.
-        accuracy: the share of examples that were classified right at their turn; empty if the targets are no classes.
+        accuracy: the share of examples that were classified right at their turn; empty if the targets are not classes.
         validation_loss, validation_accuracy: the same of the validation data, after the epoch; empty if there are none.
         lr: the learning rate.
         seconds: how long the epoch took.

@@ -26,7 +26,7 @@ def outputs(model: Any, X: Any) -> np.ndarray:
 
     Raises:
         ValueError: X is not of that shape.
-        TypeError: X are no numbers.
+        TypeError: X are not numbers.
     """
     rows = checks.rows(X).tolist()
     with evaluating(model), no_grad():
@@ -45,7 +45,7 @@ def accuracy(model: Any, X: Any, y: Any, threshold: float = 0.0) -> float:
 
     Raises:
         ValueError: X or y is of the wrong shape or empty.
-        TypeError: they are no numbers.
+        TypeError: they are not numbers.
     """
     X, y = checks.examples(X, y, check_finite=False)
     predictions = outputs(model, X)

@@ -23,7 +23,7 @@ class Task:
 
     Attributes:
         loss: a function of a list of outputs and a list of targets.
-        threshold: what one output is compared with, see `accuracy`; None if the targets are no classes.
+        threshold: what one output is compared with, see `accuracy`; None if the targets are not classes.
     """
 
     def __init__(self, loss: str | Loss | None, y: np.ndarray, count: int) -> None:

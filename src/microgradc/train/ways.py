@@ -91,7 +91,7 @@ class Replayed:
     def _predictions(self, found: np.ndarray, y: np.ndarray) -> np.ndarray:
         predictions = found[:, 1] if self.program.output_count == 2 else found[:, 1:]
         if self.task.loss is losses.binary_cross_entropy and not ((predictions >= 0) & (predictions <= 1)).all():
-            self.task.loss(predictions.tolist(), y.tolist())  # says which output is no probability; a program does not
+            self.task.loss(predictions.tolist(), y.tolist())  # which says what is wrong; a program does not
         return predictions
 
 

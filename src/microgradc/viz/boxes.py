@@ -38,8 +38,8 @@ def draw_graph(
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: root is no Value, or ax no Axes.
-        ValueError: max_nodes is no positive integer, or figsize is given together with ax.
+        TypeError: root is not a Value, or ax is not Axes.
+        ValueError: max_nodes is not a positive integer, or figsize is given together with ax.
     """
     import_matplotlib()
     if ax is not None and figsize is not None:

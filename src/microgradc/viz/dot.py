@@ -31,7 +31,7 @@ def draw_dot(root: Value, format: str = "svg", rankdir: str = "LR", max_nodes: i
         ImportError: the Python package graphviz is not installed.
         RuntimeError: when it is rendered or shown, and the program `dot` is not installed. `source` and `save` do not
             need it.
-        TypeError: root is no Value.
+        TypeError: root is not a Value.
         ValueError: format, rankdir or max_nodes is none that there is.
 
     >>> x = Value(2.0, label='x')

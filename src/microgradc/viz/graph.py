@@ -57,8 +57,8 @@ def format_graph(root: Value, max_nodes: int = 200) -> str:
         to that number.
 
     Raises:
-        TypeError: root is no Value.
-        ValueError: max_nodes is no positive integer.
+        TypeError: root is not a Value.
+        ValueError: max_nodes is not a positive integer.
 
     >>> x, w = Value(2.0, label='x'), Value(-3.0, label='w')
     >>> y = (x * w + x).relu()

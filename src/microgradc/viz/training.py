@@ -52,7 +52,7 @@ def plot_decision_boundary(
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: ax is no Axes, or model is not callable.
+        TypeError: ax is not Axes, or model is not callable.
         ValueError: X, y or resolution does not have that shape or range, or the classes do not go with the model's
             outputs.
     """
@@ -171,7 +171,7 @@ def plot_history(history: Any, ax: "Axes | None" = None) -> "Figure":
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: history is neither, or ax no Axes.
+        TypeError: history is neither, or ax is not Axes.
         ValueError: there is no loss.
     """
     import_matplotlib()
