@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+import Cython
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -38,9 +39,35 @@ def extension(source: Path) -> Extension:
     )
 
 
+# What Cython 3.3.1 makes of a list comprehension gives its item up when the list cannot grow, and the code around it
+# gives the item up again: under memory pressure somebody else's reference is lost.
+FAULTY = """\
+    int result = PyList_Append(list, x);
+    Py_DECREF(x);
+    return result;
+"""
+MENDED = """\
+    int result = PyList_Append(list, x);
+    if (likely(result == 0)) Py_DECREF(x);   /* else the caller does */
+    return result;
+"""
+
+
+def mend(extensions: list[Extension]) -> list[Extension]:
+    """Mend list comprehensions in the C that Cython made."""
+    for file in (Path(source) for extension in extensions for source in extension.sources):
+        text = file.read_text()
+        mended = text.replace(FAULTY, MENDED)
+        if mended != text:
+            file.write_text(mended)
+        elif "__Pyx_ListComp_AppendAndDecref(PyObject" in text and MENDED not in text and Cython.__version__ == "3.3.1":
+            raise SystemExit(f"{file}: the helper of list comprehensions is not the one that setup.py mends")
+    return extensions
+
+
 setup(
     options={"build_ext": {"parallel": os.cpu_count()}},
-    ext_modules=cythonize(
+    ext_modules=mend(cythonize(
         [extension(source) for source in sorted(Path(ROOT).rglob("*.pyx"))],
         include_path=["src"],
         compiler_directives={
@@ -51,5 +78,5 @@ setup(
             "auto_pickle": False,
             "c_api_binop_methods": False,
         },
-    ),
+    )),
 )

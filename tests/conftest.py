@@ -2,11 +2,22 @@
 
 import importlib
 import os
+import random
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--random-order", type=int, metavar="SEED", help="run the tests in the random order of this seed")
+
+
+def pytest_collection_modifyitems(config, items):
+    seed = config.getoption("--random-order")
+    if seed is not None:
+        random.Random(seed).shuffle(items)
 
 
 @pytest.fixture(params=["micrograd", "microgradc"])

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
+from memory_use import linux_only
 
 from microgradc import Value, __version__, nn
 from microgradc.checkpoint import load, save
@@ -289,6 +290,20 @@ FOREIGN = {
     "no such dtype": pack({"w": entry([1], 0, 8, "F65")}, bytes(8)),
     "a name twice": pack(f'{{"w":{json.dumps(entry([2], 0, 8, "F32"))},"w":{json.dumps(A)}}}'.encode(), bytes(8)),
     "a field twice": pack(b'{"w":{"dtype":"F64","shape":[1],"shape":[1],"data_offsets":[0,8]}}', bytes(8)),
+    "an empty header": pack(b"{}", length=0),
+    "white space first": pack(b" {}"),
+    "a byte order mark": pack(b"\xef\xbb\xbf{}"),
+    "UTF-16": pack("{}".encode("utf-16")),
+    "nan as an offset": pack(b'{"w":{"dtype":"F64","shape":[1],"data_offsets":[0,NaN]}}', bytes(8)),
+    "minus 0 as an offset": pack(b'{"w":{"dtype":"F64","shape":[1],"data_offsets":[-0,8]}}', bytes(8)),
+    "an offset of 10,000 digits": pack(b'{"w":{"dtype":"F64","shape":[1],"data_offsets":[0,%s]}}' % (b"8" * 10_000)),
+    "true as a shape": pack({"w": entry([True], 0, 8)}, bytes(8)),
+    "a text as a shape": pack({"w": entry("1", 0, 8)}, bytes(8)),
+    "a dict as a shape": pack({"w": entry({"1": 1}, 0, 8)}, bytes(8)),
+    "three offsets": pack({"w": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8, 8]}}, bytes(8)),
+    "a list as an entry": pack({"w": ["F64", [1], [0, 8]]}, bytes(8)),
+    "a list as a dtype": pack({"w": entry([1], 0, 8, ["F64"])}, bytes(8)),
+    "data that begins late": pack({"w": entry([1], 8, 16)}, bytes(16)),
     "metadata of numbers": pack({"__metadata__": {"a": 1}, "w": A}, bytes(8)),
 }
 
@@ -368,3 +383,113 @@ def test_damaged_files(path):
     assert loaded + refusals == 200
     assert loaded > 5
     assert refusals > 100
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FOREIGN if "twice" not in kind])
+def test_safetensors_refuses_the_same_files(kind):
+    """All but these: sizes and numbers of dimensions that NumPy does not have, and what the format's text rules out."""
+    try:
+        safetensors.deserialize(FOREIGN[kind])
+    except safetensors.SafetensorError:
+        return
+    not_numpy_s = {"a hundred axes", "a shape of 0 times 2**63", "a shape of 0 times 2**64 - 1"}
+    assert kind in not_numpy_s | {"white space first", "a list as an entry"}
+
+
+def test_what_the_format_allows(path):
+    """Entries in any order and of size 0, fields that nobody knows, white space after the header."""
+    header = {"b": entry([], 8, 16) | {"later": None}, "w": entry([1], 0, 8), "__metadata__": {"a": "b"}}
+    path.write_bytes(pack(json.dumps(header).encode() + b"  \n", struct.pack("2d", 1.5, 2.5)))
+    model = load(nn.Neuron(1), path)
+    assert (model.w[0].data, model.b.data) == (1.5, 2.5)
+    safetensors.numpy.save_file({"w": np.ones(1), "b": np.ones(()), "none": np.zeros((3, 0))}, path)
+    refused(nn.Neuron(1), path, "none is unexpected")
+
+
+MEMORY = """
+import sys, microgradc
+import numpy, safetensors
+from microgradc import nn
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) << 10
+class Table:
+    def load_state_dict(self, state):
+        self.state = state
+model = {"neuron": nn.Neuron(1), "table": Table()}[sys.argv[2]]
+before = peak()
+try:
+    microgradc.load(model, sys.argv[1])
+except ValueError as error:
+    assert len(str(error)) < 5_000
+print(peak() - before)
+"""
+GIGABYTE = 1 << 30
+
+
+@linux_only
+@pytest.mark.parametrize(
+    ("head", "size"),
+    [
+        (b"", 2 * GIGABYTE),
+        (struct.pack("<Q", 50_000_000), 2 * GIGABYTE),   # a header of zeros
+        (pack({"x": entry([1 << 27], 0, 1 << 28, "F16")}), None),
+        (pack({"w": entry([1 << 29], 0, 1 << 31, "F32"), "b": entry([], 1 << 31, (1 << 31) + 8)}), None),
+        (pack({"w": entry([1 << 28], 0, 1 << 29, "BF16")}), None),
+        (pack({"w": entry([1], 0, 8), "b": entry([], 8, 16), "x": entry([1 << 28], 16, 16 + (1 << 31))}), None),
+        (pack({"w": entry([1 << 28], 0, 1 << 31)}), GIGABYTE),
+    ],
+    ids=["zeros", "a long header", "foreign float16", "another shape", "another dtype", "one too many", "cut off"],
+)
+def test_a_wrong_file_costs_no_memory(path, run_python, head, size):
+    """The files are sparse: they take no place on the disk."""
+    path.write_bytes(head)
+    if size is None:
+        entries = json.loads(head[8:])
+        size = len(head) + max(e["data_offsets"][1] for e in entries.values())
+    os.truncate(path, size)
+    assert int(run_python(MEMORY, str(path), "neuron")) < 120_000_000
+
+
+@linux_only
+def test_numbers_are_held_once(path, run_python):
+    safetensors.numpy.save_file({"w": np.ones(1 << 24)}, path)
+    assert int(run_python(MEMORY, str(path), "table")) < 1.2 * 8 * (1 << 24)
+
+
+def test_names_in_messages_are_clean(path):
+    names = ["\x1b[31mred\x07", "a\nb\r\0", "\u202eeman", "x" * 100_000, "\u2028"]
+    for dtype in ("F64", "I64", "F65", "x\ny"):
+        header = {name: entry([1], 8 * i, 8 * i + 8, dtype) for i, name in enumerate(names)}
+        path.write_bytes(pack(header, bytes(8 * len(names))))
+        with pytest.raises(ValueError, match="cannot load") as caught:
+            load(nn.Neuron(1), path)
+        assert len(str(caught.value)) < 2_000
+        assert str(caught.value).replace("\n", "").isprintable()
+    with pytest.raises(ValueError, match=r"\\x1b\[31mred\\x07 is unexpected") as caught:
+        nn.Neuron(1).load_state_dict(dict.fromkeys(names, 1.0))
+    assert str(caught.value).count("\n") == 7   # a line each, and w and b are missing
+    path.write_bytes(pack(b'{"%s":1,"%s":2}' % ((b"\\u001b" * 9_000,) * 2)))
+    with pytest.raises(ValueError, match="a name comes twice") as caught:
+        load(nn.Neuron(1), path)
+    assert len(str(caught.value)) < 1_000
+    assert "\x1b" not in str(caught.value)
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read(path, monkeypatch):
+    save(make_model(1), path)
+    monkeypatch.setattr(os, "fstat", lambda fd: os.stat_result((0,) * 6 + (path.stat().st_size + 8,) + (0,) * 3))
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    last = max((e for e in header.values() if "dtype" in e), key=lambda e: e["data_offsets"][1])
+    last["data_offsets"][1] += 8
+    last["shape"] = [last["shape"][0] + 1]
+    altered = json.dumps(header).encode()
+    path.write_bytes(pack(altered, content[8 + length :]))
+
+    class Anything:
+        def load_state_dict(self, state):
+            raise AssertionError("it was read")
+
+    with pytest.raises(ValueError, match="became shorter"):
+        load(Anything(), path)

@@ -1,9 +1,11 @@
 """The kernels of program/lanes on NumPy arrays, one by one. For tests, which alone import it."""
 
+from cpython.pyport cimport PY_SSIZE_T_MAX
+from libc.limits cimport INT_MAX
 from libc.stdlib cimport free, malloc
 
 from microgradc.engine.value cimport MGC_TABLE_END, mgc_rows
-from microgradc.program.program cimport LANES, MGC_LANE_MULTIPLE, Doubles, level_names, level_of, mgc_lanes
+from microgradc.program.program cimport LANES, MGC_LANE_MULTIPLE, MGC_SCRATCH, Doubles, level_names, level_of, mgc_lanes
 
 
 def levels():
@@ -24,6 +26,9 @@ cdef class Rows:
     cdef readonly Py_ssize_t count, lanes, n      # n: lanes with their padding
 
     def __cinit__(self, Py_ssize_t count, Py_ssize_t lanes, double padding):
+        require(count >= 0 and lanes >= 0, "rows and lanes, of which there cannot be less than 0")
+        if lanes > PY_SSIZE_T_MAX // 2 or count > PY_SSIZE_T_MAX // (lanes + MGC_LANE_MULTIPLE):
+            raise MemoryError(f"no memory for {count:,} rows of {lanes:,} lanes")
         self.count, self.lanes = count, lanes
         self.n = (lanes + MGC_LANE_MULTIPLE - 1) // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
         self.memory = Doubles(count * self.n)
@@ -123,12 +128,13 @@ cdef class Indices:
 
     def __cinit__(self, rows, Py_ssize_t bound):
         cdef Py_ssize_t i, row
-        self.data = <int *>malloc((len(rows) + 1) * sizeof(int))
+        cdef tuple taken = tuple(rows)    # whatever a row's __index__ does to the list
+        self.data = <int *>malloc((<size_t>len(taken) + 1) * sizeof(int))
         if self.data == NULL:
-            raise MemoryError
-        for i in range(len(rows)):
-            row = rows[i]
-            require(0 <= row < bound, "rows")
+            raise MemoryError(f"no memory for {len(taken):,} rows")
+        for i in range(len(taken)):
+            row = taken[i]
+            require(0 <= row < min(bound, <Py_ssize_t>INT_MAX), "rows")
             self.data[i] = <int>row
 
     def __dealloc__(self):
@@ -189,9 +195,10 @@ def dense_weights(str level not None, const double[:, :] g not None, const doubl
     require(0 <= valid <= g.shape[1], "valid")
     cdef Indices at = Indices(rows, x.shape[0])
     cdef Rows incoming = rows_of(g, padding), base = rows_of(x, padding)
+    cdef Doubles scratch = Doubles(MGC_SCRATCH)
     cdef double *b = NULL if gbias is None else &gbias[0]
     with nogil:
-        lanes.dense_weights(incoming.data, base.data, at.data, &gw[0, 0], b, m, k, base.n, valid)
+        lanes.dense_weights(incoming.data, base.data, at.data, &gw[0, 0], b, m, k, base.n, valid, scratch.doubles)
 
 
 def sum(str level not None, const double[:, :] x not None, Py_ssize_t valid, double padding=0.0):

@@ -79,6 +79,13 @@ def as_integer(value: Any) -> int | None:
         return None
 
 
+def shown(text: Any, limit: int = 80) -> str:
+    """Return a text from elsewhere, such as a name in a file, as a message may show it: no control characters, cut."""
+    text = str(text)
+    cut = text[:limit] + "…" * (len(text) > limit)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in cut)
+
+
 def seed(value: Any) -> Any:
     """Return what has the methods of the module `random`: the module itself for None, a new generator for an integer.
 

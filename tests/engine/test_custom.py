@@ -50,6 +50,101 @@ def test_func_by_central_difference(f, x):
     assert v.grad == pytest.approx(t.grad.item(), rel=1e-8, abs=1e-9)
 
 
+SMOOTH = {
+    "log": (math.log, lambda x: 1 / x),
+    "sqrt": (math.sqrt, lambda x: 0.5 / math.sqrt(x)),
+    "1/t": (lambda t: 1 / t, lambda x: -1 / x**2),
+    "t**4": (lambda t: t**4, lambda x: 4 * x**3),
+    "cbrt": (math.cbrt, lambda x: math.cbrt(x) / (3 * x)),
+    "sin": (math.sin, math.cos),
+    "exp(-t)": (lambda t: math.exp(-t), lambda x: -math.exp(-x)),
+    "exp": (math.exp, math.exp),
+    "t log t": (lambda t: t * math.log(t), lambda x: math.log(x) + 1),
+    "acos(1 - t)": (lambda t: math.acos(1 - t), lambda x: 1 / math.sqrt(x * (2 - x))),
+    "np.log": (np.log, lambda x: 1 / x),
+    "linear": (lambda t: 3 * t, lambda x: 3.0),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_differences_of_smooth_functions(name):
+    f, derivative = SMOOTH[name]
+    tried = 0
+    for exponent in range(-80, 81, 5):
+        for sign in (1, -1):
+            v = Value(sign * 1.07 * 10 ** (exponent / 10))
+            if v.data < 0 and name == "np.log":
+                continue
+            try:
+                f(v.data)
+            except (ValueError, OverflowError):
+                continue
+            v.func(f).backward()
+            expected = derivative(v.data)
+            if abs(expected) > 1e-9 * abs(f(v.data) / v.data):      # else rounding of f hides it from every step
+                tried += 1
+                assert v.grad == pytest.approx(expected, rel=1e-6, abs=0), v
+    assert tried >= 16
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "expected", "tolerance"),
+    [
+        (lambda t: t * math.sqrt(t), 0.0, 0.0, 1e-6),
+        (lambda t: t**1.5, 0.0, 0.0, 1e-6),                       # complex below 0
+        (lambda t: t**1.5 if t >= 0 else math.nan, 0.0, 0.0, 1e-6),
+        (lambda t: np.sqrt(t) * t, 0.0, 0.0, 1e-6),               # nan, and a warning
+        (lambda t: 1 / (1 / t) if t <= 2 else 1 / 0, 2.0, 1.0, 1e-6),
+        (lambda t: math.log(t) if t >= 1 else math.log(-1), 1.0, 1.0, 1e-6),
+        (lambda t: math.exp(t) if t <= 0 else math.inf, 0.0, 1.0, 1e-6),
+        (math.exp, 709.7, math.exp(709.7), 1e-6 * math.exp(709.7)),
+        (math.acos, 1 - 1e-9, -1 / math.sqrt(2e-9), 1e-2),
+        (lambda t: max(0.0, t), 1e-8, 1.0, 0.0),
+        (lambda t: max(0.0, t), -1e-8, 0.0, 0.0),
+        (abs, 0.0, 0.0, 0.0),
+        (lambda t: 5.0, 1e8, 0.0, 0.0),
+        (lambda t: 5.0, 0.0, 0.0, 0.0),
+        (math.sin, 1e12, math.cos(1e12), 1e-6),
+        (lambda t: math.sin(1e5 * t), 1.0, 1e5 * math.cos(1e5), 1e-1),
+        (lambda t: t, 5e-324, 1.0, 0.0),
+        (lambda t: t, 1e300, 1.0, 1e-9),
+        (lambda t: t, math.inf, math.nan, 0.0),
+        (lambda t: t if t == 1 else math.nan, 1.0, math.nan, 0.0),
+    ],
+)
+def test_differences_at_ends_and_corners(f, x, expected, tolerance):
+    v = Value(x)
+    v.func(f).backward()
+    assert v.grad == pytest.approx(expected, rel=0, abs=tolerance, nan_ok=True)
+
+
+def test_differences_of_several_arguments_and_their_errors():
+    @function
+    def power(x, y):
+        return x**y
+
+    x, y = Value(1e-6), Value(2.5)
+    power(x, y).backward()
+    assert x.grad == pytest.approx(2.5 * 1e-6**1.5, rel=1e-6)
+    assert y.grad == pytest.approx(1e-6**2.5 * math.log(1e-6), rel=1e-6)
+
+    def only_here(t):
+        if t != 2.0:
+            raise ValueError("there is no table for this")
+        return 1.0
+
+    with pytest.raises(ValueError, match="no table"):
+        Value(2.0).func(only_here)
+    with pytest.raises(TypeError, match="the result of <lambda> must be a real number, got str"):
+        Value(2.0).func(lambda t: 1.0 if t == 2 else "a")
+    calls = []
+    Value(2.0).func(lambda t: calls.append(t) or t**3)
+    assert len(calls) == 7      # the value, and six for the slope
+    del calls[:]
+    Value(0.0).func(lambda t: calls.append(t) or float(len(calls)))   # no function at all
+    assert len(calls) <= 80
+
+
 def test_func_with_a_derivative():
     v = Value(0.5)
     y = v.func(math.exp, derivative=math.exp)

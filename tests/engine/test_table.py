@@ -12,37 +12,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from corners import CORNERS, PAIRS, TRIPLES
 
 import microgradc
 from microgradc import Value, engine
 from microgradc.engine import functions
-
-INF, NAN = math.inf, math.nan
-CORNERS = [
-    0.0,
-    -0.0,
-    1.0,
-    -1.0,
-    0.5,
-    -0.5,
-    2.0,
-    -2.0,
-    3.0,
-    -3.0,
-    0.1,
-    7.25,
-    -7.25,
-    20.0,
-    -20.0,
-    1000.0,
-    -1000.0,
-    1e-300,
-    -1e-300,
-    5e-324,
-]
-CORNERS += [1e300, -1e300, INF, -INF, NAN]
-PAIRS = list(itertools.product(CORNERS, CORNERS))
-TRIPLES = list(itertools.product([0.0, -0.0, 1.0, -1.0, 0.25, 2.5, -3.0, INF, -INF, NAN], repeat=3))
 
 
 def floor_divide(x, y):

@@ -2,48 +2,20 @@
 NumPy."""
 
 import functools
-import itertools
 import math
 import operator
 import re
 
 import numpy as np
 import pytest
+from corners import CORNERS, INF, NAN, PAIRS, TRIPLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import microgradc
 from microgradc import Value, _kernels, engine
 
-INF, NAN = math.inf, math.nan
-CORNERS = [
-    0.0,
-    -0.0,
-    1.0,
-    -1.0,
-    0.5,
-    -0.5,
-    2.0,
-    -2.0,
-    3.0,
-    -3.0,
-    0.1,
-    7.25,
-    -7.25,
-    20.0,
-    -20.0,
-    1000.0,
-    -1000.0,
-    1e-300,
-    -1e-300,
-    5e-324,
-]
-CORNERS += [1e300, -1e300, INF, -INF, NAN]
-GRIDS = {
-    1: [(x,) for x in CORNERS],
-    2: list(itertools.product(CORNERS, repeat=2)),
-    3: list(itertools.product([0.0, -0.0, 1.0, -1.0, 0.25, 2.5, -3.0, INF, -INF, NAN], repeat=3)),
-}
+GRIDS = {1: [(x,) for x in CORNERS], 2: PAIRS, 3: TRIPLES}
 ROWS = {row.name: row for row in engine.TABLE}
 OPERATORS = {
     "ADD": operator.add, "SUB": operator.sub, "MUL": operator.mul, "DIV": operator.truediv, "POW": operator.pow,
@@ -281,3 +253,34 @@ def test_shapes_that_do_not_fit():
         _kernels.dense_weights(level, out, x, [0, 1], w, None, 6)
     with pytest.raises(TypeError, match="None"):
         _kernels.sum(level, None, 1)
+
+
+@pytest.mark.parametrize("rows", [[0, 2], [-1, 0], [1 << 40, 0], [0, 1 << 31]])
+def test_rows_that_there_are_not(rows):
+    level, x, w, g = LEVELS[0], np.ones((2, 8)), np.ones((1, 2)), np.ones((1, 8))
+    with pytest.raises(ValueError, match="the shapes do not fit: rows"):
+        _kernels.dense(level, w, None, x, rows, g)
+    with pytest.raises(ValueError, match="the shapes do not fit: rows"):
+        _kernels.dense_operands(level, w, g, rows, False, x)
+    with pytest.raises(ValueError, match="the shapes do not fit: rows"):
+        _kernels.dense_weights(level, g, x, rows, w, None, 8)
+
+
+@pytest.mark.parametrize("count", [-1, 0, 1, 8, 1 << 31, 1 << 57, 1 << 58, 1 << 60, 1 << 61, (1 << 63) - 1])
+@pytest.mark.parametrize("lanes", [-1, 0, 1, 8, 1 << 31, 1 << 57, 1 << 58, 1 << 60, 1 << 61, (1 << 63) - 1])
+def test_rows_that_no_memory_can_hold(count, lanes):
+    if count < 0 or lanes < 0:
+        with pytest.raises(ValueError, match="rows and lanes"):
+            _kernels.Rows(count, lanes, 0.0)
+    elif max(count, 1) * lanes > 1 << 61 or count * lanes > 1 << 50:
+        with pytest.raises(MemoryError, match="no memory for"):
+            _kernels.Rows(count, lanes, 0.0)
+    elif count * (lanes + 8) < 1 << 20:
+        rows = _kernels.Rows(count, lanes, 0.0)
+        assert (rows.count, rows.lanes, rows.n) == (count, lanes, -(-lanes // 8) * 8)
+
+
+def test_views_that_no_memory_can_hold():
+    large = np.broadcast_to(0.0, (1, 1 << 58))
+    with pytest.raises(MemoryError, match="no memory for"):
+        _kernels.sum(LEVELS[0], large, 1)

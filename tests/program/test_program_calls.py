@@ -4,6 +4,9 @@ import math
 import os
 import pickle
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from test_program import MODEL_W, SUMS, close, eager, model, record
 import microgradc
 from microgradc import Program, Value, take
 from microgradc.engine import IntegerInput, Trace
-from microgradc.program import get_num_threads, set_num_threads
+from microgradc.program import get_num_threads, program, set_num_threads
 
 INF, NAN = math.inf, math.nan
 rng = np.random.default_rng(1)
@@ -76,6 +79,50 @@ def test_programs_in_several_threads(threads):
         t.join()
     assert not wrong
     assert not errors
+
+
+class LatePool(ThreadPoolExecutor):
+    """Threads that begin late; and the function given takes no more work than `most`."""
+
+    most = 100
+    ended: ClassVar[list[int]] = []
+
+    def submit(self, function, *args):
+        if LatePool.most == 0:
+            raise KeyboardInterrupt
+        LatePool.most -= 1
+        return super().submit(self.late, function, *args)
+
+    def late(self, function, *args):
+        time.sleep(0.2)
+        function(*args)
+        self.ended.append(args[0])
+
+
+@pytest.fixture
+def late_threads(threads, monkeypatch):
+    monkeypatch.setattr(program, "ThreadPoolExecutor", LatePool)
+    monkeypatch.setattr(LatePool, "most", 100)
+    monkeypatch.setattr(LatePool, "ended", [])
+    threads(4)
+    yield
+    threads(4)      # the next pool is not a late one
+
+
+def test_a_run_waits_for_its_threads(late_threads):
+    made, _ = record(model, 3, MODEL_W)
+    found = bits(made, BIG_X)
+    assert sorted(LatePool.ended) == [1, 2, 3]
+    set_num_threads(1)
+    assert found == bits(made, BIG_X)
+
+
+def test_a_run_that_is_interrupted_waits_for_the_threads_that_have_begun(late_threads):
+    made, _ = record(model, 3, MODEL_W)
+    LatePool.most = 2
+    with pytest.raises(KeyboardInterrupt):
+        bits(made, BIG_X)
+    assert sorted(LatePool.ended) == [1, 2]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -239,6 +286,34 @@ def test_custom_nodes_and_foreign_indices_are_refused():
     for wrong in (2.0, -1.0, 0.5, NAN, INF, 1e300):
         with pytest.raises(IndexError, match=r"index of example 1 .* less than 2"):
             made(np.array([[0.0, 1.0], [wrong, 1.0]]))
+
+
+def test_an_index_that_changes_after_its_check_reaches_no_foreign_memory(run_python):
+    """As another thread may change it while the GIL is released. It then picks the first value."""
+    run_python("""
+import numpy as np
+from microgradc import Program, Value, take
+from microgradc.engine import IntegerInput, Trace
+x, v, w = Value(1.0), Value(2.0), Value(3.0)
+with Trace():
+    index = IntegerInput(0.0)
+    of_rows, of_weights = take([x * v, x + w], index), take([v, w], index)
+made = Program([of_rows, of_weights], [index, x])
+empty = np.empty
+for wrong in (1e9, -1e9, 2.0, -1.0, 1e300, float("nan"), float("inf")):
+    X = np.array([[1.0, 5.0]] * 9)
+
+    def change_and_make(*args, **kwargs):
+        X[:, 0] = wrong
+        return empty(*args, **kwargs)
+
+    v.grad = w.grad = 0.0
+    np.empty = change_and_make
+    _, outputs = made.add_gradients((X,), [1.0, 1.0])
+    np.empty = empty
+    assert outputs.tolist() == [[10.0, 2.0]] * 9, (wrong, outputs)
+    assert (v.grad, w.grad) == (9 * 5.0 + 9, 0.0), wrong
+""")
 
 
 # Memory

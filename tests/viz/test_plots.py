@@ -1,5 +1,7 @@
 """Pictures of training: the curves, points, areas and labels that are drawn, and bad input."""
 
+import itertools
+import math
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -251,3 +253,41 @@ def test_bad_histories():
     for wrong in (3.0, "losses", None):
         with pytest.raises(TypeError, match="history must be a History or a list of losses, got"):
             plot_history(wrong)
+
+
+def test_each_part_keeps_its_mode():
+    model = nn.Sequential(nn.Dropout(0.9), nn.MLP(2, [3, 1]), nn.Dropout(0.9))
+    for modes in itertools.product([True, False], repeat=4):
+        parts = [model, *list(model.modules())[1:4]]
+        for part, mode in zip(parts, modes, strict=True):
+            part.training = mode
+        before = [part.training for part in model.modules()]
+        figures = [plot_decision_boundary(model, SQUARE, [0, 1, 0, 1], resolution=3) for _ in range(2)]
+        assert [part.training for part in model.modules()] == before
+        paths = [[path.vertices.tolist() for c in f.axes[0].collections for path in c.get_paths()] for f in figures]
+        assert paths[0] == paths[1]      # dropout was off in every part
+        with pytest.raises(ZeroDivisionError):
+            plot_decision_boundary(Failing(model), SQUARE, [0, 1, 0, 1], resolution=3)
+        assert [part.training for part in model.modules()] == before
+
+
+class Failing(nn.Module):
+    def __init__(self, model):
+        self.model = model
+
+    def forward(self, x):
+        raise ZeroDivisionError
+
+
+def test_a_long_history_is_drawn_by_what_its_picture_shows():
+    losses = np.random.default_rng(0).random(200_000) + 1.0
+    losses[77_777], losses[123_456], losses[1000:3000] = 9.0, -5.0, math.nan
+    [line] = plot_history(losses.tolist()).axes[0].get_lines()
+    x, y = line.get_xdata(), line.get_ydata()
+    assert len(x) <= 8_000
+    assert (x[0], x[-1]) == (1, 200_000)
+    assert (np.diff(x) > 0).all()
+    assert dict(zip(x.tolist(), y.tolist(), strict=True))[77_778] == 9.0
+    assert np.nanmin(y) == -5.0
+    assert np.isnan(y).any()
+    np.testing.assert_array_equal(y, losses[np.array(x) - 1])

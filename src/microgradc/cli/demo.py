@@ -14,7 +14,8 @@ from microgradc import Value, topological_sort
 from microgradc.cli.moons import compiled_step, demo_loss, points, scalar_step, seeded
 from microgradc.train.history import History
 
-COMPARED_STEPS = 5
+COMPARED_STEPS = 5        # of micrograd, which is slow
+COMPARED_LOSSES = 1000
 
 
 class Training:
@@ -53,8 +54,11 @@ class Training:
         self.times.append(perf_counter() - begin)
 
     def check(self, reference):
-        """Raise AssertionError unless the losses are those of another training."""
-        for expected, loss in zip(reference.losses, self.losses, strict=False):
+        """Raise AssertionError unless the losses are those of another training.
+
+        The first ones, for a long training enlarges the rounding in which two ways to add differ.
+        """
+        for expected, loss in zip(reference.losses[:COMPARED_LOSSES], self.losses, strict=False):
             if not abs(loss - expected) <= 1e-9 * abs(expected):
                 raise AssertionError(f"a loss is {loss!r} where it was {expected!r} before")
 

@@ -1,7 +1,6 @@
 # Functions that are not built in, and no_grad. Included by value.pyx.
 
 cdef int CO_GENERATOR_OR_COROUTINE = 0x20 | 0x80 | 0x200     # as in the module inspect
-cdef double STEP = 2.0 ** (-52 / 3)     # cbrt(machine epsilon)
 
 
 cdef object apply_function(f, tuple args, derivative, h):
@@ -18,7 +17,7 @@ cdef object apply_function(f, tuple args, derivative, h):
     if not mgc_grad_enabled():
         return v
     if derivative is None:
-        local = [central_difference(f, numbers, i, h) for i in wanted]
+        local = [slope(f, numbers, i, result) if h is None else central_difference(f, numbers, i, h) for i in wanted]
     else:
         local = derivative(*numbers)
         local = list(local) if isinstance(local, (tuple, list)) else [local]
@@ -31,9 +30,8 @@ cdef object apply_function(f, tuple args, derivative, h):
     return v
 
 
-cdef object central_difference(f, list numbers, Py_ssize_t i, h):
+cdef double central_difference(f, list numbers, Py_ssize_t i, double step) except? -1.0:
     cdef double x = numbers[i]
-    cdef double step = STEP * max(1.0, abs(x)) if h is None else h
     cdef double above = x + step, below = x - step
     y_above = require_number(f(*numbers[:i], above, *numbers[i + 1:]), f"the result of {name_of(f)}")
     y_below = require_number(f(*numbers[:i], below, *numbers[i + 1:]), f"the result of {name_of(f)}")
@@ -64,7 +62,7 @@ def function(f=None, *, derivative=None, h=None):
     Args:
         f: a function of one or several floats that returns a real number.
         derivative: a function of the same floats that returns df/dx for each, in a tuple; for one argument the number
-            alone will do. Without it each derivative is the central difference, as in `Value.func`.
+            alone will do. Without it each derivative comes from differences, as in `Value.func`.
         h: the step of the central difference, as in `Value.func`.
 
     Returns:

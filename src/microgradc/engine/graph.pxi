@@ -7,6 +7,7 @@
 
 cdef enum:
     CHECK_SIGNALS_EVERY = 1 << 16   # nodes; some milliseconds
+    MOST_SPARE = 1 << 21            # nodes, in each of two arrays: 16 MB each
 
 ctypedef mgc_node *NodePointer
 
@@ -30,6 +31,9 @@ cdef struct Pass:
     bint has_closures
     bint overlaps       # goes through a node of an unfinished pass
 
+# Memory of passes that are over, for the next: page faults would take longer than the pass itself. It is taken away
+# while it is used, so a pass within another, or in another thread, has memory of its own.
+cdef Stack spare_order, spare_stack
 cdef uint64_t epoch = 0                  # the number of sorts begun
 cdef Pass *unfinished = NULL             # the backward passes that are running or waiting for a closure
 cdef bint has_marks = False              # whether nodes of unfinished passes are marked MGC_IN_PASS
@@ -51,6 +55,22 @@ cdef int grow(void **items, Py_ssize_t *capacity, Py_ssize_t wanted, size_t item
     return 0
 
 
+cdef void take_spare(Stack *stack, Stack *spare) noexcept:
+    """Begin with memory that is spare, if there is any and the stack has none yet."""
+    if stack.items == NULL:
+        stack.items, stack.capacity = spare.items, spare.capacity
+        spare.items, spare.capacity = NULL, 0
+
+
+cdef void give_spare(Stack *stack, Stack *spare) noexcept:
+    """Keep the memory of a stack that is no longer needed, or free it if there is better, or it is too much."""
+    if stack.capacity > spare.capacity and stack.capacity <= MOST_SPARE:
+        stack.items, spare.items = spare.items, stack.items
+        spare.capacity = stack.capacity
+    PyMem_Free(stack.items)
+    stack.items, stack.capacity = NULL, 0
+
+
 cdef inline NodePointer leaving(mgc_node *node) noexcept:
     return <NodePointer>(<uintptr_t>node | 1)
 
@@ -67,6 +87,8 @@ cdef int sort(mgc_node *root, bint with_leaves, Pass *p) except -1:
     cdef Stack stack
     cdef uint64_t mine
     memset(&stack, 0, sizeof(stack))
+    take_spare(&stack, &spare_stack)
+    take_spare(&p.order, &spare_order)
     try:
         while True:
             epoch += 1
@@ -85,7 +107,7 @@ cdef int sort(mgc_node *root, bint with_leaves, Pass *p) except -1:
         restore(p, False)
         raise
     finally:
-        PyMem_Free(stack.items)
+        give_spare(&stack, &spare_stack)
 
 
 cdef int sort_once(mgc_node *root, bint with_leaves, Pass *p, Stack *stack) except -1:
@@ -240,7 +262,7 @@ cdef int run_backward(Value root) except -1:
             forget(p)
             restore(p, True)
     finally:
-        PyMem_Free(p.order.items)
+        give_spare(&p.order, &spare_order)
         PyMem_Free(p.saved)
         PyMem_Free(p)
     return 0
@@ -277,7 +299,7 @@ cdef list nodes_of(Value root):
             nodes[i] = <Value>mgc_value_of(p.order.items[i])
         return nodes
     finally:
-        PyMem_Free(p.order.items)
+        give_spare(&p.order, &spare_order)
 
 
 def topological_sort(Value root not None):

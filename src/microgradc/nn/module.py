@@ -120,11 +120,7 @@ class Module:
             expected = "a dict of arrays, as model.state_dict() returns it"
             raise TypeError(f"state_dict must be {expected}, got {type(state_dict).__name__}")
         groups = _groups(self)
-        faults, arrays = [], {}
-        if strict:
-            faults += [f"{name} is missing" for name in groups if name not in state_dict]
-            unexpected = [name for name in state_dict if name not in groups]
-            faults += [f"{name} is unexpected: the model has no such entry" for name in unexpected]
+        faults, arrays = _wrong_names(groups, state_dict) if strict else [], {}
         for name, group in groups.items():
             if name not in state_dict:
                 continue
@@ -133,13 +129,9 @@ class Module:
             except (TypeError, ValueError) as error:
                 faults.append(str(error))
                 continue
-            if array.shape != group.shape:
-                faults.append(f"{name} has shape {array.shape}, the model needs {group.shape}")
-            else:
-                arrays[name] = array.astype(float)
-        if faults:
-            shown = "\n  ".join(faults[:20] + [f"… and {len(faults) - 20} more"] * (len(faults) > 20))
-            raise ValueError(f"the state does not fit {type(self).__name__}, which stays as it was:\n  {shown}")
+            arrays[name] = array.astype(float, copy=False)
+            faults += _wrong_shape(name, array.shape, group)
+        _refuse_faults(self, faults)
         for name, array in arrays.items():
             for p, number in zip(groups[name].parameters, array.flat, strict=True):
                 p.data = number
@@ -155,6 +147,16 @@ class Module:
         from microgradc.train.scores import outputs
 
         return outputs(self, X)
+
+
+def check_shapes(module: Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise the ValueError that `load_state_dict` raises if arrays have other names or shapes than it needs."""
+    groups = _groups(module)
+    faults = _wrong_names(groups, shapes)
+    for name, group in groups.items():
+        if name in shapes:
+            faults += _wrong_shape(name, shapes[name], group)
+    _refuse_faults(module, faults)
 
 
 class _Group:
@@ -188,3 +190,22 @@ def _groups(module: Module) -> dict[str, _Group]:
         else:
             groups |= {".".join([name, *map(str, index)]): _Group((), [p]) for index, p in entries.items()}
     return groups
+
+
+def _wrong_names(groups: Mapping[str, _Group], names: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the names of a state, a text for each that is missing or unexpected."""
+    faults = [f"{checks.shown(name)} is missing" for name in groups if name not in names]
+    unexpected = [name for name in names if name not in groups]
+    return faults + [f"{checks.shown(name)} is unexpected: the model has no such entry" for name in unexpected]
+
+
+def _wrong_shape(name: str, shape: tuple[int, ...], group: _Group) -> list[str]:
+    if shape == group.shape:
+        return []
+    return [f"{checks.shown(name)} has shape {shape}, the model needs {group.shape}"]
+
+
+def _refuse_faults(module: Module, faults: list[str]) -> None:
+    if faults:
+        listed = "\n  ".join(faults[:20] + [f"… and {len(faults) - 20} more"] * (len(faults) > 20))
+        raise ValueError(f"the state does not fit {type(module).__name__}, which stays as it was:\n  {listed}")

@@ -4,6 +4,8 @@ cdef class Doubles:
     """64-byte aligned doubles, 0 at first."""
 
     def __cinit__(self, size_t size):
+        if size > (<size_t>-1 - 64) // sizeof(double):
+            raise MemoryError(f"no memory for {size:,} numbers")
         self.allocated = PyMem_Malloc(size * sizeof(double) + 64)
         if self.allocated == NULL:
             raise MemoryError(f"no memory for {size * sizeof(double):,} bytes")

@@ -48,7 +48,7 @@ cdef class Example:
 
     cdef int reserve(self, Py_ssize_t count) except -1:
         cdef Py_ssize_t grown = max(count, 2 * self.capacity, 16)
-        cdef void *moved = PyMem_Realloc(self.numbers, grown * sizeof(double))
+        cdef void *moved = PyMem_Realloc(self.numbers, <size_t>grown * sizeof(double))
         if moved == NULL:
             raise MemoryError(f"no memory for an example of {count:,} numbers")
         self.numbers = <double *>moved

@@ -3,6 +3,7 @@
 cdef extern from "program/lanes/lanes.h":
     enum:
         MGC_LANE_MULTIPLE
+        MGC_SCRATCH
     ctypedef void mgc_forward(const double *x, const double *y, const double *z, double *f, Py_ssize_t n) noexcept nogil
     ctypedef void mgc_backward(const double *x, const double *y, const double *z, const double *f, const double *g,
                                double *gx, double *gy, double *gz, Py_ssize_t n) noexcept nogil
@@ -16,7 +17,8 @@ cdef extern from "program/lanes/lanes.h":
         void (*dense_operands)(const double *w, const double *g, double *gbase, const int *rows, bint assign,
                                Py_ssize_t m, Py_ssize_t k, Py_ssize_t n) noexcept nogil
         void (*dense_weights)(const double *g, const double *base, const int *rows, double *gw, double *gbias,
-                              Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid) noexcept nogil
+                              Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid,
+                              double *scratch) noexcept nogil
         double (*sum)(const double *x, Py_ssize_t valid) noexcept nogil
 
 cdef list level_names()

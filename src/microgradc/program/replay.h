@@ -216,7 +216,7 @@ static void mgc_run_lanes(const mgc_call *c, double *base, Py_ssize_t n)
 }
 
 static void mgc_run_lanes_back(const mgc_call *c, const double *base, double *gbase, double *gweights,
-                               Py_ssize_t n, Py_ssize_t valid)
+                               Py_ssize_t n, Py_ssize_t valid, double *scratch)
 {
     const mgc_program *p = c->program;
     const mgc_lanes *lanes = c->lanes;
@@ -231,7 +231,7 @@ static void mgc_run_lanes_back(const mgc_call *c, const double *base, double *gb
         switch (step->op) {
         case MGC_DENSE:
             if (receives & MGC_WEIGHTS_RECEIVE)
-                lanes->dense_weights(g, base, places, gw, gw + (Py_ssize_t)count * k, count, k, n, valid);
+                lanes->dense_weights(g, base, places, gw, gw + (Py_ssize_t)count * k, count, k, n, valid, scratch);
             if (receives & MGC_OPERANDS_RECEIVE)
                 lanes->dense_operands(weights, g, gbase, places, receives & MGC_OPERANDS_RECEIVE_FIRST, count, k, n);
             break;
@@ -296,14 +296,14 @@ static void mgc_run_block(const mgc_call *c, Py_ssize_t block, double *memory, d
     for (int i = 0; i < p->output_count; i++)
         if (p->output_places[i] >= 0)
             for (Py_ssize_t l = 0; l < n; l++) gbase[p->output_places[i] * n + l] += c->seeds[i];
-    mgc_run_lanes_back(c, base, gbase, gweights, n, valid);
+    mgc_run_lanes_back(c, base, gbase, gweights, n, valid, gbase + p->slot_count * c->block);
     for (int i = 0; i < p->broadcast_count; i++)
         gbroadcast[i] += c->lanes->sum(gbase + p->broadcast_slots[i] * n, valid);
     if (c->input_grads) mgc_store_input_gradients(c, gbase, first, n, valid);
 }
 
-/* One of `workers` takes its partitions; memory is that of its block: 2 * slot_count * block numbers, 64-byte
-   aligned. */
+/* One of `workers` takes its partitions; memory is that of its block, 64-byte aligned: slot_count * block numbers, and
+   for gradients as many again and MGC_SCRATCH more. */
 static void mgc_work(const mgc_call *c, int worker, int workers, double *memory)
 {
     const Py_ssize_t size = mgc_partial_size(c->program);

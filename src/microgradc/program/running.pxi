@@ -187,7 +187,7 @@ cdef class Call:
 
     def __cinit__(self, Runner runner):
         cdef mgc_program *p = &runner.program
-        cdef int most = p.input_count + 1    # arrays: each has a column at least
+        cdef size_t most = <size_t>p.input_count + 1    # arrays: each has a column at least
         self.runner = runner
         self.scalars, self.gscalars = Doubles(p.scalar_count + 1), Doubles(p.scalar_count + 1)
         self.weights, self.small = Doubles(p.weight_count + 1), Doubles(2 * p.output_count)
@@ -344,6 +344,8 @@ cdef class Call:
 
     cdef double *lane_doubles(self, int worker) except NULL:
         cdef size_t size = self.runner.program.slot_count * self.call.block * self.runner.numbers_in_slot() + 8
+        if self.runner.numbers_in_slot() > 1:
+            size += MGC_SCRATCH
         if worker == len(self.lane_memory):
             self.lane_memory.append(None)
         cdef Doubles memory = self.lane_memory[worker]

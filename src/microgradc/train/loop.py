@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from microgradc.nn.modes import set_mode
 from microgradc.train.data import batches
 from microgradc.train.history import History
-from microgradc.train.scores import set_mode
 from microgradc.train.task import Task
 from microgradc.train.ways import Eager, Replayed, choose_way
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from microgradc import checks
 from microgradc.engine import no_grad
+from microgradc.nn.modes import evaluating
 
 __all__ = ["accuracy", "outputs"]
 
@@ -79,26 +78,6 @@ def as_array(predictions: list[Any]) -> np.ndarray:
         [[float(v) for v in r] if isinstance(r, (list, tuple, np.ndarray)) else float(r) for r in predictions]
     )
     return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
-
-
-def set_mode(model: Any, training: bool) -> None:
-    """Switch a model between training and evaluation, if it has the two."""
-    if hasattr(model, "train"):
-        model.train(training)
-
-
-@contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """Set a model to evaluation, and back."""
-    parts = list(model.modules()) if hasattr(model, "modules") else [model] if hasattr(model, "training") else []
-    before = [part.training for part in parts]
-    set_mode(model, training=False)
-    try:
-        yield
-    finally:
-        for part, mode in zip(parts, before, strict=True):
-            if part.training != mode:
-                part.training = mode
 
 
 def has_classes(y: np.ndarray, classes: set[int]) -> bool:

@@ -1,6 +1,7 @@
 """Pictures of training, with matplotlib: what a model has learnt, and how the loss fell."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from microgradc import checks
 from microgradc.engine import no_grad
+from microgradc.nn.modes import evaluating
 from microgradc.viz.figures import check_axes, import_matplotlib, new_figure
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f
 MARKERS = ["o", "^", "s", "D", "v", "P", "X", "*"]
 MARGIN = 0.1            # around the points, as a fraction of their range
 LOG_SCALE_FROM = 100.0  # the ratio of the largest loss to the smallest
+MOST_BINS = 2000        # along the epochs, a few for each pixel: a line of 10^5 points takes minutes to draw, or fails
 
 
 def plot_decision_boundary(
@@ -117,15 +120,8 @@ def _points_and_classes(X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
 
 def _scores(model: Callable[[list[float]], Any], across: NDArray[Any], up: NDArray[Any]) -> NDArray[Any]:
     """The model's outputs on a grid, of shape (outputs, len(up), len(across))."""
-    training = getattr(model, "training", False)  # only then it has a mode, and one to go back to
-    if training:
-        model.eval()  # type: ignore[attr-defined]
-    try:
-        with no_grad():
-            rows = [np.atleast_1d(np.asarray(model([float(a), float(b)]), dtype=float)) for b in up for a in across]
-    finally:
-        if training:
-            model.train()  # type: ignore[attr-defined]
+    with evaluating(model), no_grad():
+        rows = [np.atleast_1d(np.asarray(model([float(a), float(b)]), dtype=float)) for b in up for a in across]
     if rows[0].ndim != 1 or any(row.shape != rows[0].shape for row in rows) or not rows[0].size:
         raise ValueError(
             f"model must return a number or a list of numbers, always as many, got one of shape {rows[0].shape}"
@@ -190,7 +186,11 @@ def plot_history(history: Any, ax: "Axes | None" = None) -> "Figure":
         for label, (epochs, values) in curves.items():
             style = "--" if label.startswith("validation") else "-"
             panel.plot(
-                epochs, values, label=label, color=colour, linestyle=style, marker="." if len(values) < 30 else ""
+                *_thinned(epochs, values),
+                label=label,
+                color=colour,
+                linestyle=style,
+                marker="." if len(values) < 30 else "",
             )
         panel.set_ylabel(name, color=colour)
     if ax is None:
@@ -207,6 +207,21 @@ def plot_history(history: Any, ax: "Axes | None" = None) -> "Figure":
     if len(finite) and finite.min() > 0 and finite.max() / finite.min() > LOG_SCALE_FROM:
         panels[0].set_yscale("log")
     return panels[0].figure.canvas.figure
+
+
+def _thinned(epochs: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the points of a long curve that its picture shows: the first, lowest, highest and last of each bin."""
+    if len(values) <= 4 * MOST_BINS:
+        return epochs, values
+    edges = np.linspace(0, len(values), MOST_BINS + 1).astype(int).tolist()
+    kept: set[int] = set()
+    for first, end in pairwise(edges):
+        part = values[first:end]
+        known = part[~np.isnan(part)]
+        kept |= {first, end - 1}
+        kept |= {first + int(np.flatnonzero(part == v)[0]) for v in (known.min(), known.max())} if len(known) else set()
+    order = np.array(sorted(kept))
+    return epochs[order], values[order]
 
 
 def _series(history: Any, name: str) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:

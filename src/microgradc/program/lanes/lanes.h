@@ -16,6 +16,7 @@
 #include "engine/ops.h"
 
 #define MGC_LANE_MULTIPLE 8
+#define MGC_SCRATCH 4096
 #define MGC_CACHED 2048        /* doubles that surely stay in the first-level cache while a layer is computed */
 
 /* The place that an index picks. It was checked, but the array that it is from may have changed since, while the GIL
@@ -48,9 +49,10 @@ typedef struct {
                            Py_ssize_t m, Py_ssize_t k, Py_ssize_t n);
 
     /* gw[j * k + i] += the sum over valid lanes of g[j] * base[rows[i]]; gbias[j] += that of g[j], unless gbias is
-       NULL. */
+       NULL. scratch: MGC_SCRATCH numbers, aligned to 64 bytes, that it may write over: too many for the stack, which
+       threads may have little of. */
     void (*dense_weights)(const double *g, const double *base, const int *rows, double *gw, double *gbias,
-                          Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid);
+                          Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid, double *scratch);
 
     /* The sum over valid lanes. */
     double (*sum)(const double *x, Py_ssize_t valid);

@@ -223,10 +223,12 @@ MGC_INLINE void MGC_V(weights_strip)(int width, const double *g, const double *b
 /* Outer products, one lane after another: the operands are transposed to lie side by side, and no sum runs across a
    vector. */
 static void MGC_V(weights_by_outer_products)(const double *g, const double *base, const int *rows, double *gw,
-                                             Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid)
+                                             Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid,
+                                             double *scratch)
 {
-    enum { LANES = 128 };   /* at a time, which take 32 KB at most of the stack and of the cache */
-    vector packed[LANES * MGC_TILE_VECTORS];
+    enum { LANES = 128 };   /* at a time, which take 32 KB at most of the cache */
+    _Static_assert(LANES * MGC_TILE_VECTORS * MGC_WIDTH <= MGC_SCRATCH, "the operands fit");
+    vector *packed = (vector *)scratch;
     const Py_ssize_t blocks = (valid + LANES - 1) / LANES;
     const Py_ssize_t block = blocks ? (valid + blocks * MGC_WIDTH - 1) / (blocks * MGC_WIDTH) * MGC_WIDTH : 0;
     for (Py_ssize_t l = 0; l < valid; l += block) {
@@ -245,12 +247,13 @@ static void MGC_V(weights_by_outer_products)(const double *g, const double *base
 #endif
 
 static void MGC_V(dense_weights)(const double *g, const double *base, const int *rows, double *gw, double *gbias,
-                                 Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid)
+                                 Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid, double *scratch)
 {
+    (void)scratch;
     if (gbias) for (Py_ssize_t j = 0; j < m; j++) gbias[j] += MGC_V(sum)(g + j * n, valid);
 #if MGC_WIDTH >= 4
     if (m >= 4 && k >= MGC_WIDTH) {
-        MGC_V(weights_by_outer_products)(g, base, rows, gw, m, k, n, valid);
+        MGC_V(weights_by_outer_products)(g, base, rows, gw, m, k, n, valid, scratch);
         return;
     }
 #endif
