@@ -9,6 +9,7 @@ import numpy as np
 
 from microgradc import losses
 from microgradc.engine import CompileError, no_grad
+from microgradc.engine.value import plain_number
 from microgradc.program.compile import compile, has_same_graph
 from microgradc.train.scores import as_array, evaluating, single
 from microgradc.train.task import OURS, Task
@@ -30,7 +31,7 @@ class Eager:
         """Return the loss and the outputs of examples."""
         with evaluating(self.model), no_grad():
             loss, predictions = self._loss(X, y)
-        return float(loss), predictions
+        return plain_number(loss), predictions
 
     def add_gradients(self, X: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """Add the gradients of the loss of a batch to those of the parameters; return the loss and the outputs."""
