@@ -44,7 +44,7 @@ def to_numpy(a):
     >>> to_numpy([[Value(1.0), 2.0]])
     array([[1., 2.]])
     """
-    return _map(lambda v: real_number(v, "a"), a, "a", float)
+    return _map(lambda v: v.data if isinstance(v, Value) else real_number(v, "a"), a, "a", float)
 
 
 def data(a):

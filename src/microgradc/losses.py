@@ -26,7 +26,7 @@ from microgradc import checks, trees
 from microgradc.checks import ABOVE_0
 from microgradc.engine import IntegerInput, Value, is_tracing
 from microgradc.engine.functions import bce, clip, dot, logsumexp, mean, relu, softplus, sum, take
-from microgradc.engine.value import real_number
+from microgradc.engine.value import plain_number, real_number
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 _Shape: TypeAlias = tuple[int, ...]
@@ -104,9 +104,10 @@ def hinge_loss(input: Any, target: Any, reduction: Reduction = "mean", margin: f
     inputs, targets, shape = _read_pairs(input, target, reduction)
     if not all(isinstance(y, float) for y in targets) or not {-1.0, 1.0}.issuperset(targets):
         for i, y in enumerate(targets):
-            if _is_known(y) and float(y) not in (-1, 1):
+            if _is_known(y) and plain_number(y) not in (-1, 1):
                 entry = trees.place("target", i, shape)
-                raise ValueError(f"{entry} must be -1 or +1, got {float(y)}; labels 0 and 1 become these by 2 * y - 1")
+                got = f"{plain_number(y)}; labels 0 and 1 become these by 2 * y - 1"
+                raise ValueError(f"{entry} must be -1 or +1, got {got}")
     # margin - y * x, without a node for the product where y is a number
     rests = [
         margin - y * x if isinstance(y, Value) else margin - x if y == 1.0 else margin + x
@@ -186,7 +187,7 @@ def cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any
             continue
         # The largest logit is taken off first, where it would cancel digits of the result, as in `log_softmax`. It is a
         # constant: what it takes from one term, it takes from the other.
-        largest = float(max(row))
+        largest = plain_number(max(row))
         shifted = [x - largest for x in row]
         losses.append(logsumexp(shifted) - shifted[y])
     return _reduce(losses, shape, reduction)
@@ -297,7 +298,7 @@ def _check_probabilities(entries: list[Any], name: str, shape: _Shape, advice: s
         return
     for i, x in enumerate(entries):
         if x < 0 or x > 1:
-            raise ValueError(f"{trees.place(name, i, shape)} must be in [0, 1], got {float(x)}; {advice}")
+            raise ValueError(f"{trees.place(name, i, shape)} must be in [0, 1], got {plain_number(x)}; {advice}")
 
 
 def _is_known(x: Any) -> bool:

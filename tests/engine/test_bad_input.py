@@ -155,16 +155,23 @@ def test_types_stay_what_they_are():
         for assign in (lambda v, t: setattr(v, "__class__", t), object.__dict__["__class__"].__set__):
             with pytest.raises(TypeError):
                 assign(v, other)
-    for name in ("__name__", "__qualname__", "__bases__", "__doc__", "__module__", "__add__", "anything"):
+    for name in ("__name__", "__qualname__", "__doc__", "__module__", "anything"):
+        before = getattr(Value, name, None)
+        setattr(Value, name, "x")
+        assert getattr(Value, name) == "x"
+        setattr(Value, name, before)
+    del Value.anything
+    for name in ("__name__", "__bases__"):
         with pytest.raises(TypeError):
-            setattr(Value, name, "x")
+            setattr(Value, name, 3)
+    assert repr(Value) == "<class 'microgradc.engine.Value'>"
 
 
 @pytest.mark.parametrize("cls", [Value, microgradc.engine.value.Listing], ids=lambda cls: cls.__name__)
 def test_methods_called_on_something_else(cls):
     """Cython's own method objects would read the memory of whatever comes as self."""
     for name, attribute in vars(cls).items():
-        if name in ("__new__", "__doc__", "__array_priority__", "__pyx_vtable__"):
+        if name in ("__new__", "__doc__", "__module__", "__array_priority__", "__pyx_vtable__"):
             continue
         for arguments in ((3,), (3, 4), (3, 4, 5), ()):
             with pytest.raises(TypeError):

@@ -67,7 +67,7 @@ static int mgc_header_is_as_expected(PyTypeObject *type)
     mgc_object *o = (mgc_object *)body;
     Py_SET_TYPE((PyObject *)o, type);
     Py_SET_REFCNT((PyObject *)o, 1);
-    o->baggage = Py_None;               /* not owned: the collector looks, nobody else does */
+    o->baggage = NULL;
     memcpy(before, memory, BYTES);
     int good = !PyObject_GC_IsTracked((PyObject *)o);
     PyObject_GC_Track(o);

@@ -1,17 +1,32 @@
 # What few nodes carry. Included by value.pyx.
 
-cdef class Baggage:
-    """What few nodes carry: a label, a Python closure in place of the rule, an operation's name."""
+cdef class Baggage(dict):
+    """The attributes of a node, and apart from them a label, a Python closure in place of the rule, an operation's
+    name."""
     cdef object label, backward, op
 
     def __cinit__(self):
         self.label = ""
 
+    def __reduce__(self):
+        return (dict, (dict(self),))    # to others it is a dict
 
-cdef Baggage baggage_of(Value v):
-    if v.baggage is None:
-        v.baggage = Baggage.__new__(Baggage)
-    return <Baggage>v.baggage
+
+cdef inline Baggage baggage_if_any(Value v):
+    return <Baggage>mgc_baggage_or_none(v)
+
+
+cdef inline Baggage baggage_of(Value v):
+    return <Baggage>mgc_make_baggage(v)
+
+
+cdef object closure_of(Value v):
+    """The callable in place of the rule, of a node that has one."""
+    cdef Baggage baggage = baggage_if_any(v)
+    if baggage is None or baggage.backward is None:
+        raise RuntimeError(f"{v!r} has lost its Python _backward with its __dict__, which somebody replaced; "
+                           "change the entries of vars(v) instead")
+    return baggage.backward
 
 
 cdef int set_label(Value v, label) except -1:

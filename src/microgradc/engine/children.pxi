@@ -42,8 +42,9 @@ cdef tuple local_gradients_of(Value v):
 
 
 cdef str op_of(Value v):
-    if v.baggage is not None and (<Baggage>v.baggage).op is not None:
-        return (<Baggage>v.baggage).op
+    cdef Baggage baggage = baggage_if_any(v)
+    if baggage is not None and baggage.op is not None:
+        return baggage.op
     if v.node.op >= MGC_TABLE_END:
         return mgc_wide_ops[v.node.op - MGC_TABLE_END].decode()
     if v.node.op == MGC_POW and is_setting(&v.node, 1):

@@ -7,6 +7,8 @@
 
 cdef PyObject *listings = NULL    # the Listings whose lists are being written, the innermost first
 
+cdef str TRUTH = "TRUTH"          # in a pickle: a leaf that a comparison gave
+
 cdef tuple OP_NAMES = tuple([mgc_rows[i].name.decode() for i in range(MGC_TABLE_END)]
                             + [mgc_wide_names[i].decode() for i in range(MGC_OPS_END - MGC_TABLE_END)])
 
@@ -59,11 +61,13 @@ cdef bint is_listed(Value v) except -1:
 
 cdef object reduce(Value root):
     cdef Listing begin, end
+    cdef Baggage baggage = baggage_if_any(root)
     refuse_to_copy_closure(root)
-    fields = (type(root), OP_NAMES[root.node.op], root.node.data, root.node.grad, operands_of(root))
-    if root.node.op == MGC_CUSTOM or root.baggage is not None:
-        fields += (local_of(root), root.label, None if root.baggage is None else (<Baggage>root.baggage).op)
-    state = object.__getstate__(root) if type(root) is not Value else None
+    op = TRUTH if root.node.op == MGC_LEAF and mgc_is_truth(&root.node) else OP_NAMES[root.node.op]
+    fields = (type(root), op, root.node.data, root.node.grad, operands_of(root))
+    if root.node.op == MGC_CUSTOM or baggage is not None:
+        fields += (local_of(root), root.label, None if baggage is None else baggage.op)
+    state = state_of(root)
     if root.node.op == MGC_LEAF or is_listed(root):
         return (_restore, (None, *fields), state)
     nodes = nodes_of(root)
@@ -114,10 +118,14 @@ def _restore(_nodes, type cls not None, str op not None, double data, double gra
     """Make the node that `__reduce_ex__` described. For pickle."""
     if not issubclass(cls, Value):
         raise TypeError(f"cls must be Value or a subclass of it, got {cls!r}")
+    cdef bint is_truth = op == TRUTH
+    op = OP_NAMES[MGC_LEAF] if is_truth else op
     if op not in OP_NAMES:
         raise ValueError(f"unknown operation {op!r}: the pickle comes from another version of microgradc")
     cdef Value v = build(cls, OP_NAMES.index(op), data, operands, local)
     v.node.grad = grad
+    if is_truth:
+        mgc_make_truth(&v.node)
     if label != "" or op_name is not None:
         set_label(v, label)
         baggage_of(v).op = op_name
@@ -139,23 +147,34 @@ cdef Value build(type cls, int op, double data, tuple operands, local):
 cdef Value copy_with(Value v, tuple operands):
     """A copy of a node, over other operands; its __dict__ is left to the caller."""
     cdef Value copy
+    cdef Baggage baggage = baggage_if_any(v)
     refuse_to_copy_closure(v)
     copy = build(type(v), v.node.op, v.node.data, operands, local_of(v))
     copy.node.grad = v.node.grad
-    if v.baggage is not None:
-        set_label(copy, (<Baggage>v.baggage).label)
-        baggage_of(copy).op = (<Baggage>v.baggage).op
+    if copy.node.op == MGC_LEAF and mgc_is_truth(&v.node):
+        mgc_make_truth(&copy.node)
+    if baggage is not None:
+        set_label(copy, baggage.label)
+        baggage_of(copy).op = baggage.op
     return copy
 
 
 cdef Value shallow_copy(Value v):
     copy = copy_with(v, operands_of(v))
-    set_state(copy, object.__getstate__(v) if type(v) is not Value else None)
+    set_state(copy, state_of(v))
     return copy
 
 
+cdef object state_of(Value v):
+    """The attributes: None, a dict, or a pair with that of the __slots__ of a subclass, as object.__getstate__ has it.
+    """
+    attributes = dict(<object>mgc_attributes(v)) if mgc_attributes(v) != NULL else None
+    state = None if type(v) is Value else object.__getstate__(v)
+    return (attributes, state[1]) if type(state) is tuple else attributes
+
+
 cdef int set_state(Value v, state) except -1:
-    """Give an instance of a subclass its attributes: a dict, or a pair with that of __slots__ (object.__getstate__)."""
+    """Give a node the attributes that state_of found."""
     in_dict, in_slots = state if type(state) is tuple else (state, None)
     if in_dict:
         v.__dict__.update(in_dict)
@@ -180,11 +199,11 @@ cdef object deepcopy(Value root, dict memo):
             continue
         copy = copy_with(v, copied_operands_of(v, memo))
         memo[id(v)] = copy
-        if type(v) is not Value or type(v.label) is not str:
+        if type(v) is not Value or type(v.label) is not str or mgc_attributes(v) != NULL:
             baggage.append((v, copy))
     if baggage:
         from copy import deepcopy as deepcopy_of
     for v, copy in baggage:
-        set_state(copy, deepcopy_of(object.__getstate__(v), memo) if type(v) is not Value else None)
+        set_state(copy, deepcopy_of(state_of(v), memo))
         set_label(copy, deepcopy_of(v.label, memo))
     return memo[id(root)]

@@ -1,6 +1,5 @@
-# Functions that are not built in, and no_grad. Included by value.pyx.
+# Functions that are not built in. Included by value.pyx.
 
-cdef int CO_GENERATOR_OR_COROUTINE = 0x20 | 0x80 | 0x200     # as in the module inspect
 
 
 cdef object apply_function(f, tuple args, derivative, h):
@@ -8,7 +7,7 @@ cdef object apply_function(f, tuple args, derivative, h):
     cdef list wanted = [i for i, x in enumerate(args) if isinstance(x, Value)]
     if wanted:
         refuse_while_tracing("a node with local gradients")
-    cdef list numbers = [require_number(x, f"argument {i} of {name_of(f)}") for i, x in enumerate(args)]
+    cdef list numbers = [number_of(x, f"argument {i} of {name_of(f)}") for i, x in enumerate(args)]
     cdef Value v
     result = require_number(f(*numbers), f"the result of {name_of(f)}")
     if not wanted:
@@ -89,44 +88,3 @@ def function(f=None, *, derivative=None, h=None):
     def differentiable(*args):
         return apply_function(f, args, derivative, h)
     return differentiable
-
-
-class no_grad:
-    """Make results without operands, for this thread: no graph is kept. A context manager, and a decorator.
-
-    As `torch.no_grad`: `with no_grad(): …`, `@no_grad()` or `@no_grad`. Blocks may be nested.
-
-    Args:
-        f: a function to decorate.
-
-    >>> x = Value(2.0)
-    >>> with no_grad():
-    ...     y = x * 3
-    >>> y, y._prev
-    (Value(data=6.0, grad=0), set())
-    """
-
-    def __new__(cls, f=None):
-        self = object.__new__(cls)
-        return self if f is None else self(f)
-
-    def __enter__(self):
-        refuse_while_tracing("no_grad")
-        mgc_disable_grad(1)
-        return self
-
-    def __exit__(self, *exception):
-        if mgc_grad_enabled():
-            raise RuntimeError("no_grad was left more often than entered in this thread")
-        mgc_disable_grad(-1)
-
-    def __call__(self, f):
-        if getattr(getattr(f, "__code__", None), "co_flags", 0) & CO_GENERATOR_OR_COROUTINE:
-            raise TypeError(f"{name_of(f)} is a generator or coroutine, whose body runs after the call; "
-                            "put `with no_grad():` inside it")
-
-        @wraps(f)
-        def without_graph(*args, **kwargs):
-            with no_grad():
-                return f(*args, **kwargs)
-        return without_graph

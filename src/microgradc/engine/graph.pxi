@@ -8,6 +8,7 @@
 cdef enum:
     CHECK_SIGNALS_EVERY = 1 << 16   # nodes; some milliseconds
     MOST_SPARE = 1 << 21            # nodes, in each of two arrays: 16 MB each
+    RESTARTS = 2                    # of a sort, before it goes through without looking at signals
 
 ctypedef mgc_node *NodePointer
 
@@ -28,6 +29,7 @@ cdef struct Pass:
     Pass *next          # the other unfinished passes
     unsigned long thread
     bint nested         # others were unfinished when this one began
+    bint marked         # its nodes are marked MGC_IN_PASS
     bint has_closures
     bint overlaps       # goes through a node of an unfinished pass
 
@@ -36,7 +38,6 @@ cdef struct Pass:
 cdef Stack spare_order, spare_stack
 cdef uint64_t epoch = 0                  # the number of sorts begun
 cdef Pass *unfinished = NULL             # the backward passes that are running or waiting for a closure
-cdef bint has_marks = False              # whether nodes of unfinished passes are marked MGC_IN_PASS
 cdef unsigned long NO_THREAD = <unsigned long>-1    # PYTHREAD_INVALID_THREAD_ID
 
 
@@ -83,9 +84,10 @@ cdef int sort(mgc_node *root, bint with_leaves, Pass *p) except -1:
     nothing to do for them. For a backward pass (with_leaves is false) the gradients of inner nodes are reset on the
     way.
     """
-    global epoch, has_marks
+    global epoch
     cdef Stack stack
     cdef uint64_t mine
+    cdef int restarts = 0
     memset(&stack, 0, sizeof(stack))
     take_spare(&stack, &spare_stack)
     take_spare(&p.order, &spare_order)
@@ -94,12 +96,14 @@ cdef int sort(mgc_node *root, bint with_leaves, Pass *p) except -1:
             epoch += 1
             mine = epoch
             if not with_leaves and unfinished != NULL:
-                p.nested = has_marks = True
-                mark_unfinished(NO_THREAD, True)
-            sort_once(root, with_leaves, p, &stack)
+                p.nested = True
+                mark_those_without_marks()
+            sort_once(root, with_leaves, p, &stack, restarts < RESTARTS)
             if mine == epoch:
                 return 0
-            # A signal handler sorted something meanwhile, over our marks. Begin again.
+            # A signal handler sorted something meanwhile, over our marks. Begin again; but not each time that a timer
+            # goes off, or the sort would never end.
+            restarts += 1
             restore(p, False)
             stack.size = p.order.size = p.saved_size = 0
             p.has_closures = p.overlaps = False
@@ -110,7 +114,7 @@ cdef int sort(mgc_node *root, bint with_leaves, Pass *p) except -1:
         give_spare(&stack, &spare_stack)
 
 
-cdef int sort_once(mgc_node *root, bint with_leaves, Pass *p, Stack *stack) except -1:
+cdef int sort_once(mgc_node *root, bint with_leaves, Pass *p, Stack *stack, bint checks_signals) except -1:
     cdef mgc_node *node
     cdef mgc_wide *wide
     cdef Py_ssize_t entered = 0
@@ -132,7 +136,7 @@ cdef int sort_once(mgc_node *root, bint with_leaves, Pass *p, Stack *stack) exce
         node.stamp = mine
         mgc_prefetch_older(node)
         entered += 1
-        if entered % CHECK_SIGNALS_EVERY == 0:
+        if entered % CHECK_SIGNALS_EVERY == 0 and checks_signals:
             PyErr_CheckSignals()
             if mine != epoch:
                 return 0
@@ -185,6 +189,7 @@ cdef void restore(Pass *p, bint only_unfinished) noexcept:
 cdef void mark(Pass *p, bint on) noexcept:
     """Mark the nodes of a pass as in one, or take the marks away."""
     cdef Py_ssize_t i
+    p.marked = on
     for i in range(p.order.size):
         if on:
             p.order.items[i].flags |= MGC_IN_PASS
@@ -198,6 +203,15 @@ cdef void mark_unfinished(unsigned long all_but_thread, bint on) noexcept:
     while p != NULL:
         if p.thread != all_but_thread:
             mark(p, on)
+        p = p.next
+
+
+cdef void mark_those_without_marks() noexcept:
+    """Mark the nodes of all unfinished passes: of each once, however many passes begin and end while it lasts."""
+    cdef Pass *p = unfinished
+    while p != NULL:
+        if not p.marked:
+            mark(p, True)
         p = p.next
 
 
@@ -215,15 +229,13 @@ cdef bint meets_another_thread(Pass *p) noexcept:
 
 cdef void forget(Pass *p) noexcept:
     """Take a pass off the list of unfinished ones."""
-    global has_marks
     cdef Pass **link = &unfinished
     while link[0] != p:
         link = &link[0].next
     link[0] = p.next
-    if has_marks:
+    if p.marked:
         mark(p, False)
-        mark_unfinished(NO_THREAD, True)
-        has_marks = unfinished != NULL
+        mark_unfinished(NO_THREAD, True)    # those that were marked too
 
 
 def _forget_other_threads():
@@ -277,7 +289,7 @@ cdef int sweep(Value root, Pass *p) except -1:
         node = p.order.items[i]
         mgc_prefetch_older(node)
         if node.flags & MGC_CLOSURE:
-            closure = (<Baggage>(<Value>mgc_value_of(node)).baggage).backward
+            closure = closure_of(<Value>mgc_value_of(node))
             closure()
         else:
             mgc_propagate(node)

@@ -15,10 +15,18 @@ static inline PyObject *mgc_new_leaf(double data)
     return mgc_new(MGC_LEAF, MGC_INITIALISED, mgc_nothing, mgc_nothing, data);
 }
 
+static inline void mgc_make_truth(mgc_node *leaf) { leaf->flags |= MGC_TRUTH; }
+
+/* The result of an operation while gradients are disabled. */
+static PyObject *mgc_new_without_graph(int op, double data)
+{
+    return mgc_new(MGC_LEAF, MGC_INITIALISED | (mgc_gives_truth(op) ? MGC_TRUTH : 0), mgc_nothing, mgc_nothing, data);
+}
+
 /* The results of the table's operations on two operands or fewer. `integer` says that the number was an int. */
 static PyObject *mgc_new_unary_of(int op, mgc_node *x, double f)
 {
-    if (!mgc_grad_enabled()) return mgc_new_leaf(f);
+    if (!mgc_grad_enabled()) return mgc_new_without_graph(op, f);
     return mgc_new(op, MGC_X_NODE | (x->flags & MGC_TRACKED), mgc_own(x), mgc_nothing, f);
 }
 
@@ -30,7 +38,7 @@ static inline PyObject *mgc_new_unary(int op, mgc_node *x)
 static inline PyObject *mgc_new_binary(int op, mgc_node *x, mgc_node *y)
 {
     double f = mgc_value(op, x->data, y->data, 0);
-    if (!mgc_grad_enabled()) return mgc_new_leaf(f);
+    if (!mgc_grad_enabled()) return mgc_new_without_graph(op, f);
     unsigned flags = MGC_X_NODE | MGC_Y_NODE | ((x->flags | y->flags) & MGC_TRACKED);
     return mgc_new(op, flags, mgc_own(x), mgc_own(y), f);
 }
@@ -38,7 +46,7 @@ static inline PyObject *mgc_new_binary(int op, mgc_node *x, mgc_node *y)
 static inline PyObject *mgc_new_right_number(int op, mgc_node *x, double y, int integer)
 {
     double f = mgc_value(op, x->data, y, 0);
-    if (!mgc_grad_enabled()) return mgc_new_leaf(f);
+    if (!mgc_grad_enabled()) return mgc_new_without_graph(op, f);
     unsigned flags = MGC_X_NODE | (x->flags & MGC_TRACKED) | (integer ? MGC_INTEGER : 0);
     return mgc_new(op, flags, mgc_own(x), mgc_constant(y), f);
 }
@@ -46,7 +54,7 @@ static inline PyObject *mgc_new_right_number(int op, mgc_node *x, double y, int 
 static inline PyObject *mgc_new_left_number(int op, double x, mgc_node *y, int integer)
 {
     double f = mgc_value(op, x, y->data, 0);
-    if (!mgc_grad_enabled()) return mgc_new_leaf(f);
+    if (!mgc_grad_enabled()) return mgc_new_without_graph(op, f);
     unsigned flags = MGC_Y_NODE | (y->flags & MGC_TRACKED) | (integer ? MGC_INTEGER : 0);
     return mgc_new(op, flags, mgc_constant(x), mgc_own(y), f);
 }

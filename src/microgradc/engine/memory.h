@@ -42,7 +42,7 @@ static inline void mgc_free(mgc_object *o)
         mgc_deallocate(o);
     } else {
         PyObject_GC_Del(o);
-        Py_DECREF((PyObject *)type);   /* taken by mgc_dealloc */
+        Py_DECREF((PyObject *)type);   /* as the base of a heap type has to */
     }
 }
 
@@ -81,14 +81,13 @@ static inline void mgc_drop_operands(mgc_node *n, mgc_object **pending)
 static inline int mgc_free_alone(mgc_object *o)
 {
     mgc_node *n = &o->node;
-    if (n->flags & MGC_WIDE || o->baggage != Py_None || !Py_IS_TYPE((PyObject *)o, mgc_type)) return 0;
+    if (n->flags & MGC_WIDE || o->baggage || !Py_IS_TYPE((PyObject *)o, mgc_type)) return 0;
     PyObject *x = n->flags & MGC_X_NODE ? mgc_value_of(n->x.node) : NULL;
     PyObject *y = n->flags & MGC_Y_NODE ? mgc_value_of(n->y.node) : NULL;
     Py_ssize_t needed = x == y ? 3 : 2;   /* of v * v, both references go */
     if ((x && Py_REFCNT(x) < needed) || (y && Py_REFCNT(y) < needed)) return 0;
     Py_XDECREF(x);
     Py_XDECREF(y);
-    Py_DECREF(Py_None);
     mgc_deallocate(o);
     return 1;
 }
@@ -99,7 +98,6 @@ static void mgc_dealloc(PyObject *self)
     mgc_object *o = (mgc_object *)self;
     if (!Py_IS_TYPE(self, mgc_type)) {
         PyObject_GC_UnTrack(self);
-        Py_INCREF((PyObject *)Py_TYPE(self));   /* subtype_dealloc drops the type before we free the object */
     } else if (o->node.flags & MGC_TRACKED) {
         PyObject_GC_UnTrack(self);
     }
@@ -121,7 +119,7 @@ static void mgc_dealloc(PyObject *self)
         queue = *mgc_link(o);
         mgc_prefetch_older(o);
         mgc_drop_operands(&o->node, &queue);
-        Py_DECREF(o->baggage);
+        Py_XDECREF(o->baggage);
         mgc_free(o);
     }
     mgc_draining = 0;
@@ -132,15 +130,32 @@ static PyObject *mgc_alloc(PyTypeObject *type, Py_ssize_t items)
 {
     if (type != mgc_type) return PyType_GenericAlloc(type, items);
     mgc_object *o = mgc_allocate(type);
-    if (o) memset(&o->node, 0, sizeof o->node);
+    if (!o) return NULL;
+    memset(&o->node, 0, sizeof o->node);
+    o->baggage = NULL;
     return (PyObject *)o;
 }
+
+/* tp_new */
+static PyObject *mgc_make(PyTypeObject *type, PyObject *Py_UNUSED(arguments), PyObject *Py_UNUSED(names))
+{
+    if (!(type->tp_flags & Py_TPFLAGS_IS_ABSTRACT)) return type->tp_alloc(type, 0);
+    PyObject *nothing = PyTuple_New(0);
+    PyObject *refused = nothing ? PyBaseObject_Type.tp_new(type, nothing, NULL) : NULL;   /* says what is abstract */
+    Py_XDECREF(nothing);
+    return refused;
+}
+
+/* tp_free. Not PyObject_GC_Del, which subclasses have: so CPython refuses to make one an instance of the other by
+   assigning `__class__`. */
+static void mgc_free_memory(void *o) { mgc_deallocate(o); }
 
 static int mgc_traverse(PyObject *self, visitproc visit, void *arg)
 {
     mgc_object *o = (mgc_object *)self;
     mgc_node *n = &o->node;
     Py_ssize_t count = n->flags & MGC_WIDE ? n->x.wide->count : 2;
+    if (!Py_IS_TYPE(self, mgc_type)) Py_VISIT(Py_TYPE(self));   /* an exact Value does not count its type */
     Py_VISIT(o->baggage);
     if (n->flags & MGC_WIDE && n->x.wide->keeper) Py_VISIT(n->x.wide->keeper);
     else for (Py_ssize_t i = 0; i < count; i++)
@@ -156,24 +171,26 @@ static int mgc_clear(PyObject *self)
     PyObject *baggage = o->baggage;
     o->node.op = MGC_LEAF;
     o->node.flags &= MGC_TRACKED | MGC_INITIALISED;
-    o->baggage = Py_NewRef(Py_None);
+    o->baggage = NULL;
     mgc_drop_operands(&old, NULL);
-    Py_DECREF(baggage);
+    Py_XDECREF(baggage);
     return 0;
 }
 
 /* Take over the slots that Cython filled. Returns -1 with an exception if the layouts differ. */
 static int mgc_install_slots(PyTypeObject *type)
 {
-    if (type->tp_basicsize != sizeof(mgc_object)) {
-        PyErr_SetString(PyExc_SystemError, "node.h and value.pxd disagree about the layout of a Value");
+    if (type->tp_basicsize != sizeof(mgc_object) || !(type->tp_flags & Py_TPFLAGS_HEAPTYPE)) {
+        PyErr_SetString(PyExc_SystemError, "node.h and value.pxd disagree about the layout of a Value, or it is not a heap type");
         return -1;
     }
-    mgc_type = type;
+    mgc_type = (PyTypeObject *)Py_NewRef((PyObject *)type);   /* for ever: exact Values do not count it */
     type->tp_name = "microgradc.engine.Value";   /* where users find it: its `__module__`, and what pickles refer to */
     type->tp_traverse = mgc_traverse;
     if (mgc_choose_allocation(type) < 0) return -1;
+    type->tp_new = mgc_make;
     type->tp_alloc = mgc_alloc;
+    type->tp_free = mgc_free_memory;
     type->tp_dealloc = mgc_dealloc;
     type->tp_clear = mgc_clear;
     return 0;
@@ -197,7 +214,7 @@ static inline PyObject *mgc_new(unsigned op, unsigned flags, mgc_operand x, mgc_
         return NULL;
     }
     o->node = n;
-    o->baggage = Py_NewRef(Py_None);
+    o->baggage = NULL;
     if (flags & MGC_TRACKED) PyObject_GC_Track(o);
     return (PyObject *)o;
 }

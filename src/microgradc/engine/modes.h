@@ -1,9 +1,12 @@
-/* What a thread has switched: whether gradients are enabled, and whether a function is traced. Changes with these
- * switches.
+/* Whether gradients are enabled here, and whether this thread traces a function. Changes with these switches.
  *
- * Everything here runs with the GIL held, and is asked for each new node. So each switch is two counters: how often
- * it is on in this thread, and in all threads together; nobody pays for looking up the thread's while that of all is
- * 0.
+ * Everything here runs with the GIL held, and is asked for each new node. So nobody pays for looking anything up
+ * while no no_grad() block is open, and no function is traced, in any thread.
+ *
+ * A block lasts for its thread from its entry to its exit, whoever calls whom meanwhile: a counter of the thread. But a
+ * block that was entered in a generator or a coroutine lasts only while that runs: while it is suspended, what others
+ * do is not the block's business, and it may go on in another thread. So such a block remembers the frame of the
+ * generator. It is in force where this frame is among those that are running, from the current one up.
  */
 #ifndef MGC_MODES_H
 #define MGC_MODES_H
@@ -20,26 +23,6 @@
 #define MGC_THREAD_LOCAL _Thread_local
 #endif
 
-/* How many no_grad() blocks are open. */
-static Py_ssize_t mgc_no_grad_anywhere;
-static MGC_THREAD_LOCAL Py_ssize_t mgc_no_grad_here;
-
-static inline int mgc_grad_enabled(void) { return !mgc_no_grad_anywhere || !mgc_no_grad_here; }
-
-static inline void mgc_disable_grad(int by)
-{
-    mgc_no_grad_anywhere += by;
-    mgc_no_grad_here += by;
-}
-
-/* Close the no_grad() blocks of this thread, and return how many there were. */
-static inline int mgc_enable_grad(void)
-{
-    int blocks = (int)mgc_no_grad_here;
-    mgc_disable_grad(-blocks);
-    return blocks;
-}
-
 /* How many functions are being traced (tracing.pxi). */
 static Py_ssize_t mgc_tracing_anywhere;
 static MGC_THREAD_LOCAL Py_ssize_t mgc_tracing_here;
@@ -52,10 +35,167 @@ static inline void mgc_trace(int by)
     mgc_tracing_here += by;
 }
 
+/* How many no_grad() blocks are open. */
+static Py_ssize_t mgc_no_grad_anywhere;
+
+/* How many of a thread are open that were not entered in a generator. It outlives its thread: a block may be left
+   in another. */
+typedef struct {
+    Py_ssize_t blocks;
+} mgc_thread_blocks;
+
+static MGC_THREAD_LOCAL mgc_thread_blocks *mgc_no_grad_here;
+
+/* An open block. It belongs to a thread or to the frame of a generator; the other is NULL. */
+typedef struct mgc_block {
+    mgc_thread_blocks *thread;
+    PyFrameObject *frame;
+    int is_left_behind;             /* nobody can leave it any more */
+    struct mgc_block *next;         /* among those of generators */
+} mgc_block;
+
+static mgc_block *mgc_generators_blocks;
+
+static inline int mgc_is_generator(PyFrameObject *frame)
+{
+    PyCodeObject *code = PyFrame_GetCode(frame);
+    const int flags = code->co_flags;
+    Py_DECREF(code);
+    return flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR);
+}
+
+/* The current frame, or the one that called a frame, whose reference is given up; NULL if there is none. */
+static inline PyFrameObject *mgc_current_frame(void)
+{
+    PyFrameObject *frame = PyEval_GetFrame();
+    Py_XINCREF((PyObject *)frame);
+    return frame;
+}
+
+static inline PyFrameObject *mgc_caller(PyFrameObject *frame)
+{
+    PyFrameObject *caller = PyFrame_GetBack(frame);
+    Py_DECREF(frame);
+    return caller;
+}
+
+/* A frame, or the first one that called it, directly or not, that is a generator's. Takes a reference over and gives
+   one. */
+static PyFrameObject *mgc_generator_from(PyFrameObject *frame)
+{
+    while (frame && !mgc_is_generator(frame)) frame = mgc_caller(frame);
+    return frame;
+}
+
+/* Whether this code runs in a no_grad() block, if some are open. */
+static int mgc_is_in_block(void)
+{
+    if (mgc_no_grad_here && mgc_no_grad_here->blocks) return 1;
+    if (!mgc_generators_blocks) return 0;
+    for (PyFrameObject *frame = mgc_current_frame(); frame; frame = mgc_caller(frame)) {
+        if (!mgc_is_generator(frame)) continue;
+        for (mgc_block *b = mgc_generators_blocks; b; b = b->next) {
+            if (b->frame != frame) continue;
+            Py_DECREF(frame);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* What is traced is recorded with its graph, whatever block the trace was begun in. */
+static inline int mgc_grad_enabled(void) { return !mgc_no_grad_anywhere || mgc_tracing() || !mgc_is_in_block(); }
+
+/* Whether a block belongs to a generator's frame; or, where that is NULL, to this thread. */
+static inline int mgc_is_block_of(const mgc_block *block, const PyFrameObject *frame)
+{
+    return block->frame == frame && (frame || block->thread == mgc_no_grad_here);
+}
+
+static void mgc_close_block(mgc_block *block)
+{
+    if (block->frame) {
+        mgc_block **link = &mgc_generators_blocks;
+        while (*link != block) link = &(*link)->next;
+        *link = block->next;
+    } else {
+        block->thread->blocks--;        /* the counter stays: its thread may be alive */
+    }
+    mgc_no_grad_anywhere--;
+    PyObject *frame = (PyObject *)block->frame;
+    PyMem_Free(block);
+    Py_XDECREF(frame);
+}
+
+static inline int mgc_is_of_contextlib(PyFrameObject *frame)
+{
+    PyObject *globals = PyFrame_GetGlobals(frame);
+    PyObject *name = PyDict_GetItemString(globals, "__name__");
+    const int is = name && PyUnicode_Check(name) && !PyUnicode_CompareWithASCIIString(name, "contextlib");
+    Py_DECREF(globals);
+    return is;
+}
+
+/* The frame of the generator or coroutine to which a block entered now belongs, a new reference; NULL if it is its
+   thread's. What contextlib does for a `with` statement counts as done by that statement: a generator made into a
+   context manager has its blocks for whoever enters it. */
+static PyFrameObject *mgc_owner_of_block(void)
+{
+    PyFrameObject *frame = mgc_current_frame();
+    while ((frame = mgc_generator_from(frame))) {
+        PyFrameObject *caller = PyFrame_GetBack(frame);
+        const int is_own = !mgc_is_of_contextlib(frame) && !(caller && mgc_is_of_contextlib(caller));
+        if (is_own) {
+            Py_XDECREF(caller);
+            return frame;
+        }
+        Py_DECREF(frame);
+        frame = caller;
+    }
+    return NULL;
+}
+
+/* Close the blocks that nobody will leave, of generators that have ended. */
+static void mgc_close_blocks_left_behind(void)
+{
+    for (mgc_block *next, *b = mgc_generators_blocks; b; b = next) {
+        next = b->next;
+        if (!b->is_left_behind) continue;
+        PyObject *generator = PyFrame_GetGenerator(b->frame);
+        if (!generator) mgc_close_block(b);
+        Py_XDECREF(generator);
+    }
+}
+
+/* Open a block of the generator whose frame this is, or of this thread. NULL with MemoryError. */
+static mgc_block *mgc_open_block(void)
+{
+    mgc_close_blocks_left_behind();
+    PyFrameObject *frame = mgc_owner_of_block();
+    if (!frame && !mgc_no_grad_here && !(mgc_no_grad_here = PyMem_Calloc(1, sizeof *mgc_no_grad_here)))
+        return (mgc_block *)PyErr_NoMemory();
+    mgc_block *block = PyMem_Calloc(1, sizeof *block);
+    if (!block) {
+        Py_XDECREF(frame);
+        return (mgc_block *)PyErr_NoMemory();
+    }
+    mgc_no_grad_anywhere++;
+    if (frame) {
+        block->frame = frame;
+        block->next = mgc_generators_blocks;
+        mgc_generators_blocks = block;
+    } else {
+        block->thread = mgc_no_grad_here;
+        block->thread->blocks++;
+    }
+    return block;
+}
+
 /* A forked child has this thread alone. */
 static inline void mgc_forget_other_threads(void)
 {
-    mgc_no_grad_anywhere = mgc_no_grad_here;
+    mgc_no_grad_anywhere = mgc_no_grad_here ? mgc_no_grad_here->blocks : 0;
+    for (mgc_block *b = mgc_generators_blocks; b; b = b->next) mgc_no_grad_anywhere++;
     mgc_tracing_anywhere = mgc_tracing_here;
 }
 

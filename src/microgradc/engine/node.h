@@ -42,6 +42,7 @@ enum {
     MGC_Y_NODE = 2,
     MGC_WIDE = 4,
     MGC_INTEGER = 8,       /* the number was written as an int: x ** 2 shows "**2", x ** 2.0 shows "**2.0" */
+    MGC_TRUTH = 8,         /* of a leaf, which has no such number: what a comparison gave without a graph */
     MGC_CLOSURE = 16,      /* a Python callable took the place of the rule */
     MGC_TRACKED = 32,      /* seen by the cyclic garbage collector: a closure, or made from a node that has one */
     MGC_INITIALISED = 64,  /* __init__ has run */
@@ -52,7 +53,7 @@ enum {
 typedef struct {
     PyObject_HEAD
     mgc_node node;
-    PyObject *baggage;
+    PyObject *baggage;     /* the instance's dict; NULL for the many nodes that carry nothing (attributes.h) */
 } mgc_object;
 
 /* Ask for the memory of what a walk from the root towards the leaves is going to meet: slabs keep nodes in the order
@@ -85,6 +86,14 @@ static inline double mgc_operand_value(mgc_node *n, Py_ssize_t i)
 static inline Py_ssize_t mgc_operand_count(const mgc_node *n)
 {
     return n->flags & MGC_WIDE ? n->x.wide->count : mgc_rows[n->op].operands;
+}
+
+/* Whether a node is what less, less_equal or step gave. */
+static inline int mgc_gives_truth(int op) { return op == MGC_LESS || op == MGC_LESS_EQUAL || op == MGC_STEP; }
+
+static inline int mgc_is_truth(const mgc_node *n)
+{
+    return n->op == MGC_LEAF ? n->flags & MGC_TRUTH : mgc_gives_truth(n->op);
 }
 
 /* Identity, as object.__hash__ has it: the low bits of an address are all alike. */

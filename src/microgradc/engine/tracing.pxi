@@ -37,6 +37,12 @@ cdef dict WAYS_OUT = {
 }
 
 
+cdef str FLOAT_WOULD_LOSE = (
+    "a Value is not turned into a float while gradients are enabled, for its graph would be lost: for functions of "
+    "math and of arrays of floats take those of microgradc, such as microgradc.exp(v); the number alone is v.data or "
+    "v.item(), and within microgradc.no_grad() float(v) too")
+
+
 cdef bint is_library(str package):
     """Whether a module is not the user's: ours, NumPy's, or one of the standard library."""
     return package == "microgradc" or package == "numpy" or package in sys.stdlib_module_names
@@ -85,12 +91,10 @@ class Trace:
     nodes."""
 
     def __enter__(self):
-        self.no_grad_blocks = mgc_enable_grad()
         mgc_trace(1)
 
     def __exit__(self, *exception):
         mgc_trace(-1)
-        mgc_disable_grad(self.no_grad_blocks)
 
 
 class Input(Value):

@@ -69,7 +69,7 @@ cdef extern from "engine/wide.h":
 
 cdef class Value:
     cdef mgc_node node
-    cdef object baggage     # None, or the Baggage that few nodes carry
+    cdef object baggage     # may be NULL: read and written by attributes.h and memory.h alone
 
 cdef int read_number(object o, double *out) except -1
 cdef object not_a_number(object o, str name, str expected)

@@ -1,3 +1,5 @@
+# distutils: define_macros=CYTHON_USE_TYPE_SPECS=1
+# A heap type, whose methods people may replace: writing to another kind's `__name__` would overwrite memory.
 """Value: a number that remembers how it was made, and finds the derivatives of what was made from it."""
 
 cimport cython
@@ -7,6 +9,7 @@ from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_CheckExact
 from cpython.long cimport PyLong_AsDouble, PyLong_Check, PyLong_CheckExact
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyTypeObject, Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE
+from cpython.ref cimport Py_XDECREF
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.math cimport INFINITY, NAN, fabs, fmax, fmin, frexp, isfinite, ldexp, nextafter
 from libc.stdint cimport uint64_t, uintptr_t
@@ -16,16 +19,22 @@ import os
 import sys
 from collections import namedtuple
 from functools import wraps
+from math import ceil, floor, trunc
 from numbers import Complex, Real
 
 cdef extern from "engine/methods.h":
     int mgc_install_methods(PyTypeObject *) except -1
 
 cdef extern from "engine/modes.h":
-    void mgc_disable_grad(int by)
+    ctypedef struct PyFrameObject
+    ctypedef struct mgc_block:
+        bint is_left_behind
+    PyFrameObject *mgc_owner_of_block()
+    mgc_block *mgc_open_block() except NULL
+    bint mgc_is_block_of(const mgc_block *, const PyFrameObject *)
+    void mgc_close_block(mgc_block *)
     void mgc_forget_other_threads()
     bint mgc_grad_enabled()
-    int mgc_enable_grad()
     bint mgc_tracing()
     void mgc_trace(int by)
 
@@ -34,8 +43,18 @@ cdef extern from "engine/memory.h":
     void mgc_track(mgc_node *)
     void mgc_drop_wide(mgc_wide *)
 
+cdef extern from "engine/attributes.h":
+    object mgc_baggage_or_none(object)
+    object mgc_make_baggage(object)
+    PyObject *mgc_attributes(object)
+    int mgc_set_attribute(object, object, object) except -1
+    int mgc_delete_attribute(object, object) except -1
+    int mgc_install_attributes(PyTypeObject *, PyTypeObject *) except -1
+
 cdef extern from "engine/making.h":
     object mgc_new_leaf(double)
+    bint mgc_is_truth(const mgc_node *)
+    void mgc_make_truth(mgc_node *)
     object mgc_new_unary(int op, mgc_node *)
     object mgc_new_binary(int op, mgc_node *, mgc_node *)
     object mgc_new_right_number(int op, mgc_node *, double, bint integer)
@@ -78,6 +97,7 @@ include "children.pxi"
 include "copying.pxi"
 include "differences.pxi"
 include "custom.pxi"
+include "no_grad.pxi"
 
 Row = namedtuple("Row", "name op operands params value gx gy gz doc")
 Row.__doc__ = "One row of the table in ops.h; see there for the columns."
@@ -86,6 +106,10 @@ TABLE = tuple([
         mgc_rows[i].name, mgc_rows[i].op, mgc_rows[i].operands, mgc_rows[i].params,
         mgc_rows[i].value, mgc_rows[i].gx, mgc_rows[i].gy, mgc_rows[i].gz, mgc_rows[i].doc)])
     for i in range(1, MGC_TABLE_END)])
+
+
+cdef str OPERANDS_STAY = ("the operands of a node never change: make a new one, Value(data, children, ...), "
+                          "or a leaf of its number, Value(v.data)")
 
 
 # Without binding, methods are CPython's own method descriptors, which check the type of self; Cython's functions do not
@@ -167,7 +191,8 @@ cdef class Value:
     @property
     def label(self):
         """A name, for pictures; '' if there is none."""
-        return "" if self.baggage is None else (<Baggage>self.baggage).label
+        cdef Baggage baggage = baggage_if_any(self)
+        return "" if baggage is None else baggage.label
 
     @label.setter
     def label(self, value):
@@ -188,10 +213,18 @@ cdef class Value:
         read."""
         return children_of(self)
 
+    @_children.setter
+    def _children(self, value):
+        raise AttributeError(OPERANDS_STAY)
+
     @property
     def _prev(self) -> set:
         """The operands, as micrograd has them: a set."""
         return set(children_of(self))
+
+    @_prev.setter
+    def _prev(self, value):
+        raise AttributeError(OPERANDS_STAY)
 
     @property
     def _local_grads(self) -> tuple:
@@ -204,7 +237,7 @@ cdef class Value:
         """A callable that sends this node's gradient on to its operands. Assign a callable of no arguments to replace
         the rule."""
         if self.node.flags & MGC_CLOSURE:
-            return (<Baggage>self.baggage).backward
+            return closure_of(self)
         return self._propagate
 
     @_backward.setter
@@ -245,6 +278,12 @@ cdef class Value:
         """
         refuse_while_tracing("backward()")
         run_backward(self)
+
+    def __setattr__(self, name, value):
+        mgc_set_attribute(self, name, value)
+
+    def __delattr__(self, name):
+        mgc_delete_attribute(self, name)
 
     # Arithmetic. NumPy arrays get NotImplemented, and take over.
 
@@ -313,16 +352,30 @@ cdef class Value:
         return compare(self, other, relation)
 
     def __bool__(self):
-        return visible(1, "bool(v)") == 1   # as for any object that defines nothing
+        # What a comparison gave goes by its number; anything else is true, as any object that defines nothing.
+        refuse_while_tracing("bool(v)")
+        return self.node.data != 0 if mgc_is_truth(&self.node) else True
 
     def __hash__(self):
         return mgc_hash(self)
 
     def __float__(self):
-        return visible(self.node.data, "float(v)")
+        refuse_while_tracing("float(v)")
+        if mgc_grad_enabled():
+            raise TypeError(FLOAT_WOULD_LOSE)
+        return self.node.data
 
     def __int__(self):
         return int(visible(self.node.data, "int(v)"))
+
+    def __floor__(self):
+        return floor(visible(self.node.data, "int(v)"))
+
+    def __ceil__(self):
+        return ceil(visible(self.node.data, "int(v)"))
+
+    def __trunc__(self):
+        return trunc(visible(self.node.data, "int(v)"))
 
     def __round__(self, ndigits=None):
         return round(visible(self.node.data, "round(v)"), ndigits)
@@ -419,5 +472,7 @@ for _public in (CompileError, Row, Trace, Input, IntegerInput, function, no_grad
     _public.__module__ = "microgradc.engine"     # where users find them, and what pickles refer to
 mgc_install_slots(<PyTypeObject *>Value)
 mgc_install_methods(<PyTypeObject *>Value)
+mgc_install_attributes(<PyTypeObject *>Value, <PyTypeObject *>Baggage)
+Value.__module__ = "microgradc.engine"
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_other_threads)

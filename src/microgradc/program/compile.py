@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgradc import changes, checks, trees
-from microgradc.engine import CompileError, Input, IntegerInput, Trace, Value, is_tracing, refuse
+from microgradc.engine import CompileError, Input, IntegerInput, Trace, Value, is_tracing, no_grad, refuse
 from microgradc.program.program import Example, Program, plain_batch
 
 __all__ = ["Compiled", "compile"]
@@ -360,7 +360,8 @@ def _trace(f: Callable[..., Any], args: tuple[Any, ...], change: bool) -> _Trace
 def _without_values(leaf: Any) -> Any:
     """Return a number in place of a Value, an array of floats in place of one of objects; a copy of any other array."""
     if isinstance(leaf, np.ndarray):
-        return leaf.astype(float) if leaf.dtype == object else leaf.copy()
+        with no_grad():     # of Values, whose graph is not wanted here
+            return leaf.astype(float) if leaf.dtype == object else leaf.copy()
     return leaf.data if isinstance(leaf, Value) else leaf
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from microgradc.nn.modes import set_mode
+from microgradc.modes import set_mode
 from microgradc.train.data import batches
 from microgradc.train.history import History
 from microgradc.train.task import Task

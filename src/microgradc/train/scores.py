@@ -8,7 +8,8 @@ import numpy as np
 
 from microgradc import checks
 from microgradc.engine import no_grad
-from microgradc.nn.modes import evaluating
+from microgradc.modes import evaluating
+from microgradc.engine.value import plain_number
 
 __all__ = ["accuracy", "outputs"]
 
@@ -75,7 +76,10 @@ def single(prediction: Any) -> Any:
 def as_array(predictions: list[Any]) -> np.ndarray:
     """Return outputs, Values or lists of them, as float64 of shape (n,) for one output, else (n, nout)."""
     found = np.array(
-        [[float(v) for v in r] if isinstance(r, (list, tuple, np.ndarray)) else float(r) for r in predictions]
+        [
+            [plain_number(v) for v in r] if isinstance(r, (list, tuple, np.ndarray)) else plain_number(r)
+            for r in predictions
+        ]
     )
     return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from microgradc import losses
 from microgradc.engine import CompileError, no_grad
-from microgradc.nn.modes import evaluating
+from microgradc.modes import evaluating
+from microgradc.engine.value import plain_number
 from microgradc.program.compile import compile, has_same_graph
 from microgradc.train.scores import as_array, single
 from microgradc.train.task import OURS, Task
@@ -31,7 +32,7 @@ class Eager:
         """Return the loss and the outputs of examples."""
         with evaluating(self.model), no_grad():
             loss, predictions = self._loss(X, y)
-        return float(loss), predictions
+        return plain_number(loss), predictions
 
     def add_gradients(self, X: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """Add the gradients of the loss of a batch to those of the parameters; return the loss and the outputs."""

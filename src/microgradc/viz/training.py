@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from microgradc import checks
 from microgradc.engine import no_grad
-from microgradc.nn.modes import evaluating
+from microgradc.modes import evaluating
+from microgradc.engine.value import plain_number
 from microgradc.viz.figures import check_axes, import_matplotlib, new_figure
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ def plot_decision_boundary(
 
 def _points_and_classes(X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     try:
-        points = np.asarray(X, dtype=float)
+        with no_grad():   # the numbers of Values
+            points = np.asarray(X, dtype=float)
     except (TypeError, ValueError) as error:
         raise ValueError(f"X must be an array of numbers of shape (n, 2), got {type(X).__name__}: {error}") from error
     classes = np.asarray(y)
@@ -234,7 +236,8 @@ def _series(history: Any, name: str) -> dict[str, tuple[NDArray[Any], NDArray[An
         raise TypeError(f"history must be a History or a list of losses, got {type(history).__name__}")
     curves = {}
     for label, entries in lists.items():
-        known = [(epoch, float(v)) for epoch, v in enumerate([] if entries is None else entries, 1) if v is not None]
+        numbered = enumerate([] if entries is None else entries, 1)
+        known = [(epoch, plain_number(v)) for epoch, v in numbered if v is not None]
         if known:
             epochs, values = zip(*known, strict=True)
             curves[label] = np.array(epochs), np.array(values)

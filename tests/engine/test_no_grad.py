@@ -1,0 +1,286 @@
+"""no_grad where the code that enters a block does not run in one go: generators, coroutines, threads."""
+
+import asyncio
+import contextlib
+import gc
+import inspect
+import threading
+
+import pytest
+
+from microgradc import Value, no_grad
+
+X = Value(2.0)
+
+
+def enabled():
+    return bool((X * 3)._children)
+
+
+def paused():
+    with no_grad():
+        while True:
+            yield enabled()
+
+
+def test_a_suspended_generator_leaves_its_caller_alone():
+    it = paused()
+    for _ in range(3):
+        assert next(it) is False
+        assert enabled()
+    it.close()
+    assert enabled()
+
+
+def test_a_block_around_holds_in_what_it_resumes():
+    def plain():
+        while True:
+            yield enabled()
+
+    it = plain()
+    assert next(it) is True
+    with no_grad():
+        assert next(it) is False
+    assert next(it) is True
+
+
+def test_generators_in_generators():
+    def outer():
+        yield from paused()
+
+    def around():
+        with no_grad():
+            it = iter(range(2))
+            yield from (enabled() for _ in it)
+
+    it = outer()
+    assert next(it) is False
+    assert enabled()
+    assert list(around()) == [False, False]
+
+
+def test_several_blocks_that_are_left_in_another_order():
+    first, second = no_grad(), no_grad()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not enabled()
+    second.__exit__(None, None, None)
+    assert enabled()
+    with pytest.raises(RuntimeError, match="left more often than entered"):
+        first.__exit__(None, None, None)
+    with first, first:
+        assert not enabled()
+    assert enabled()
+
+
+def test_context_managers_made_from_generators_are_for_their_caller():
+    @contextlib.contextmanager
+    def evaluating():
+        with no_grad():
+            yield
+
+    @contextlib.contextmanager
+    def twice():
+        with evaluating():
+            yield
+
+    def generator():
+        with twice():
+            yield enabled()
+
+    with evaluating():
+        assert not enabled()
+    with twice():
+        assert not enabled()
+    assert enabled()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(evaluating())
+        stack.enter_context(no_grad())
+        assert not enabled()
+    assert enabled()
+    it = generator()
+    assert next(it) is False
+    assert enabled()
+    it.close()
+
+    @evaluating()
+    def decorated():
+        return enabled()
+
+    assert decorated() is False
+
+
+def test_a_helper_that_enters_for_its_caller():
+    block = no_grad()
+
+    def enter():
+        block.__enter__()
+
+    def generator():
+        enter()
+        yield enabled()
+        block.__exit__(None, None, None)
+        yield enabled()
+
+    enter()
+    assert not enabled()
+    block.__exit__(None, None, None)
+    it = generator()
+    assert next(it) is False
+    assert enabled()
+    assert next(it) is True
+
+
+def test_one_object_in_two_generators():
+    block = no_grad()
+
+    def generator():
+        with block:
+            yield enabled()
+        yield enabled()
+
+    first, second = generator(), generator()
+    assert (next(first), next(second)) == (False, False)
+    assert next(first) is True
+    assert enabled()
+    assert next(second) is True
+
+
+def test_decorated_functions_are_of_the_same_kind():
+    @no_grad()
+    def generator(n):
+        for _ in range(n):
+            got = yield enabled()
+            assert got in (None, "sent")
+        return "returned"
+
+    @no_grad
+    async def coroutine():
+        await asyncio.sleep(0)
+        return enabled()
+
+    @no_grad()
+    async def agen():
+        try:
+            got = yield enabled()
+            assert got == "sent"
+            yield enabled()
+        except ValueError as error:
+            yield str(error)
+
+    class Model:
+        @no_grad()
+        def predict(self, x):
+            return x * 2, self
+
+    assert inspect.isgeneratorfunction(generator)
+    assert inspect.iscoroutinefunction(coroutine)
+    assert inspect.isasyncgenfunction(agen)
+    it = generator(2)
+    assert next(it) is False
+    assert enabled()
+    assert it.send("sent") is False
+    with pytest.raises(StopIteration) as stopped:
+        next(it)
+    assert stopped.value.value == "returned"
+    assert asyncio.run(coroutine()) is False
+
+    async def drive():
+        it = agen()
+        assert await anext(it) is False
+        assert enabled()
+        assert await it.asend("sent") is False
+        assert await it.athrow(ValueError("thrown")) == "thrown"
+        with pytest.raises(StopAsyncIteration):
+            await anext(it)
+        it = agen()
+        await anext(it)
+        await it.aclose()
+        assert enabled()
+        return [flag async for flag in agen_of_two()]
+
+    @no_grad
+    async def agen_of_two():
+        yield enabled()
+        yield enabled()
+
+    assert asyncio.run(drive()) == [False, False]
+    model = Model()
+    y, self = model.predict(X)
+    assert y._children == ()
+    assert self is model
+
+
+def test_tasks_do_not_reach_each_other():
+    seen = []
+
+    async def evaluate():
+        with no_grad():
+            for _ in range(5):
+                await asyncio.sleep(0)
+                seen.append(("evaluate", enabled()))
+
+    async def train():
+        for _ in range(5):
+            await asyncio.sleep(0)
+            seen.append(("train", enabled()))
+
+    @contextlib.asynccontextmanager
+    async def block():
+        with no_grad():
+            yield
+
+    async def managed():
+        async with contextlib.AsyncExitStack() as stack, block():
+            await stack.enter_async_context(block())
+            for _ in range(5):
+                await asyncio.sleep(0)
+                seen.append(("managed", enabled()))
+
+    async def main():
+        await asyncio.gather(evaluate(), train(), managed(), train())
+
+    asyncio.run(main())
+    assert set(seen) == {("evaluate", False), ("managed", False), ("train", True)}
+    with no_grad():
+        asyncio.run(main())
+    assert ("train", False) in seen
+    assert enabled()
+
+
+def test_generators_that_go_to_another_thread():
+    def in_thread(f):
+        found = []
+        thread = threading.Thread(target=lambda: found.append(f()))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    box = [paused()]
+    next(box[0])
+    assert in_thread(lambda: (next(box[0]), enabled())) == (False, True)
+    in_thread(lambda: (box.clear(), gc.collect()))
+    assert enabled()
+
+    @contextlib.contextmanager
+    def block():
+        with no_grad():
+            yield
+
+    entered = block()
+    entered.__enter__()
+    assert in_thread(enabled)
+    assert not enabled()
+    in_thread(lambda: entered.__exit__(None, None, None))
+    assert enabled()
+
+
+def test_a_block_that_nobody_leaves_ends_with_its_generator():
+    def generator():
+        no_grad().__enter__()
+        yield enabled()
+
+    for _ in range(3):
+        assert list(generator()) == [False]
+        assert enabled()
