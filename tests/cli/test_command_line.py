@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,130 @@ def test_import_is_light(run_python):
     heavy = ("numpy", "tqdm", "matplotlib", "random", "argparse", "inspect", "copy")
     out = run_python(f"import sys, microgradc; print([m for m in {heavy} if m in sys.modules])")
     assert out == "[]\n"
+
+
+SUBMODULES = "losses optim optim.lr_scheduler viz nn nn.layers engine engine.functions checkpoint program".split()
+
+
+@pytest.mark.parametrize("imported_before", [False, True])
+def test_install_gives_the_same_modules(run_python, imported_before):
+    run_python(f"""
+import importlib, sys, microgradc
+names = {SUBMODULES}
+if {imported_before}:
+    for name in names:
+        importlib.import_module("microgradc." + name)
+microgradc.install()
+microgradc.install()
+for name in names:
+    theirs = importlib.import_module("micrograd." + name)
+    ours = importlib.import_module("microgradc." + name)
+    assert theirs is ours is sys.modules["micrograd." + name], name
+    assert ours.__name__ == ours.__spec__.name == "microgradc." + name
+from micrograd.optim import SGD
+from micrograd import viz
+assert SGD is microgradc.SGD and viz is microgradc.viz
+model = microgradc.MLP(2, [1])
+model.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1], optimizer=SGD(model.parameters(), lr=0.1), epochs=1, progress=False)
+""")
+
+
+@pytest.mark.parametrize("name", ["tensor", "optim.nope", "nn.functional"])
+def test_install_and_a_module_that_there_is_not(run_python, name):
+    out = run_python(f"""
+import microgradc
+microgradc.install()
+try:
+    import micrograd.{name}
+except ImportError as error:
+    print(error.name, error)
+""")
+    assert out.startswith(f"micrograd.{name} no module 'micrograd.{name}': `micrograd` is microgradc here")
+
+
+WORKERS = """
+import concurrent.futures, multiprocessing, os, sys
+
+from micrograd.engine import Value
+
+
+def work(x):
+    from micrograd.optim import SGD
+
+    return Value(x).data, Value.__module__, SGD.__module__, __name__
+
+
+def nested(x):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.map(work, [x])[0]
+
+
+if __name__ == "__main__":
+    os.chdir("/")
+    sys.argv[0] = "renamed"
+    for method in multiprocessing.get_all_start_methods():
+        with multiprocessing.get_context(method).Pool(2) as pool:
+            print(*pool.map(work, [1.0, 2.0]))
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        print(*pool.map(nested, [3.0]))
+    if sys.argv[1:]:
+        import joblib
+
+        print(*joblib.Parallel(2)(joblib.delayed(work)(float(i)) for i in range(2)))
+"""
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_workers_of_a_script_get_microgradc(tmp_path, installed):
+    """Also where a `micrograd` of its own, that must not be imported, lies beside the script."""
+    if not installed:
+        (tmp_path / "micrograd").mkdir()
+        (tmp_path / "micrograd" / "__init__.py").write_text("raise ImportError('no micrograd')\n")
+    script = tmp_path / "script.py"
+    script.write_text(WORKERS)
+    with_joblib = ["joblib"] * (installed and find_spec("joblib") is not None)
+    result = python("-m", "microgradc", "run", str(script), *with_joblib)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert len(lines) >= 3
+    for line in lines:
+        assert line.count("'microgradc.engine', 'microgradc.optim.rules'") == line.count("(") > 0, line
+
+
+AFTER = """
+import atexit, pickle, sys, threading, time
+
+
+class Own:
+    pass
+
+
+def late():
+    time.sleep(0.3)
+    print(type(pickle.loads(pickle.dumps(Own()))).__name__, "in a thread", flush=True)
+
+
+threading.Thread(target=late).start()
+atexit.register(lambda: print(type(pickle.loads(pickle.dumps(Own()))).__name__, "at exit", Own.__module__))
+print(sys.argv, sys.path[0], __file__, __name__, sorted(set(globals()) - {"Own", "late"}), __builtins__ is not None)
+END
+"""
+ENDS = {
+    "returns": "",
+    "exits": "sys.exit(3)",
+    "exits with a text": "sys.exit('a text')",
+    "raises": "def f():\n    raise KeyError('inside') from ValueError('cause')\nf()",
+    "is interrupted": "raise KeyboardInterrupt",
+    "has a hook": "sys.excepthook = lambda kind, error, tb: print('hooked', kind, tb.tb_lineno)\n1 / 0",
+    "cannot be compiled": "x = (",
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_script_runs_as_under_python(tmp_path, end):
+    (tmp_path / "script.py").write_text(AFTER.replace("END", ENDS[end]))
+    ours = python("-m", "microgradc", "run", "script.py", "a", "--b", cwd=tmp_path)
+    theirs = python("script.py", "a", "--b", cwd=tmp_path)
+    assert ours.stdout == theirs.stdout
+    assert ours.stderr == theirs.stderr
+    assert ours.returncode == theirs.returncode

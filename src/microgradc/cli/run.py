@@ -1,13 +1,25 @@
 """python -m microgradc run: a micrograd script, unchanged."""
 
-import runpy
+import io
+import os
 import sys
+import types
+from importlib.machinery import SourceFileLoader
+from importlib.util import find_spec
+from pathlib import Path
 
 from microgradc.cli.dropin import install
+
+SCRIPT = "MICROGRADC_SCRIPT"    # the variable that tells worker processes which script it is
 
 
 def run(script, arguments):
     """Run a script as `python SCRIPT ARGS…` would, with microgradc in micrograd's place.
+
+    The script's module is `__main__` from then on, also when its body has ended: threads, functions of atexit and
+    pickles still need it. Worker processes that are spawned begin with `microgradc.cli.spawned`, which the module's
+    `__spec__` names to multiprocessing; those of joblib, which begin with nothing of the script, inherit `sys.path`, on
+    which there is a stand-in for micrograd.
 
     Args:
         script: the `pathlib.Path` of a Python file.
@@ -15,5 +27,37 @@ def run(script, arguments):
     """
     install()
     sys.argv = [str(script), *arguments]
-    sys.path[0] = str(script.resolve().parent)
-    runpy.run_path(str(script), run_name="__main__")
+    sys.path[:1] = [str(script.resolve().parent), str(Path(__file__).parent / "stand_in")]
+    os.environ[SCRIPT] = str(script.absolute())
+    run.former = sys.modules["__main__"]    # else its names would be cleared, and this program still runs in it
+    module = sys.modules["__main__"] = types.ModuleType("__main__")
+    module.__spec__ = find_spec("microgradc.cli.spawned")
+    try:
+        execute(str(script.absolute()), vars(module))
+    except SystemExit:
+        raise
+    except BaseException as error:
+        error.__traceback__ = error.__traceback__.tb_next.tb_next    # without the frames of this file
+        sys.excepthook(type(error), error, error.__traceback__)
+        sys.excepthook = _all_but(error, sys.excepthook)
+        raise
+
+
+def execute(path, namespace):
+    """Execute a Python file in a namespace."""
+    with io.open_code(path) as file:
+        source = file.read()
+    namespace.update(__file__=path, __cached__=None, __doc__=None, __package__=None, __builtins__=__builtins__)
+    namespace["__loader__"] = SourceFileLoader(namespace["__name__"], path)
+    namespace.setdefault("__annotations__", {})
+    exec(compile(source, path, "exec", dont_inherit=True), namespace)
+
+
+def _all_but(printed, hook):
+    """Return a hook that prints all exceptions but one, which was printed."""
+
+    def print_another(kind, error, traceback):
+        if error is not printed:
+            hook(kind, error, traceback)
+
+    return print_another
