@@ -1,7 +1,6 @@
 # Functions that are not built in. Included by value.pyx.
 
 
-
 cdef object apply_function(f, tuple args, derivative, h):
     """A custom node over those of args that are Values; its local gradients are derivative's or central differences."""
     cdef list wanted = [i for i, x in enumerate(args) if isinstance(x, Value)]

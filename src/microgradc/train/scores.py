@@ -8,8 +8,8 @@ import numpy as np
 
 from microgradc import checks
 from microgradc.engine import no_grad
-from microgradc.modes import evaluating
 from microgradc.engine.value import plain_number
+from microgradc.modes import evaluating
 
 __all__ = ["accuracy", "outputs"]
 

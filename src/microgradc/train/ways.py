@@ -9,8 +9,8 @@ import numpy as np
 
 from microgradc import losses
 from microgradc.engine import CompileError, no_grad
-from microgradc.modes import evaluating
 from microgradc.engine.value import plain_number
+from microgradc.modes import evaluating
 from microgradc.program.compile import compile, has_same_graph
 from microgradc.train.scores import as_array, single
 from microgradc.train.task import OURS, Task

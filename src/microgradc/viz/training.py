@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from microgradc import checks
 from microgradc.engine import no_grad
-from microgradc.modes import evaluating
 from microgradc.engine.value import plain_number
+from microgradc.modes import evaluating
 from microgradc.viz.figures import check_axes, import_matplotlib, new_figure
 
 if TYPE_CHECKING:
