@@ -36,9 +36,10 @@ def find_spec(name, path=None, target=None):
 
 def get_code(name):
     """Return the code of the module that is meant, which `python -m` runs."""
-    import importlib.util
+    from importlib.util import find_spec
+    from typing import Any
 
-    spec = importlib.util.find_spec("microgradc." + MOVED[name.rpartition(".")[2]])
+    spec: Any = find_spec("microgradc." + MOVED[name.rpartition(".")[2]])
     return spec.loader.get_code(spec.name)
 
 
