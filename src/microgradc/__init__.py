@@ -5,7 +5,6 @@ that is imported on first use, networks (`nn`), losses, optimizers, training, sm
 """
 
 import sys as _sys
-from importlib import import_module as _import_module
 
 from microgradc import engine
 from microgradc import moved as _moved
@@ -52,7 +51,8 @@ def __getattr__(name):
         raise AttributeError(f"module 'microgradc' has no attribute {name!r}")
     module = _PLACES[name]
     if module == "microgradc":
-        value = _import_module(f"microgradc.{name}")
+        __import__(f"microgradc.{name}")
+        value = _sys.modules[f"microgradc.{name}"]
     else:
         value = getattr(__import__(module, fromlist=[name]), name)    # which may be a module of a package
     globals()[name] = value

@@ -233,7 +233,7 @@ def test_shapes_that_do_not_fit():
     level, x, w, out = LEVELS[0], np.ones((2, 5)), np.ones((3, 2)), np.ones((3, 5))
     with pytest.raises(ValueError, match="not 'sse5'"):
         _kernels.forward("sse5", "ADD", x, out[:1])
-    with pytest.raises(ValueError, match=r"no row of ops\.h"):
+    with pytest.raises(ValueError, match=r"not a row of ops\.h"):
         _kernels.forward(level, "LEAF", x, out[:1])
     with pytest.raises(ValueError, match="operands"):
         _kernels.forward(level, "NEG", x, out[:1])

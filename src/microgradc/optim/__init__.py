@@ -11,12 +11,12 @@ from microgradc.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR,
 from microgradc.optim.optimizer import Optimizer
 from microgradc.optim.rules import *  # noqa: F403
 
+# All optimizers among the rules are public.
 __all__ = [
-    *rules.__all__,
+    *(name for name, thing in vars(rules).items() if isinstance(thing, type) and issubclass(thing, Optimizer)),
     "CosineAnnealingLR",
     "LambdaLR",
     "LinearLR",
-    "Optimizer",
     "StepLR",
     "clip_grad_norm_",
     "clip_grad_value_",

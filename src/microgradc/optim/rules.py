@@ -180,11 +180,3 @@ class RMSprop(Optimizer):
             buffers.get("momentum_buffer"),
             **{name: value for name, value in group.settings.items() if name != "centered"},
         )
-
-
-# All optimizers of this file are public.
-__all__ = [
-    name
-    for name, thing in list(globals().items())
-    if isinstance(thing, type) and issubclass(thing, Optimizer) and thing is not Optimizer
-]
