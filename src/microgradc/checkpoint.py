@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 from microgradc import checks
 from microgradc.nn.module import Module, check_shapes
 
+from microgradc import checks
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -57,7 +59,6 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     >>> copy([1.0, 2.0]).data == model([1.0, 2.0]).data
     True
     """
-    import numpy as np
     from safetensors.numpy import save as serialize
 
     from microgradc import __version__
@@ -65,10 +66,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     _check_model(model, "state_dict")
     path = _check_path(path)
     # In rows, order="C": safetensors writes the memory as it lies.
-    state = {
-        name: np.asarray(array).astype(float, "C", "same_kind", copy=False)
-        for name, array in model.state_dict().items()
-    }
+    state = {name: _numbers(array, name).astype(float, "C", copy=False) for name, array in model.state_dict().items()}
     if not state:
         raise ValueError(f"this {type(model).__name__} has no parameters to save")
     # One entry: safetensors writes several in any order, another in each process.
@@ -99,6 +97,15 @@ def load(model: _Model, path: str | os.PathLike[str]) -> _Model:
     except ValueError as error:
         raise ValueError(f"cannot load {path}: {error}") from None
     return model
+
+
+def _numbers(array: Any, name: str) -> np.ndarray:
+    """Return an entry of a state as an array of real numbers."""
+    try:
+        return checks.real_array(array, f"state_dict()[{name!r}]")
+    except (TypeError, ValueError) as error:
+        advice = "a model's state is what is saved here; pickle or json keep that of an optimizer or a schedule"
+        raise TypeError(f"{error}; {advice}") from None
 
 
 def _write(path: Path, content: bytes) -> None:

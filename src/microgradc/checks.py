@@ -7,12 +7,13 @@ integers and bools are integers and bools; a bool is not an integer.
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable
 from math import inf, isfinite
 from operator import index
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from microgradc.engine.value import real_number
+from microgradc.engine.value import array_of, real_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,10 +53,16 @@ def pair(value: Any, name: str, within: Range) -> tuple[float, float]:
 
 def flag(value: Any, name: str) -> bool:
     """Return value, which must be True or False, as a bool."""
-    numpy_bool = getattr(getattr(value, "dtype", None), "kind", None) == "b" and value.ndim == 0
-    if not isinstance(value, bool) and not numpy_bool:
+    if not is_bool(value):
         raise TypeError(f"{name} must be True or False, got {value!r:.60}")
     return bool(value)
+
+
+def is_bool(value: Any) -> bool:
+    """Return whether value is True or False, Python's or NumPy's."""
+    return isinstance(value, bool) or (
+        getattr(getattr(value, "dtype", None), "kind", None) == "b" and value.ndim == 0
+    )
 
 
 def integer(value: Any, name: str, least: int | None = None) -> int:
@@ -86,8 +93,10 @@ def shown(text: Any, limit: int = 80) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in cut)
 
 
-def seed(value: Any) -> Any:
+def seed(value: Any, name: str = "seed") -> Any:
     """Return what has the methods of the module `random`: the module itself for None, a new generator for an integer.
+
+    One of NumPy's generators seeds a new one with a number that it draws, so the next use of it gives other numbers.
 
     Raises:
         TypeError: value is something else; a `random.Random` is returned as it is.
@@ -96,10 +105,30 @@ def seed(value: Any) -> Any:
         return random
     if isinstance(value, random.Random):
         return value
-    found = as_integer(value)
+    drawn = numpy_seed(value)
+    found = as_integer(value) if drawn is None else drawn
     if found is None:
-        raise TypeError(f"seed must be an integer, a random.Random, or None for the module random, got {value!r:.60}")
+        expected = "an integer, a random.Random, or None for the module random, or a NumPy generator"
+        raise TypeError(f"{name} must be {expected}, got {value!r:.60}")
     return random.Random(found)
+
+
+def source(rng: Any) -> Any:
+    """Return a source of random numbers, one of NumPy's as one with the methods of the module `random`."""
+    drawn = numpy_seed(rng)
+    return rng if drawn is None else random.Random(drawn)
+
+
+def numpy_seed(value: Any) -> int | None:
+    """Return an integer that a `numpy.random.Generator` or `RandomState` draws; None for anything else."""
+    generators = sys.modules.get("numpy.random")     # where nobody imported it, nobody has one
+    if generators is None:
+        return None
+    if isinstance(value, generators.Generator):
+        return int(value.integers(2**63))
+    if isinstance(value, generators.RandomState) or value is generators:
+        return int(value.randint(2**63 - 1, dtype="int64"))
+    return None
 
 
 def real_array(a: Any, name: str, and_objects: bool = False) -> np.ndarray:
@@ -109,13 +138,14 @@ def real_array(a: Any, name: str, and_objects: bool = False) -> np.ndarray:
         and_objects: whether its dtype may be object too; what the objects are is left to the caller.
 
     Raises:
-        ValueError: it has rows that differ in length.
-        TypeError: it is made of something else.
+        ValueError: it has rows that differ in length, or is masked.
+        TypeError: it is made of something else, or what `array_of` refuses.
     """
     import numpy as np
 
+    array = array_of(a, name)
     try:
-        a = np.asarray(a)
+        a = np.asarray(a) if array is None else array
     except ValueError:
         raise ValueError(f"{name} must have rows of one length, got rows that differ") from None
     except (TypeError, RuntimeError) as error:   # a tensor that wants to be detached, for one

@@ -1,9 +1,9 @@
 """Loss functions, named and called as in `torch.nn.functional`.
 
-`input` and `target` are a Value or a number; a list, tuple, generator or array of them; or a nested list or array, such
-as a batch of rows of outputs. Both have the same shape: nothing is broadcast. `reduction` is 'mean', 'sum' or 'none',
-which gives the losses in the shape of the input, as nested lists. A loss is a Value if one of the entries that it is
-made from is a Value, and else a float.
+`input` and `target` are a Value or a number; a list, tuple, generator, array, tensor or column of a table of them; or a
+nested list, array, tensor or table, such as a batch of rows of outputs. Entries are taken by position. Both have the
+same shape: nothing is broadcast. `reduction` is 'mean', 'sum' or 'none', which gives the losses in the shape of the
+input, as nested lists. A loss is a Value if one of the entries that it is made from is a Value, and else a float.
 
 Every function raises
 
@@ -25,7 +25,7 @@ from typing import Any, Literal, TypeAlias
 from microgradc import checks, trees
 from microgradc.checks import ABOVE_0
 from microgradc.engine import IntegerInput, Value, is_tracing
-from microgradc.engine.functions import bce, clip, dot, logsumexp, mean, relu, softplus, sum, take
+from microgradc.engine.functions import bce, clip, dot, log_softmax, logsumexp, mean, relu, softplus, sum, take
 from microgradc.engine.value import plain_number, real_number
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
@@ -164,19 +164,26 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: Reducti
 def cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     """Return the cross-entropy of softmax(x) for the class y, log(sum(exp(x))) - x[y], without overflow.
 
+    For probabilities p of the classes it is -(p[0] log_softmax(x)[0] + p[1] log_softmax(x)[1] + …).
+
     Args:
         input: the logits x of one example, of shape (C,), or of a batch, (N, C).
-        target: the index of the right class, in [0, C); for a batch, N of them.
-        reduction: 'mean', 'sum' or 'none'.
+        target: the index of the right class, in [0, C); for a batch, N of them. Or probabilities of the classes, floats
+            in input's shape, such as one-hot rows.
+        reduction: 'mean', 'sum' or 'none'. The mean is over the examples.
 
     Raises:
         TypeError: an index is not an integer.
-        ValueError: an index is out of range.
+        ValueError: an index is out of range, a probability outside [0, 1].
 
     >>> cross_entropy([[0.0, 0.0], [1000.0, 990.0]], [1, 0], reduction="none")
     [0.6931471805599453, 4.539889921686465e-05]
+    >>> cross_entropy([[0.0, 0.0]], [[0.5, 0.5]])
+    0.6931471805599453
     """
-    rows, classes, shape = _read_classes(input, target, reduction)
+    rows, classes, shape = _read_classes(input, target, reduction, or_probabilities=True)
+    if classes and isinstance(classes[0], list):
+        return _reduce([-dot(p, log_softmax(row)) for row, p in zip(rows, classes, strict=True)], shape, reduction)
     losses = []
     for row, y in zip(rows, classes, strict=True):
         if is_tracing():     # a program does by itself what follows
@@ -227,8 +234,13 @@ def _read_pairs(input: Any, target: Any, reduction: str) -> tuple[list[Any], lis
     return _to_floats(inputs, "input", shape), _to_floats(targets, "target", shape), shape
 
 
-def _read_classes(input: Any, target: Any, reduction: str) -> tuple[list[list[Any]], list[int], _Shape]:
-    """Return the rows of input, the index that target has for each, and the shape of the losses: (N,), or ()."""
+def _read_classes(
+    input: Any, target: Any, reduction: str, or_probabilities: bool = False
+) -> tuple[list[list[Any]], list[Any], _Shape]:
+    """Return the rows of input, the index or probabilities that target has for each, and the shape of the losses.
+
+    That shape is (N,), or () for one example.
+    """
     _check_reduction(reduction)
     entries, shape = _read_entries(input, "input")
     if len(shape) not in (1, 2):
@@ -236,9 +248,17 @@ def _read_classes(input: Any, target: Any, reduction: str) -> tuple[list[list[An
     entries = _to_floats(entries, "input", shape)
     *batch, n_classes = shape
     indices, target_shape = _read_entries(target, "target")
+    integers = all(isinstance(y, (int, IntegerInput)) for y in indices)
+    if or_probabilities and target_shape == shape and not integers:
+        probabilities = _to_floats(indices, "target", shape)
+        _check_probabilities(probabilities, "target", shape, "they are the probabilities of the classes")
+        return trees.rows(entries, n_classes), trees.rows(probabilities, n_classes), tuple(batch)
     if target_shape != tuple(batch):
         expected = f"{batch[0]} indices, one for each row" if batch else "one index"
-        raise ValueError(f"target must be {expected} of input, of shape {shape}, got shape {target_shape}")
+        advice = f"; or probabilities of the classes, floats of shape {shape}" if or_probabilities else ""
+        if target_shape == shape:
+            advice += "; np.argmax(target, axis=-1) has the indices of one-hot rows"
+        raise ValueError(f"target must be {expected} of input, of shape {shape}, got shape {target_shape}{advice}")
     for i, y in enumerate(indices):
         if isinstance(y, IntegerInput):
             continue

@@ -12,6 +12,8 @@ from itertools import chain
 from math import prod
 from typing import Any, NamedTuple
 
+from microgradc.engine.value import array_of
+
 
 class Step(NamedTuple):
     """A container of a nest: its class, how many entries it has, and what else it takes to make it again."""
@@ -196,21 +198,21 @@ def entries(x: Any, name: str) -> tuple[list[Any], tuple[int, ...]]:
     """Return the entries of a nest of rows of one length, one after another, and its shape, as an array has one.
 
     Args:
-        x: a list, tuple, generator or array, of entries or of further rows; or a single entry, whose shape is ().
-            Numbers in an array come as Python's.
+        x: a list, tuple, generator, array, frame, series or tensor, of entries or of further rows, by position; or a
+            single entry, whose shape is (). Numbers in an array come as Python's.
         name: what it is called in errors.
 
     Raises:
-        ValueError: rows differ in length.
-        TypeError: there is an entry among rows.
+        ValueError: rows differ in length, or are masked.
+        TypeError: there is an entry among rows, or what `array_of` refuses.
 
     >>> entries([[1, 2, 3], (4, 5, 6)], "x")
     ([1, 2, 3, 4, 5, 6], (2, 3))
     """
     found: list[Any] = [x]
     shape: tuple[int, ...] = ()
-    if isinstance(x, _array_type()):
-        array = sys.modules["numpy"].asarray(x)
+    array = array_of(x, name)
+    if array is not None:
         found, shape = array.ravel().tolist(), array.shape
     while found and _is_row(found[0]):
         lists = [_read_row(row, name, i, shape) for i, row in enumerate(found)]
@@ -250,12 +252,14 @@ def place(name: str, i: int, shape: tuple[int, ...]) -> str:
 
 
 def _is_row(x: Any) -> bool:
-    return hasattr(x, "__iter__") and not isinstance(x, (str, bytes, dict, set)) and getattr(x, "ndim", 1) > 0
+    iterable = hasattr(x, "__iter__") or hasattr(x, "__array__")
+    return iterable and not isinstance(x, (str, bytes, dict, set)) and getattr(x, "ndim", 1) > 0
 
 
 def _read_row(row: Any, name: str, i: int, shape: tuple[int, ...]) -> list[Any]:
     if not _is_row(row):
         got = f"{type(row).__name__} {row!r:.40}"
         raise TypeError(f"{place(name, i, shape)} must be a row, as {place(name, 0, shape)} is, got {got}")
+    array = array_of(row, place(name, i, shape))
     # tolist gives Python's numbers, which are read faster
-    return row.tolist() if hasattr(row, "tolist") else list(row)
+    return list(row) if array is None else array.tolist()

@@ -1,7 +1,9 @@
 """Learning rates are PyTorch's, over 100 epochs; going on after a break gives what going on without it gives."""
 
+import copy
 import json
 import math
+import pickle
 
 import pytest
 
@@ -35,9 +37,14 @@ def test_every_schedule_has_cases():
     assert set(optim.lr_scheduler.__all__) == KINDS | {"LRScheduler"}
 
 
+def make_optimizer():
+    """Our optimizer, of two groups."""
+    return SGD([{"params": [Value(1.0)]}, {"params": [Value(2.0)], "lr": 0.3}], lr=0.1)
+
+
 def make(name, arguments):
-    """Our optimizer and schedule, for two groups."""
-    optimizer = SGD([{"params": [Value(1.0)]}, {"params": [Value(2.0)], "lr": 0.3}], lr=0.1)
+    """Our optimizer and schedule."""
+    optimizer = make_optimizer()
     return optimizer, getattr(optim.lr_scheduler, name)(optimizer, **arguments)
 
 
@@ -81,7 +88,7 @@ def test_going_on(name, arguments, epochs):
     schedule_by_state.load_state_dict(json.loads(json.dumps(saved)))
     assert rates(by_state) == rates(optimizer)
     assert schedule_by_state.get_last_lr() == schedule.get_last_lr()
-    by_epoch, _ = make(name, arguments)
+    by_epoch = make_optimizer()
     by_epoch.load_state_dict(saved_optimizer)
     schedule_by_epoch = getattr(optim, name)(by_epoch, **arguments, last_epoch=epochs - 1)
     for _ in range(30):
@@ -89,6 +96,121 @@ def test_going_on(name, arguments, epochs):
         for each in (schedule, schedule_by_state, schedule_by_epoch):
             each.step()
     assert saved["last_epoch"] == epochs
+
+
+def add(optimizer, package, name, arguments):
+    return getattr(package, name)(optimizer, **arguments)
+
+
+def follow(ours, theirs, our_schedules, their_schedules, epochs=30):
+    for _ in range(epochs):
+        # abs: a cosine's lowest rate is what rounding leaves of it
+        assert rates(ours) == pytest.approx(rates(theirs), rel=1e-12, abs=1e-16)
+        theirs.step()
+        for schedule in (*our_schedules, *their_schedules):
+            schedule.step()
+
+
+PAIRED = [
+    ("StepLR", {"step_size": 7, "gamma": 0.5}),
+    ("StepLR", {"step_size": 1, "gamma": 0.97}),
+    ("LinearLR", {"start_factor": 0.25, "total_iters": 9}),
+    ("LinearLR", {"start_factor": 1.0, "end_factor": 0.0, "total_iters": 20}),
+    ("CosineAnnealingLR", {"T_max": 60}),
+    ("CosineAnnealingLR", {"T_max": 13, "eta_min": 0.02}),
+    ("CosineAnnealingLR", {"T_max": 1}),
+    ("LambdaLR", {"lr_lambda": lambda epoch: 0.95**epoch}),
+]
+
+
+@pytest.mark.parametrize("second", PAIRED, ids=lambda p: p[0])
+@pytest.mark.parametrize("first", PAIRED, ids=lambda p: p[0])
+def test_two_schedules_are_those_of_pytorch(first, second):
+    (ours, our_first), (theirs, their_first) = make(*first), make_torch(*first)
+    package = pytest.importorskip("torch", reason="compares with PyTorch").optim.lr_scheduler
+    our_second, their_second = add(ours, optim, *second), add(theirs, package, *second)
+    follow(ours, theirs, (our_first, our_second), (their_first, their_second))
+
+
+def test_three_schedules_and_one_that_comes_later():
+    package = pytest.importorskip("torch", reason="compares with PyTorch").optim.lr_scheduler
+    (ours, our_first), (theirs, their_first) = make(*PAIRED[0]), make_torch(*PAIRED[0])
+    our_schedules, their_schedules = [our_first], [their_first]
+    for name, arguments in (PAIRED[2], PAIRED[4]):
+        follow(ours, theirs, our_schedules, their_schedules, 8)
+        our_schedules.append(add(ours, optim, name, arguments))
+        their_schedules.append(add(theirs, package, name, arguments))
+    follow(ours, theirs, our_schedules, their_schedules)
+
+
+FACTORS = [
+    (("StepLR", {"step_size": 3, "gamma": 0.5}), lambda k: 0.5 ** (k // 3)),
+    (("LinearLR", {"start_factor": 0.2, "total_iters": 8}), lambda k: min(1.0, 0.2 + 0.8 * k / 8)),
+    (("CosineAnnealingLR", {"T_max": 50}), lambda k: (1 + math.cos(math.pi * k / 50)) / 2),
+]
+
+
+@pytest.mark.parametrize("second", FACTORS, ids=lambda p: p[0][0])
+@pytest.mark.parametrize("first", FACTORS, ids=lambda p: p[0][0])
+def test_factors_multiply(first, second):
+    optimizer, schedule = make(*first[0])
+    other = add(optimizer, optim, *second[0])
+    for k in range(30):
+        product = first[1](k) * second[1](k)
+        assert rates(optimizer) == pytest.approx([0.1 * product, 0.3 * product], rel=1e-12)
+        schedule.step()
+        other.step()
+
+
+def test_a_rate_set_by_hand_lasts_until_the_next_step_of_one_of_two_schedules():
+    optimizer, schedule = make("StepLR", {"step_size": 2})
+    other = add(optimizer, optim, "StepLR", {"step_size": 3})
+    optimizer.param_groups[0]["lr"] = 7.0
+    schedule.step()
+    assert rates(optimizer) == [0.1, 0.3]
+    other.step()
+    assert rates(optimizer) == [0.1, 0.3]
+
+
+@pytest.mark.parametrize("epochs", [1, 7, 12])
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x)), None, "by epoch", "by epoch, loaded"]
+)
+def test_two_schedules_go_on(epochs, copied):
+    kinds = [PAIRED[0], PAIRED[2]]     # for a cosine with eta_min, only a state that is loaded has the exact rate
+    optimizer, schedule = make(*kinds[0])
+    schedules = [schedule, add(optimizer, optim, *kinds[1])]
+    for _ in range(epochs):
+        for each in schedules:
+            each.step()
+    if copied == "by epoch":
+        again = make_optimizer()
+        for group in again.param_groups:
+            group["initial_lr"] = group["lr"]
+        restored = [add(again, optim, name, {**arguments, "last_epoch": epochs - 1}) for name, arguments in kinds]
+    elif copied == "by epoch, loaded":
+        again = make_optimizer()
+        again.load_state_dict(optimizer.state_dict())
+        restored = [add(again, optim, name, {**arguments, "last_epoch": epochs - 1}) for name, arguments in kinds]
+    elif copied:
+        again, restored = copied((optimizer, schedules))
+    else:
+        again, first = make(*kinds[0])
+        restored = [first, add(again, optim, *kinds[1])]
+        again.load_state_dict(optimizer.state_dict())
+        for each, old in zip(restored, schedules, strict=True):
+            each.load_state_dict(old.state_dict())
+    for _ in range(15):
+        assert rates(again) == pytest.approx(rates(optimizer), rel=1e-12)
+        for each in (*schedules, *restored):
+            each.step()
+
+
+def test_a_group_that_was_added_before_the_second_schedule():
+    optimizer, _ = make("StepLR", {"step_size": 2})
+    optimizer.add_param_group({"params": [Value(1.0)], "lr": 0.5})
+    add(optimizer, optim, "LinearLR", {"start_factor": 0.5})
+    assert rates(optimizer) == [0.05, 0.15, 0.25]
 
 
 def test_a_rate_of_0_leaves_the_parameters():

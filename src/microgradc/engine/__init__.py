@@ -4,6 +4,7 @@ functions."""
 from microgradc.engine.value import (
     TABLE,
     CompileError,
+    EnableGrad,
     Input,
     IntegerInput,
     Row,
@@ -20,6 +21,7 @@ from microgradc.engine.value import (
 __all__ = [
     "TABLE",
     "CompileError",
+    "EnableGrad",
     "Input",
     "IntegerInput",
     "Row",

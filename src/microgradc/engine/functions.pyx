@@ -7,7 +7,7 @@ element: a numeric array gives float64, an object array of Values gives an objec
 
 from microgradc.engine.value cimport *
 
-from microgradc.engine.value import TABLE, IntegerInput
+from microgradc.engine.value import TABLE, IntegerInput, array_of
 
 cdef extern from "Python.h":
     ctypedef struct PyMethodDef:
@@ -20,10 +20,10 @@ cdef extern from "engine/functions.h":
 
 cdef object elementwise(function, tuple arguments, str name):
     """Map a function over arrays, broadcast as NumPy does."""
-    import numpy
-    if not any([hasattr(x, "__array__") and hasattr(x, "ndim") for x in arguments]):
+    if not any([is_table(x) for x in arguments]):
         raise not_a_number(arguments[0], name, "a Value, a real number or an array of either")
-    arguments = tuple([numpy.asarray(x) if hasattr(x, "__array__") else x for x in arguments])
+    import numpy
+    arguments = tuple([array_of(x, name) if is_table(x) else x for x in arguments])
     numeric = all([not isinstance(x, Value) and getattr(x, "dtype", None) != object for x in arguments])
     result = numpy.frompyfunc(function, len(arguments), 1)(*arguments)
     return numpy.asarray(result, dtype=float)[()] if numeric else result
@@ -44,14 +44,14 @@ cdef bint is_scalar(object x) except -1:
 
 
 cdef object map_binary(int op, object x, object y, function, str x_name="x", str y_name="y"):
-    if not is_scalar(x) and hasattr(x, "ndim") or not is_scalar(y) and hasattr(y, "ndim"):
+    if not is_scalar(x) and is_table(x) or not is_scalar(y) and is_table(y):
         return elementwise(function, (x, y), x_name)
     return pair(op, x, y, x_name, y_name)
 
 
 cdef object map_ternary(int op, tuple arguments, function, tuple names):
     for x in arguments:
-        if not is_scalar(x) and hasattr(x, "ndim"):
+        if not is_scalar(x) and is_table(x):
             return elementwise(function, arguments, names[0])
     return ternary(op, arguments[0], arguments[1], arguments[2], names)
 
@@ -251,11 +251,16 @@ def log_softmax(values):
 
 
 cdef list shift_largest_to_0(values, str name):
-    cdef double m = largest(values, name)
+    cdef double m = largest(values, name), number
+    cdef list shifted = []
     # The largest is taken off before, and not within logsumexp alone, where it would cancel digits of the result. It is
     # a constant: what it takes from each value, it takes from the sum. If it is infinite, all become nan, as in
     # PyTorch.
-    return [v - m for v in values]
+    for v in values:
+        if not isinstance(v, Value) and read_number(v, &number):     # a float32 would round to its own digits
+            v = number
+        shifted.append(v - m)
+    return shifted
 
 
 def take(values, index):
@@ -283,7 +288,7 @@ def take(values, index):
     values = list(sequence_of(values, "values"))
     if not values:
         raise ValueError("values must have at least one entry, got none")
-    rows = [list(row) for row in values] if hasattr(values[0], "__len__") else None
+    rows = [list(sequence_of(row, "a row of values")) for row in values] if hasattr(values[0], "__len__") else None
     if rows is not None and len(set(map(len, rows))) > 1:
         raise ValueError("the rows of values must have one length")
     if isinstance(index, Value):

@@ -54,6 +54,10 @@ cdef object not_a_number(object o, str name, str expected):
         advice = "; .data is its number, which gets no gradient"
     elif isinstance(o, Complex):
         advice = "; complex numbers are not supported"
+    elif getattr(o, "requires_grad", False) is True:
+        advice = "; PyTorch's graph would be lost: pass .detach() of it"
+    elif getattr(o, "shape", None) == () and hasattr(o, "item"):
+        advice = "; its number is .item()"
     elif hasattr(o, "shape") or isinstance(o, (list, tuple)):
         advice = "; microgradc.array(x) makes an array of Values, one for each element"
     elif isinstance(o, str):

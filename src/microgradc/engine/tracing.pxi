@@ -97,6 +97,16 @@ class Trace:
         mgc_trace(-1)
 
 
+class EnableGrad:
+    """While this context lasts, results remember their operands, also where a no_grad() block is open around it."""
+
+    def __enter__(self):
+        self.no_grad_blocks = mgc_enable_grad()
+
+    def __exit__(self, *exception):
+        mgc_disable_grad(self.no_grad_blocks)
+
+
 class Input(Value):
     """A number among the arguments of a function that is traced."""
 

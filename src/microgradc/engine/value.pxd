@@ -80,6 +80,7 @@ cdef object pair(int op, object x, object y, str x_name, str y_name)
 cdef object ternary(int op, object x, object y, object z, tuple names)
 cdef double largest(object values, str name) except? -1.0
 cdef object sequence_of(object values, str name)
+cdef bint is_table(object o) except -1
 cdef object wide(int op, object values, str name)
 cdef object dot_product(object w, object x, object bias)
 cdef list dot_products(object x, list rows, list biases, bytes operations)

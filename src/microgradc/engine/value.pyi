@@ -292,6 +292,10 @@ def real_number(value: Any, name: str) -> float:
     """Return a real number as a float, or raise the TypeError that says what the argument `name` should have been."""
     ...
 
+def array_of(o: Any, name: str) -> NDArray[Any] | None:
+    """Return a NumPy array, a frame, a series, a tensor or the like as a NumPy array, its entries by position."""
+    ...
+
 def zero_grad(params: list[Value]) -> None:
     """Set the gradient of each of the Values to 0."""
     ...
@@ -333,6 +337,12 @@ class CompileError(RuntimeError):
 class Trace:
     """While this context lasts, this thread records: Values refuse what could not be replayed, comparisons make
     nodes."""
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exception: object) -> None: ...
+
+class EnableGrad:
+    """While this context lasts, results remember their operands, also where a no_grad() block is open around it."""
 
     def __enter__(self) -> None: ...
     def __exit__(self, *exception: object) -> None: ...

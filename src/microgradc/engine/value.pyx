@@ -87,6 +87,7 @@ cdef extern from "engine/chain.h":
 __all__ = ["TABLE", "CompileError", "Row", "Value", "function", "no_grad", "topological_sort"]
 
 include "numbers.pxi"
+include "tables.pxi"
 include "baggage.pxi"
 include "graph.pxi"
 include "operators.pxi"
@@ -113,12 +114,13 @@ cdef str OPERANDS_STAY = ("the operands of a node never change: make a new one, 
 
 
 # Without binding, methods are CPython's own method descriptors, which check the type of self; Cython's functions do not
-# (https://github.com/cython/cython/issues/1903). The clinic format is what inspect.signature reads there.
+# (https://github.com/cython/cython/issues/1903). The clinic format is what inspect.signature reads there; Cython does
+# not write it for the class, whose docstring begins with the arguments of __init__.
 @cython.binding(False)
 @cython.embedsignature(True)
 @cython.embedsignature.format("clinic")
 cdef class Value:
-    """A scalar that takes part in a computation, and its gradient.
+    """Value(data, _children=(), _op='', label='')\n--\n\nA scalar that takes part in a computation, and its gradient.
 
     Arithmetic with Values and real numbers makes new Values and remembers their operands; `backward()` on the last of
     them puts d last / d v into the `grad` of each v that it was made from. Numbers are C doubles, arithmetic is IEEE
@@ -468,7 +470,9 @@ cdef class Value:
 
 include "tracing.pxi"
 
-for _public in (CompileError, Row, Trace, Input, IntegerInput, function, no_grad, topological_sort, _restore):
+for _public in (
+    CompileError, Row, Trace, EnableGrad, Input, IntegerInput, function, no_grad, topological_sort, _restore
+):
     _public.__module__ = "microgradc.engine"     # where users find them, and what pickles refer to
 mgc_install_slots(<PyTypeObject *>Value)
 mgc_install_methods(<PyTypeObject *>Value)

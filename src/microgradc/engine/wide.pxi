@@ -46,9 +46,16 @@ cdef int put_all(mgc_wide *w, Py_ssize_t first, Py_ssize_t stride, object values
 
 
 cdef object sequence_of(object values, str name):
-    """A list or tuple of the entries."""
+    """A list or tuple of the entries, or of the rows of what has more axes than one."""
     if type(values) is list or type(values) is tuple:
         return values
+    if is_table(values):
+        array = array_of(values, name)
+        if array.ndim:
+            return array.tolist() if array.ndim == 1 else list(array)
+    elif isinstance(values, dict):
+        raise TypeError(f"{name} must be an iterable of Values and numbers, got a dict; list(d.values()) has its "
+                        "entries without their names")
     try:
         return list(values)
     except TypeError:

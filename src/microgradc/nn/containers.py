@@ -9,7 +9,7 @@ from microgradc import checks
 from microgradc.engine import Value
 from microgradc.nn.activations import check_activation
 from microgradc.nn.init import Initializer
-from microgradc.nn.inputs import is_batch
+from microgradc.nn.inputs import rows_of
 from microgradc.nn.layers import Layer
 from microgradc.nn.module import Module
 
@@ -46,8 +46,9 @@ class Sequential(Module):
 
         For a batch, a list of such x or a 2-D array, it is the list of what the rows give.
         """
-        if is_batch(x):
-            return [self(row) for row in x]
+        batch = rows_of(x)
+        if batch is not None:
+            return [self(row) for row in batch]
         for layer in self.layers:
             x = layer(x)
         return x
@@ -71,8 +72,8 @@ class MLP(Sequential):
         activation: of all layers but the last; see `Neuron`.
         output_activation: of the last layer.
         init: see `Neuron`.
-        seed: for the initial weights, of a generator of their own, or a `random.Random`; None for the module `random`,
-            as in micrograd.
+        seed: for the initial weights, of a generator of their own, or a `random.Random` or NumPy generator; None for
+            the module `random`, as in micrograd.
 
     Raises:
         TypeError: nouts is not a list or tuple, a size is not an integer, or an activation or init is neither a name

@@ -9,7 +9,7 @@ from microgradc import checks
 from microgradc.checks import FROM_0_TO_1
 from microgradc.engine import Value, is_tracing, refuse
 from microgradc.nn.activations import check_activation, function_of, shown_activation
-from microgradc.nn.inputs import is_batch
+from microgradc.nn.inputs import entries_of, rows_of
 from microgradc.nn.module import Module
 
 __all__ = ["Activation", "Dropout"]
@@ -37,7 +37,8 @@ class Activation(Module):
         f = function_of(self.activation)
         if isinstance(x, (Value, float, int)):
             return f(x)
-        return [self(row) for row in x] if is_batch(x) else [f(v) for v in x]
+        batch = rows_of(x)
+        return [f(v) for v in entries_of(x)] if batch is None else [self(row) for row in batch]
 
     def __repr__(self) -> str:
         return shown_activation(self.activation)
@@ -53,7 +54,7 @@ class Dropout(Module):
 
     Args:
         p: the probability, in [0, 1].
-        seed: of a generator of its own, or a `random.Random`; None for the module `random`.
+        seed: of a generator of its own, or a `random.Random` or NumPy generator; None for the module `random`.
 
     Raises:
         ValueError: p is not in [0, 1].
@@ -70,9 +71,11 @@ class Dropout(Module):
             return x
         if is_tracing():
             refuse("dropout")
+        x = entries_of(x)
         if not hasattr(x, "__iter__"):
             return self._drop(x)
-        return [self(row) for row in x] if is_batch(x) else [self._drop(v) for v in x]
+        batch = rows_of(x)
+        return [self._drop(v) for v in x] if batch is None else [self(row) for row in batch]
 
     def _drop(self, v: Any) -> Any:
         return v * (0.0 if checks.seed(self._rng).random() < self.p else 1 / (1 - self.p))

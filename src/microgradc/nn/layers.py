@@ -15,7 +15,7 @@ from microgradc.engine import Value
 from microgradc.engine.functions import dot
 from microgradc.nn.activations import activation_of, check_activation, function_of, operation_of, shown_activation
 from microgradc.nn.init import Initializer, initializer
-from microgradc.nn.inputs import check_length, is_batch
+from microgradc.nn.inputs import check_length, rows_of
 from microgradc.nn.module import Module
 from microgradc.nn.search import neuron_outputs
 
@@ -32,7 +32,7 @@ class Neuron(Module):
             callable of a Value.
         init: the name of one of the functions in `microgradc.init`, or a callable of nin, nout and rng that returns a
             weight. The default is micrograd's, uniform on [-1, 1]. The bias is 0 at first.
-        rng: where initial weights come from: the module `random`, or a `random.Random`.
+        rng: where initial weights come from: the module `random`, a `random.Random`, or a NumPy generator.
         nout: the number of neurons side by side, which some initialisers ask for.
 
     Raises:
@@ -52,7 +52,7 @@ class Neuron(Module):
         nout: int = 1,
     ) -> None:
         checks.integer(nin, "nin", 1)
-        draw = initializer(init)
+        draw, rng = initializer(init), checks.source(rng)
         self.w = [Value(draw(nin, nout, rng)) for _ in range(nin)]
         self.b = Value(0)
         self.nonlin = nonlin
@@ -66,8 +66,9 @@ class Neuron(Module):
         try:
             out = dot(self.w, x, self.b)
         except (TypeError, ValueError):
-            if is_batch(x):
-                return [self(row) for row in x]
+            batch = rows_of(x)
+            if batch is not None:
+                return [self(row) for row in batch]
             check_length(x, self)
             raise
         return function_of(activation_of(self))(out)
@@ -93,6 +94,8 @@ class Layer(Module):
 
     def __init__(self, nin: int, nout: int, **kwargs: Any) -> None:
         checks.integer(nout, "nout", 1)
+        if "rng" in kwargs:
+            kwargs["rng"] = checks.source(kwargs["rng"])     # one for all neurons
         self.neurons = [Neuron(nin, nout=nout, **kwargs) for _ in range(nout)]
 
     def __call__(self, x: Any) -> Any:
@@ -105,8 +108,9 @@ class Layer(Module):
             plan = self._plan = _LayerPlan(self.neurons)
         try:
             if not plan.rows or Neuron.__call__ is not _CALL_OF_A_NEURON:
-                if is_batch(x):
-                    return [self(row) for row in x]
+                batch = rows_of(x)
+                if batch is not None:
+                    return [self(row) for row in batch]
                 x = x if hasattr(x, "__len__") else list(x)
                 out = [n(x) for n in self.neurons]
             else:
@@ -114,8 +118,9 @@ class Layer(Module):
         except (TypeError, ValueError):
             if isinstance(x, Value):   # what a layer of one neuron returns
                 return self([x])
-            if is_batch(x):
-                return [self(row) for row in x]
+            batch = rows_of(x)
+            if batch is not None:
+                return [self(row) for row in batch]
             if plan.rows:
                 check_length(x, self.neurons[0])
             raise

@@ -136,8 +136,26 @@ class Module:
             for p, number in zip(groups[name].parameters, array.flat, strict=True):
                 p.data = number
 
-    def fit(self, X: Any, y: Any, **settings: Any) -> Any:
-        """Train on examples: see `microgradc.fit`, which has the same arguments."""
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        loss: Any = None,
+        optimizer: Any = "adam",
+        lr: float | None = None,
+        epochs: int = 100,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        seed: Any = None,
+        validation: Any = None,
+        progress: bool = True,
+        callback: Any = None,
+        check_finite: bool = True,
+        compile: bool | None = None,
+    ) -> Any:
+        """Train on examples: see `microgradc.fit`, which has the same arguments (a test compares them)."""
+        settings = {name: value for name, value in locals().items() if name not in ("self", "X", "y")}
         from microgradc.train.fit import fit
 
         return fit(self, X, y, **settings)

@@ -2,8 +2,11 @@
 
 A schedule computes the learning rate of each group of an optimizer from two things: the epoch, which is the number of
 calls of `step()`, and the group's initial rate, `group["initial_lr"]`. PyTorch computes it from the rate before, which
-is the same but for rounding. So here a rate that was set by hand lasts until the next `step()`; and if an optimizer has
-two schedules, the one that steps last wins.
+is the same but for rounding. So here a rate that was set by hand lasts until the next `step()`.
+
+If an optimizer has several schedules, each changes the rate that they have set together, as in PyTorch: the factors of
+`StepLR`, `LinearLR` and `CosineAnnealingLR` multiply. (A cosine goes down to `eta_min` and not to its share of it; and
+`LambdaLR` begins anew from the initial rate, so let it be the first to step.)
 """
 
 from __future__ import annotations
@@ -54,21 +57,33 @@ class LRScheduler:
             key = "initial_lr" if "initial_lr" in group else "lr"
             self.base_lrs.append(checks.number(group.get(key), f"param_groups[{i}][{key!r}]", NOT_NEGATIVE))
         self._last_lr: list[float] = []
-        self.step()
+        others = getattr(optimizer, "_schedules", 0)
+        self._go_to(self.last_epoch + 1, self._begun if others else None)
+        optimizer._schedules = others + 1
         for group, lr in zip(groups, self.base_lrs, strict=True):
             group.setdefault("initial_lr", lr)
 
     def step(self) -> None:
         """Go to the next epoch: set the learning rates. Call it after the optimizer's steps of an epoch."""
+        self._go_to(self.last_epoch + 1, self._changed if self.optimizer._schedules > 1 else None)
+        self.optimizer._loaded = ()
+
+    def _go_to(self, epoch: int, change: Callable[[int, float, int, float], float] | None) -> None:
+        """Set the learning rates of an epoch: those of this schedule alone, or a change of what several have set."""
         groups = self.optimizer.param_groups
         if len(groups) != len(self.base_lrs):
             n = len(self.base_lrs)
             raise ValueError(f"the optimizer has {len(groups)} groups, {n} when the schedule was made; make it anew")
-        lrs = [self._lr(i, base_lr, self.last_epoch + 1) for i, base_lr in enumerate(self.base_lrs)]
+        if change is None:
+            lrs = [self._lr(i, base_lr, epoch) for i, base_lr in enumerate(self.base_lrs)]
+        else:
+            scheduled = self.optimizer._scheduled
+            scheduled = scheduled + [group["lr"] for group in groups[len(scheduled) :]]     # groups that were added
+            lrs = [change(i, base_lr, epoch, scheduled[i]) for i, base_lr in enumerate(self.base_lrs)]
         for group, lr in zip(groups, lrs, strict=True):
             group["lr"] = lr
-        self.last_epoch += 1
-        self._last_lr = lrs
+        self.last_epoch = epoch
+        self._last_lr, self.optimizer._scheduled = lrs, list(lrs)
 
     def get_last_lr(self) -> list[float]:
         """Return the learning rates that were set last, one for each group."""
@@ -116,8 +131,26 @@ class LRScheduler:
             raise ValueError(f"{name} must be {expected}, got {rates!r:.60}")
         return [checks.number(lr, f"{name}[{i}]", FINITE) for i, lr in enumerate(rates)]
 
+    def _begun(self, i: int, base_lr: float, epoch: int, lr: float) -> float:
+        """Return the rate of group i with which this schedule begins next to others, which have set lr."""
+        if epoch == 0:
+            return self._chained(i, base_lr, epoch, lr)
+        if self.optimizer._loaded:
+            return self.optimizer._loaded[i]
+        return lr * self._lr(i, base_lr, epoch) / base_lr if base_lr else 0.0
+
+    def _changed(self, i: int, base_lr: float, epoch: int, lr: float) -> float:
+        """Return the rate of group i that this schedule makes of the last one, which others have set too."""
+        if lr == self._lr(i, base_lr, epoch - 1):     # they have changed nothing: no rounding adds up
+            return self._lr(i, base_lr, epoch)
+        return self._chained(i, base_lr, epoch, lr)
+
+    def _chained(self, i: int, base_lr: float, epoch: int, lr: float) -> float:
+        """Return the rate of group i after the rate lr of the epoch before, whoever set it."""
+        return self._lr(i, base_lr, epoch)
+
     def _lr(self, i: int, base_lr: float, epoch: int) -> float:
-        """Return the learning rate of group i."""
+        """Return the learning rate of group i, if there are no other schedules."""
         name = type(self).__name__
         raise NotImplementedError(f"{name} has no rule; use StepLR, LinearLR, CosineAnnealingLR or LambdaLR")
 
@@ -141,6 +174,9 @@ class StepLR(LRScheduler):
 
     def _lr(self, i: int, base_lr: float, epoch: int) -> float:
         return base_lr * self.gamma ** (epoch // self.step_size)
+
+    def _chained(self, i: int, base_lr: float, epoch: int, lr: float) -> float:
+        return lr * self.gamma if epoch and epoch % self.step_size == 0 else lr
 
 
 class LinearLR(LRScheduler):
@@ -184,10 +220,18 @@ class LinearLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _lr(self, i: int, base_lr: float, epoch: int) -> float:
+        return base_lr * self._factor(epoch)
+
+    def _chained(self, i: int, base_lr: float, epoch: int, lr: float) -> float:
+        if epoch > self.total_iters:
+            return lr
+        return lr * self._factor(epoch) / (self._factor(epoch - 1) if epoch else 1.0)
+
+    def _factor(self, epoch: int) -> float:
         if epoch >= self.total_iters:
             # The sum below might end just beside it, at less than 0 for an end_factor of 0.
-            return base_lr * self.end_factor
-        return base_lr * (self.start_factor + (self.end_factor - self.start_factor) * epoch / self.total_iters)
+            return self.end_factor
+        return self.start_factor + (self.end_factor - self.start_factor) * epoch / self.total_iters
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -213,6 +257,15 @@ class CosineAnnealingLR(LRScheduler):
 
     def _lr(self, i: int, base_lr: float, epoch: int) -> float:
         return self.eta_min + (base_lr - self.eta_min) * (1 + cos(pi * epoch / self.T_max)) / 2
+
+    def _chained(self, i: int, base_lr: float, epoch: int, lr: float) -> float:
+        # torch/optim/lr_scheduler.py, CosineAnnealingLR.get_lr
+        if epoch == 0:
+            return lr
+        if (epoch - 1 - self.T_max) % (2 * self.T_max) == 0:     # from the lowest point, where nothing is left of lr
+            return lr + (base_lr - self.eta_min) * (1 - cos(pi / self.T_max)) / 2
+        before = 1 + cos(pi * (epoch - 1) / self.T_max)
+        return (1 + cos(pi * epoch / self.T_max)) / before * (lr - self.eta_min) + self.eta_min
 
 
 class LambdaLR(LRScheduler):
@@ -249,3 +302,6 @@ class LambdaLR(LRScheduler):
     def _lr(self, i: int, base_lr: float, epoch: int) -> float:
         factor = self.lr_lambdas[i](epoch)
         return base_lr * checks.number(factor, f"the factor that lr_lambda returned for epoch {epoch}", NOT_NEGATIVE)
+
+    def _changed(self, i: int, base_lr: float, epoch: int, lr: float) -> float:
+        return self._lr(i, base_lr, epoch)

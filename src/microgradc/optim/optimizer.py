@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from operator import is_
@@ -53,6 +53,12 @@ class Optimizer:
         "momentum": within(FROM_0_TO_1),
         "maximize": checks.flag,
     }
+
+    # How many schedules (`lr_scheduler`) it has got; the rates that they set together, one for each group; and those in
+    # a state that was loaded since, which have each schedule's share.
+    _schedules: int = 0
+    _scheduled: list[float]
+    _loaded: Sequence[float] = ()
 
     def __init__(self, params: Iterable[Value] | Iterable[dict[str, Any]], defaults: dict[str, Any]) -> None:
         self.defaults = dict(defaults)
@@ -171,6 +177,7 @@ class Optimizer:
         for entry, (new, _) in zip(self.param_groups, loaded, strict=True):
             entry.clear()
             entry.update(new)
+        self._loaded = self._scheduled = [entry["lr"] for entry in self.param_groups]     # schedules go on from here
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle has: not the groups, which refer to these very parameters."""

@@ -6,7 +6,17 @@ from typing_extensions import disjoint_base
 
 from microgradc.engine.value import Value, _Number
 
-__all__ = ["Known", "adam", "clamp_grads", "grad_norm", "require_parameters", "rmsprop", "scale_grads", "sgd"]
+__all__ = [
+    "Known",
+    "adam",
+    "clamp_grads",
+    "grad_norm",
+    "not_finite",
+    "require_parameters",
+    "rmsprop",
+    "scale_grads",
+    "sgd",
+]
 
 # A buffer is a writable float64 array with one number for each parameter: anything with the buffer protocol.
 
@@ -16,6 +26,10 @@ class Known:
 
 def require_parameters(params: list[Value], buffers: dict[str, Any], known: Known | None = None) -> None:
     """Raise what a step over these parameters with these buffers, arrays by name, would raise."""
+    ...
+
+def not_finite(params: list[Value], known: Known) -> int:
+    """Return the place of the first parameter whose gradient is inf or nan; -1 if there is none."""
     ...
 
 def sgd(

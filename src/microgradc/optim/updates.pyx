@@ -7,7 +7,7 @@ source there.
 
 from cpython.buffer cimport PyBuffer_Release
 from cpython.object cimport PyObject
-from libc.math cimport INFINITY, fabs, isnan, pow, sqrt
+from libc.math cimport INFINITY, fabs, isfinite, isnan, pow, sqrt
 from libc.string cimport memcmp
 
 from microgradc.engine.float64 cimport view_float64
@@ -22,7 +22,9 @@ cdef extern from "engine/node.h":
     ctypedef struct mgc_object:
         mgc_node node
 
-__all__ = ["Known", "adam", "clamp_grads", "grad_norm", "require_parameters", "rmsprop", "scale_grads", "sgd"]
+__all__ = [
+    "Known", "adam", "clamp_grads", "grad_norm", "not_finite", "require_parameters", "rmsprop", "scale_grads", "sgd",
+]
 
 
 cdef inline mgc_node *node_of(PyObject *value) noexcept nogil:
@@ -142,6 +144,21 @@ cdef Buffers begin(list params, Known known, tuple names, tuple arrays, Py_ssize
         require(params, True)
     buffers.require_length(len(params))
     return buffers
+
+
+def not_finite(list params not None, Known known not None):
+    """Return the place of the first parameter whose gradient is inf or nan; -1 if there is none."""
+    cdef Buffers none = begin(params, known, (), (), 0)
+    cdef PyObject **items = PySequence_Fast_ITEMS(params)
+    cdef Py_ssize_t i
+    cdef bint found = False
+    for i in range(none.n):     # to the end, so that nothing depends on what came before
+        found |= not isfinite(node_of(items[i]).grad)
+    if found:
+        for i in range(none.n):
+            if not isfinite(node_of(items[i]).grad):
+                return i
+    return -1
 
 
 def require_parameters(list params not None, dict buffers not None, Known known=None):

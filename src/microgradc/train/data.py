@@ -4,14 +4,18 @@ arguments; and batches.
 The module can be called too, which is deprecated: `microgradc.data(a)` is now `microgradc.to_numpy(a)`.
 """
 
+import math
+import random
 import sys
 import warnings
+from collections.abc import Mapping
 from types import ModuleType
 
 import numpy as np
 
 from microgradc import checks
 from microgradc.arrays import to_numpy
+from microgradc.engine.value import array_of, real_number
 
 
 def make_moons(n_samples=100, *, shuffle=True, noise=None, random_state=None):
@@ -21,7 +25,7 @@ def make_moons(n_samples=100, *, shuffle=True, noise=None, random_state=None):
         n_samples: the number of points, or a pair of numbers, one for each moon.
         shuffle: whether to mix the points of the two.
         noise: the standard deviation of Gaussian noise added to the points; None for none.
-        random_state: a seed, a `numpy.random.RandomState`, or None for NumPy's global generator.
+        random_state: a seed, one of NumPy's generators, a `random.Random`, or None for NumPy's global generator.
 
     Returns:
         X, float64 of shape (n, 2), and y, int64 of shape (n,), 0 for the outer moon and 1 for the inner one.
@@ -45,7 +49,7 @@ def make_circles(n_samples=100, *, shuffle=True, noise=None, random_state=None, 
         n_samples: the number of points, or a pair of numbers, one for each circle.
         shuffle: whether to mix the points of the two.
         noise: the standard deviation of Gaussian noise added to the points; None for none.
-        random_state: a seed, a `numpy.random.RandomState`, or None for NumPy's global generator.
+        random_state: a seed, one of NumPy's generators, a `random.Random`, or None for NumPy's global generator.
         factor: the radius of the inner circle, in [0, 1); that of the outer one is 1.
 
     Returns:
@@ -86,7 +90,7 @@ def make_blobs(
         cluster_std: the standard deviation of a blob, or a list of them.
         center_box: the interval from which the coordinates of centres are drawn.
         shuffle: whether to mix the points.
-        random_state: a seed, a `numpy.random.RandomState`, or None for NumPy's global generator.
+        random_state: a seed, one of NumPy's generators, a `random.Random`, or None for NumPy's global generator.
         return_centers: whether to return the centres as well.
 
     Returns:
@@ -111,6 +115,8 @@ def make_blobs(
     if per_blob is None:
         n = checks.integer(n_samples, "n_samples", 1)
         per_blob = [n // k + (i < n % k) for i in range(k)]
+    if not np.all(np.asarray(cluster_std, float) >= 0):
+        raise ValueError(f"cluster_std must be standard deviations, at least 0, got {cluster_std!r}")
     stds = np.full(k, cluster_std, float) if np.ndim(cluster_std) == 0 else np.asarray(cluster_std, float)
     if len(per_blob) != k or len(stds) != k:
         raise ValueError(
@@ -132,35 +138,64 @@ def make_blobs(
 
 
 def batches(X, y, batch_size=32, *, shuffle=True, seed=None, drop_last=False):
-    """Go through examples once, some at a time.
+    """Go through examples some at a time, once for each `for` over the result.
 
     Args:
-        X, y: lists or arrays of one length, an entry for each example.
+        X, y: lists, arrays, frames, series or tensors of one length, an entry for each example. They are taken by
+            position, whatever labels they have.
         batch_size: how many examples make a batch.
-        shuffle: whether to take them in random order.
-        seed: for the order, an integer or a `random.Random`; None for the module `random`.
+        shuffle: whether to take them in random order, anew each time.
+        seed: for the orders, an integer, a `random.Random` or a NumPy generator; None for the module `random`.
         drop_last: whether to leave out the last batch if it is smaller than the others.
 
     Returns:
-        An iterator over pairs, the X and the y of a batch: lists of lists, arrays of arrays.
+        An iterable of pairs, the X and the y of a batch: lists of lists, arrays of all else. It can be gone through
+        again, and `len` is the number of batches. `next(iter(batches(X, y)))` is a single one.
 
     Raises:
         ValueError: X and y differ in length or are empty, batch_size is not a positive integer.
+        TypeError: X or y is not such a sequence.
 
-    >>> list(batches([[1.0], [2.0], [3.0]], [1, 2, 3], batch_size=2, shuffle=False))
+    >>> turns = batches([[1.0], [2.0], [3.0]], [1, 2, 3], batch_size=2, shuffle=False)
+    >>> list(turns)
     [([[1.0], [2.0]], [1, 2]), ([[3.0]], [3])]
+    >>> len(turns), len(list(turns))
+    (2, 2)
     """
-    checks.integer(batch_size, "batch_size", 1)
-    n = len(X)
-    if n == 0 or n != len(y):
-        raise ValueError(f"X and y must have one entry for each example, at least one, got {n} and {len(y)}")
-    order = list(range(n))
-    if shuffle:
-        checks.seed(seed).shuffle(order)
-    stop = n - n % batch_size if drop_last else n
-    return (
-        (_take(X, order[i : i + batch_size]), _take(y, order[i : i + batch_size])) for i in range(0, stop, batch_size)
-    )
+    return Batches(X, y, batch_size, shuffle, seed, drop_last)
+
+
+class Batches:
+    """What `batches` returns: pairs of the X and the y of a batch, each time in another order."""
+
+    def __init__(self, X, y, batch_size, shuffle, seed, drop_last):
+        self.batch_size = checks.integer(batch_size, "batch_size", 1)
+        self.shuffle, self.drop_last = checks.flag(shuffle, "shuffle"), checks.flag(drop_last, "drop_last")
+        self._rng = None if seed is None else checks.seed(seed)     # a module cannot be copied
+        self._X, self._y = _sequence(X, "X"), _sequence(y, "y")
+        self._count()
+
+    def __len__(self):
+        n = self._count()
+        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+    def __iter__(self):
+        order = list(range(self._count()))
+        if self.shuffle:
+            checks.seed(self._rng).shuffle(order)
+        k = self.batch_size
+        turns = [order[i * k : (i + 1) * k] for i in range(len(self))]
+        return ((_take(self._X, turn), _take(self._y, turn)) for turn in turns)
+
+    def __repr__(self):
+        return f"<{len(self)} batches of {self.batch_size}, of {self._count()} examples>"
+
+    def _count(self):
+        """Return the number of examples."""
+        n = len(self._X)
+        if n == 0 or n != len(self._y):
+            raise ValueError(f"X and y must have one entry for each example, at least one, got {n} and {len(self._y)}")
+        return n
 
 
 def hold_out(X, y, share, rng):
@@ -169,8 +204,14 @@ def hold_out(X, y, share, rng):
     Raises:
         ValueError: share is not between 0 and 1, or leaves no example in one of the two.
     """
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
-        raise ValueError(f"validation must be a pair (X, y) or a share of the examples between 0 and 1, got {share!r}")
+    expected = "validation must be a pair (X, y) or a share of the examples between 0 and 1"
+    try:
+        number = math.nan if checks.is_bool(share) else real_number(share, "validation")
+    except TypeError:
+        raise ValueError(f"{expected}, got {share!r:.60}") from None
+    if not 0 < number < 1:
+        raise ValueError(f"{expected}, got {share!r}")
+    share = number
     k = round(len(X) * share)
     if not 0 < k < len(X):
         raise ValueError(f"a share of {share} of {len(X)} examples leaves none for {'training' if k else 'validation'}")
@@ -200,6 +241,18 @@ def split_validation(examples, validation, rng, check_finite):
     if held_out[0].shape[1] != columns:
         raise ValueError(f"the validation data's X has {held_out[0].shape[1]} columns, X has {columns}")
     return examples, held_out
+
+
+def _sequence(a, name):
+    """Return examples as something whose entry i is that of example i."""
+    array = array_of(a, name)
+    if array is not None and array.ndim:
+        return array
+    if array is not None or not (hasattr(a, "__len__") and hasattr(a, "__getitem__")) or isinstance(a, Mapping):
+        expected = "a list, an array or the like, with an entry for each example"
+        advice = "; list(x) has the entries of an iterator" if hasattr(a, "__next__") else ""
+        raise TypeError(f"{name} must be {expected}, got {type(a).__name__} {a!r:.40}{advice}")
+    return a
 
 
 def _take(a, indices):
@@ -233,7 +286,17 @@ def _split(n_samples):
 def _generator(random_state):
     if isinstance(random_state, np.random.RandomState):
         return random_state
-    return np.random.mtrand._rand if random_state is None else np.random.RandomState(random_state)
+    if random_state is None or random_state is np.random:
+        return np.random.mtrand._rand
+    if isinstance(random_state, np.random.Generator):
+        return np.random.RandomState(random_state.bit_generator)     # its numbers come from there
+    if isinstance(random_state, random.Random) or random_state is random:
+        random_state = random_state.getrandbits(32)
+    try:
+        return np.random.RandomState(random_state)
+    except (TypeError, ValueError) as error:
+        expected = "a seed from 0 to 2**32 - 1, one of NumPy's generators, a random.Random or None"
+        raise type(error)(f"random_state must be {expected}, got {random_state!r:.60}") from None
 
 
 class _CallableModule(ModuleType):

@@ -36,6 +36,8 @@ def fit(
 ) -> History:
     """Train a model on examples, and leave it in evaluation mode. `model.fit(X, y, …)` is this function.
 
+    Within `no_grad` it trains all the same: its gradients are its own.
+
     Args:
         model: a `Module`, or anything that can be called with a list of numbers and has `parameters()`.
         X: examples, numbers of shape (n, nin).
@@ -51,12 +53,12 @@ def fit(
         epochs: how often to go through the examples.
         batch_size: how many examples make a step of the optimizer; the last step of an epoch takes what is left.
         shuffle: whether to take the examples in another order in each epoch.
-        seed: for the order, an integer or a `random.Random`; None for the module `random`.
+        seed: for the order, an integer, a `random.Random` or a NumPy generator; None for the module `random`.
         validation: examples to evaluate after each epoch: a pair (X, y), or the share of the examples to keep apart for
             it.
         progress: whether to show a progress bar (tqdm, on standard error).
-        callback: called with the history after each epoch; training ends early if it returns True.
-        check_finite: whether an inf or nan in the data, or a loss that becomes one, is an error.
+        callback: called with the history after each epoch; training ends early if it returns True, Python's or NumPy's.
+        check_finite: whether an inf or nan in the data, or a loss or gradient that becomes one, is an error.
         compile: whether to compile the model and the loss, which makes training some ten times faster
             (`microgradc.compile`); by default, where that is possible: not with dropout, a loss of your own, or a model
             that looks at its numbers. `History.why_eager` says why not. A callback may change the model; it is then
@@ -69,7 +71,7 @@ def fit(
     Raises:
         ValueError: the data are empty, not finite, of the wrong shape or out of range; so is another argument.
         TypeError: the data are not numbers; an argument is of the wrong type.
-        FloatingPointError: the loss became inf or nan; the parameters are those before that step.
+        FloatingPointError: the loss or a gradient became inf or nan; the parameters are those before that step.
         CompileError: compile is True, and that is not possible.
 
     >>> import numpy as np

@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from microgradc import checks
+from microgradc.engine import EnableGrad
 from microgradc.modes import set_mode
+from microgradc.optim import Optimizer, updates
 from microgradc.train.data import batches
 from microgradc.train.history import History
 from microgradc.train.task import Task
@@ -36,6 +39,7 @@ class Loop:
     compile: bool | None
     callback: Callable[[History], Any] | None
     history: History = field(default_factory=History)
+    known: list[updates.Known] = field(default_factory=list)     # the parameters of each group, checked
 
     def run(self, epochs: int, progress: bool) -> History:
         """Train for so many epochs, and leave the model in evaluation mode; return the history."""
@@ -50,7 +54,8 @@ class Loop:
                     bar.update()
                     if self.callback is None:
                         continue
-                    if self.callback(self.history) is True:
+                    answer = self.callback(self.history)
+                    if checks.is_bool(answer) and answer:
                         break
                     set_mode(self.model, training=True)
                     if not way.is_current():     # the callback changed the model
@@ -64,7 +69,8 @@ class Loop:
     def choose_way(self) -> Eager | Replayed:
         """Return by which way the gradients come, and note why it is not the compiled one."""
         X, y = self.examples
-        way, self.history.why_eager = choose_way(self.model, self.task, X[0], y[0], self.compile)
+        with EnableGrad():
+            way, self.history.why_eager = choose_way(self.model, self.task, X[0], y[0], self.compile)
         return way
 
     def epoch(self, way: Eager | Replayed) -> dict[str, float]:
@@ -72,7 +78,8 @@ class Loop:
         set_mode(self.model, training=True)
         begin, rate = perf_counter(), self.optimizer.param_groups[0]["lr"]
         turns = batches(*self.examples, self.batch_size, shuffle=self.shuffle, seed=self.rng)
-        entry = self.steps(way, turns)
+        with EnableGrad():     # `fit` may be called within no_grad, and callbacks are its caller's code
+            entry = self.steps(way, turns)
         entry |= {"lr": rate, "seconds": perf_counter() - begin}
         if self.held_out is not None:
             found = self.task.measure(*way.evaluate(*self.held_out), self.held_out[1])
@@ -92,8 +99,34 @@ class Loop:
                     f"the loss became {loss}; a lower learning rate than {self.optimizer.param_groups[0]['lr']} "
                     "may help, or inputs of size 1, or optim.clip_grad_norm_. (check_finite=False goes on.)"
                 )
+            if self.check_finite:
+                self.require_finite_gradients(loss)
             self.optimizer.step()
             for name, number in self.task.measure(loss, predictions, y).items():
                 totals[name] = totals.get(name, 0.0) + number * len(y)
             count += len(y)
         return {name: total / count for name, total in totals.items()}
+
+    def require_finite_gradients(self, loss: float) -> None:
+        """Raise FloatingPointError if a gradient is inf or nan, which a step would write into the parameters."""
+        ours = isinstance(self.optimizer, Optimizer)
+        groups = [g["params"] for g in self.optimizer.param_groups] if ours else [list(self.model.parameters())]
+        while len(self.known) < len(groups):
+            self.known.append(updates.Known())
+        for params, known in zip(groups, self.known, strict=False):
+            i = updates.not_finite(params, known)
+            if i >= 0:
+                raise FloatingPointError(
+                    f"the gradient of {self.name_of(params[i])} became {params[i].grad}, though the "
+                    f"loss is {loss}, and the parameters are those before that step: somewhere an infinite derivative "
+                    "meets a 0, such as that of sqrt, log or x ** 0.5 at 0; add a small number there, (x + 1e-12), or "
+                    "clip what goes in. (check_finite=False goes on.)"
+                )
+
+    def name_of(self, parameter: Any) -> str:
+        """Return what the model calls a parameter."""
+        if hasattr(self.model, "named_parameters"):
+            for name, p in self.model.named_parameters():
+                if p is parameter:
+                    return str(name)
+        return f"a parameter, {parameter!r:.60}"

@@ -65,6 +65,8 @@ class Task:
         """Return the loss and, of classes, the accuracy of the outputs of some examples."""
         if self.threshold is None:
             return {"loss": loss}
+        if y.ndim == 2 and self.loss is losses.cross_entropy:     # probabilities: the class is the likeliest
+            y = y.argmax(axis=1)
         return {"loss": loss, "accuracy": float(np.mean(is_right(predictions, y, self.threshold)))}
 
 
