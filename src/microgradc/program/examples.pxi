@@ -1,6 +1,8 @@
 # The arguments of a compiled function, for one example: their numbers in a row, and what shape they had. Included by
 # program.pyx. This is `trees.flatten` for the one case in which its time counts.
 
+import weakref
+
 from microgradc import checks
 
 
@@ -15,7 +17,8 @@ cdef class Example:
     # f a number, i an integer, [...] a list, (...) a tuple, {...} a dict, <...> a namedtuple or dataclass, a... an
     # array
     cdef bytearray shape
-    cdef list names              # the keys of dicts, the classes of namedtuples and dataclasses, the fields of these
+    # Of the keys of dicts, the classes of namedtuples and dataclasses, the fields of these; by `name_of`.
+    cdef list names
     cdef list values             # for each number the Value it was read from, or None; None if there are no Values
 
     def __cinit__(self, args):
@@ -70,16 +73,16 @@ cdef class Example:
         if isinstance(a, tuple):
             if type(a) is tuple or not hasattr(type(a), "_fields"):
                 return self.add_entries(a, c"(", c")")
-            self.names.append(type(a))
+            self.names.append(name_of(type(a)))
             return self.add_entries(a, c"<", c">")
         if isinstance(a, dict):
-            self.names += a
+            self.names += [key if type(key) is str else name_of(key) for key in a]
             return self.add_entries(a.values(), c"{", c"}")
         if getattr(a, "shape", ()):
             return self.add_array(a)
         if hasattr(type(a), "__dataclass_fields__"):
             names = [name for name in fields_of(a) if hasattr(a, name)]
-            self.names += [type(a), *names]
+            self.names += [name_of(type(a)), *names]
             return self.add_entries([getattr(a, name) for name in names], c"<", c">")
         self.shape.append(c"f" if checks.as_integer(a) is None else c"i")
         return self.put(number(a), None)
@@ -105,6 +108,18 @@ cdef class Example:
             else:
                 self.put(number(entry), None)
         return 0
+
+
+cdef object name_of(object key):
+    """What stands for the key of a dict, or for a class, without keeping it alive."""
+    if isinstance(key, (str, int, float, bytes)) or key is None:
+        return key
+    if type(key) is tuple:
+        return tuple([name_of(entry) for entry in key])
+    try:
+        return weakref.ref(key)
+    except TypeError:        # a few classes do not have them
+        return key
 
 
 cdef object array_type = None, float64 = None     # NumPy's, when they are first needed

@@ -72,10 +72,12 @@ cdef class Source:
     cdef list outputs, parameters
 
 
-cdef bint same_graphs(list outputs, list inputs, list others, list other_inputs) except -1:
-    """Whether two graphs do the same with their inputs: operations, constants, parameters.
+cdef bint same_graphs(list outputs, list inputs, list others, list other_inputs, set made_anew,
+                      bint again) except -1:
+    """Whether two graphs do the same with their inputs: operations, constants, and the very same parameters.
 
-    Leaves that a function makes each time it is traced are the same if their numbers are.
+    made_anew has the leaves that a function makes each time it is traced, which are the same if their numbers are and
+    nobody else holds them; if again, it is found, and such leaves are added to it.
     """
     cdef Py_ssize_t i, count
     cdef mgc_node *a
@@ -102,8 +104,13 @@ cdef bint same_graphs(list outputs, list inputs, list others, list other_inputs)
         count = mgc_operand_count(a)
         if a.op != b.op or count != mgc_operand_count(b):
             return False
-        if a.op == MGC_LEAF and memcmp(&a.data, &b.data, sizeof(double)):
-            return False
+        if a.op == MGC_LEAF:
+            if memcmp(&a.data, &b.data, sizeof(double)):
+                return False
+            if a != b and again:
+                made_anew.add(first)
+            elif (a != b) != (first in made_anew):
+                return False
         for i in range(count):
             if mgc_operand_is_node(a, i) != mgc_operand_is_node(b, i):
                 return False
@@ -112,6 +119,27 @@ cdef bint same_graphs(list outputs, list inputs, list others, list other_inputs)
             elif memcmp(&mgc_operand_at(a, i).number, &mgc_operand_at(b, i).number, sizeof(double)):
                 return False
     return True
+
+
+cdef double largest_number(list outputs) except -1.0:
+    """The size of the largest finite number that the outputs were made from, themselves included."""
+    cdef Py_ssize_t i
+    cdef mgc_node *node
+    cdef double found = 0, x
+    cdef list stack = [address_of(v) for v in outputs]
+    cdef set seen = set(stack)
+    while stack:
+        node = <mgc_node *><uintptr_t>stack.pop()
+        if isfinite(node.data):
+            found = max(found, abs(node.data))
+        for i in range(mgc_operand_count(node)):
+            if not mgc_operand_is_node(node, i):
+                x = abs(mgc_operand_value(node, i))
+                found = max(found, x) if isfinite(x) else found
+            elif <uintptr_t>mgc_operand_at(node, i).node not in seen:
+                seen.add(<uintptr_t>mgc_operand_at(node, i).node)
+                stack.append(<uintptr_t>mgc_operand_at(node, i).node)
+    return found
 
 
 cdef object address_of(Value v):
