@@ -25,7 +25,7 @@ from typing import Any, Literal, TypeAlias
 from microgradc import checks, trees
 from microgradc.checks import ABOVE_0
 from microgradc.engine import IntegerInput, Value, is_tracing
-from microgradc.engine.functions import bce, clip, dot, logsumexp, mean, relu, softplus, sum, take
+from microgradc.engine.functions import bce, clip, dot, log_softmax, logsumexp, mean, relu, softplus, sum, take
 from microgradc.engine.value import real_number
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
@@ -178,9 +178,9 @@ def cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any
     rows, classes, shape = _read_classes(input, target, reduction)
     losses = []
     for row, y in zip(rows, classes, strict=True):
-        if is_tracing():     # a program does by itself what follows
+        if is_tracing():     # a program has a step for this, which does by itself what follows
             if isinstance(y, Value):
-                losses.append(logsumexp(row) - take(row, y))
+                losses.append(-take(log_softmax(row), y))
             else:            # a class that is known is taken off, so that no digits are lost
                 losses.append(logsumexp([x - row[y] for x in row]))
             continue

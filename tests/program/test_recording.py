@@ -114,8 +114,15 @@ REPLACEMENTS = {
     "an entry": lambda m: m.layers[0].neurons[1].w.__setitem__(0, Value(m.layers[0].neurons[1].w[0].data)),
     "a layer": lambda m: m.layers.__setitem__(1, copy.deepcopy(m.layers[1])),
     "all layers": lambda m: setattr(m, "layers", copy.deepcopy(m.layers)),
-    "a list": lambda m: vars(m.layers[1].neurons[0]).update(w=copy.deepcopy(m.layers[1].neurons[0].w)),
-    "a bias, by vars": lambda m: vars(m.layers[1].neurons[0]).update(b=Value(m.layers[1].neurons[0].b.data)),
+    "a list": lambda m: setattr(m.layers[1].neurons[0], "w", copy.deepcopy(m.layers[1].neurons[0].w)),
+    "by vars, which is found at the next check": lambda m: (
+        vars(m.layers[1].neurons[0]).update(b=Value(m.layers[1].neurons[0].b.data)),
+        m.train(not m.training),
+    ),
+    "deleted": lambda m: (
+        delattr(m.layers[1].neurons[0], "b"),
+        vars(m.layers[1].neurons[0]).update(b=Value(0.0)),
+    ),
 }
 
 
@@ -234,4 +241,4 @@ def test_finalizers_and_callbacks_are_not_refused():
                 seen.append(error)
 
     Compiles()
-    assert isinstance(seen[-1], CompileError)    # what a finalizer records itself is refused as ever
+    assert isinstance(seen[-1], CompileError)  # what a finalizer records itself is refused as ever

@@ -3,6 +3,7 @@
 
 cimport cython
 from cpython.buffer cimport PyBuffer_Release
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.math cimport floor
@@ -57,10 +58,16 @@ cdef extern from "program/replay.h":
         double *scalars
         double *weights
         double *partials
+        Py_ssize_t slice
+        int stop
+
+    ctypedef struct mgc_progress:
+        int partition
+        Py_ssize_t block
 
     Py_ssize_t mgc_partial_size(const mgc_program *)
     void mgc_begin(const mgc_call *) nogil
-    void mgc_work(const mgc_call *, int worker, int workers, double *memory) nogil
+    bint mgc_work(const mgc_call *, int workers, double *memory, mgc_progress *) nogil
     void mgc_finish(const mgc_call *, double *sums, double *gscalars) nogil
 
 __all__ = ["Program", "get_num_threads", "set_num_threads"]

@@ -91,14 +91,16 @@ class Reached:
     def _visit_instance(self, thing: Any, inside: bool, first: bool) -> None:
         attributes = getattr(thing, "__dict__", None)
         if isinstance(attributes, dict):
-            self._visit_dict(attributes, inside, first)
+            if inside:
+                self.saved.append(_saved_dict(attributes))
+            self._push(list(attributes.values()), inside)    # what is set there is said to `changes`
         names = [name for kind in type(thing).__mro__ for name in _slots(kind) if hasattr(thing, name)]
         if names:
             if inside:
                 self.saved.append(_saved_slots(thing, names))
             self._push([getattr(thing, name) for name in names], inside)
         for kind in type(thing).__mro__:
-            if not _is_library(kind):
+            if not _is_library_name(kind.__module__):
                 self._push([entry for entry in vars(kind).values() if isinstance(entry, FunctionType)], False)
 
     def _visit_entries(self, thing: Any, inside: bool, first: bool) -> None:
@@ -131,6 +133,8 @@ class Reached:
             code = codes.pop()
             names.update(code.co_names)
             codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        if _is_library_name(f.__globals__.get("__name__")):    # they are what they are
+            names.clear()
         for name in names & f.__globals__.keys():
             content = f.__globals__[name]
             if isinstance(content, ModuleType) and not _is_library_name(content.__name__):
