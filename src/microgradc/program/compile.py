@@ -12,7 +12,7 @@ import numpy as np
 
 from microgradc import checks, trees
 from microgradc.engine import Value, is_tracing, refuse
-from microgradc.program.program import Example, Program, plain_batch
+from microgradc.program.program import Example, Program, plain_batch, require_unmasked
 from microgradc.program.recording import Recording, Recordings, is_trying
 
 __all__ = ["Compiled", "compile"]
@@ -113,7 +113,8 @@ class Compiled:
 
         Returns:
             float64 of shape (n,), or (n, k) where the function returns a list of k Values; where it returns a tuple,
-            dict or dataclass, the same with such arrays in it.
+            dict or dataclass, the same with such arrays in it. In a list, tuples are axes too; a list of unequal things
+            or dicts stays a list. Entry i of each array belongs to example i.
         """
         recording, arrays, _, _ = self._batch(args)
         return recording.rebuild_arrays(recording.program(*arrays))
@@ -226,10 +227,11 @@ class _Batch:
         self.values: list[Any] | None = None
         if any(a.dtype.kind == "O" for a in arrays):
             self.values = [v if isinstance(v, Value) else None for a in arrays for v in a.ravel().tolist()]
-        self.arrays = tuple(np.ascontiguousarray(a, float).reshape(self.n, -1) for a in arrays)
+        self.arrays = tuple(np.require(a, float, ["C", "A"]).reshape(self.n, -1) for a in arrays)
 
     def _read(self, a: Any, i: int) -> np.ndarray:
         """Return what is in argument i as an array with an entry or row for each example."""
+        require_unmasked(a)
         array = checks.real_array(a, f"argument {i}", and_objects=True)
         if array.dtype.kind == "O":
             for entry in array.ravel().tolist():

@@ -100,9 +100,10 @@ cdef class Example:
         return 0
 
     cdef int add_array(self, object a) except -1:
-        kind = getattr(getattr(a, "dtype", None), "kind", "?")
-        self.shape += f"a{'x'.join(map(str, a.shape))}{'i' if kind in 'iu' else 'f'}".encode()
-        for entry in a.ravel().tolist():
+        require_unmasked(a)
+        array = numpy().asarray(a)      # by position, whatever it is
+        self.shape += f"a{'x'.join(map(str, array.shape))}{'i' if array.dtype.kind in 'iu' else 'f'}".encode()
+        for entry in array.ravel().tolist():
             if isinstance(entry, Value):
                 self.put((<Value>entry).node.data, entry)
             else:
@@ -122,7 +123,19 @@ cdef object name_of(object key):
         return key
 
 
+def require_unmasked(a) -> None:
+    """Raise TypeError for a masked array in which something is masked: its numbers would be taken for data."""
+    if getattr(a, "mask", None) is not None and numpy().ma.is_masked(a):
+        raise TypeError("an argument must not have masked entries: leave out the examples with them, or give numbers "
+                        f"for them, a.filled(0.0); got {a!r:.60}")
+
+
 cdef object array_type = None, float64 = None     # NumPy's, when they are first needed
+
+
+cdef bint is_ready(object a):
+    flags = a.flags
+    return flags.c_contiguous and flags.aligned
 
 
 def plain_batch(tuple args):
@@ -146,7 +159,7 @@ def plain_batch(tuple args):
             return None
         n = shape[0]
         key += (shape[1:], dtype.char)
-        arrays.append(a if dtype is float64 and a.flags.c_contiguous else numpy().ascontiguousarray(a, float64))
+        arrays.append(a if dtype is float64 and is_ready(a) else numpy().require(a, float64, "CA"))
     return None if n < 0 or tracing() else (tuple(key), tuple(arrays), n)
 
 

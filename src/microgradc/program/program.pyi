@@ -79,6 +79,9 @@ class Watch:
     def __bool__(self) -> bool:
         """Return whether each is where it was."""
 
+def require_unmasked(a: Any) -> None:
+    """Raise TypeError for a masked array in which something is masked."""
+
 def plain_batch(args: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[_Floats, ...], int] | None:
     """Return a key of the shapes of an example, float64 arrays, and the number of examples; None for what is no array
     of numbers."""

@@ -196,7 +196,7 @@ class Recording:
     def rebuild_arrays(self, results: np.ndarray) -> Any:
         """Return the columns of results in the shape of what the function returned: a list becomes an axis."""
         columns = [column.copy() for column in results.T] if results.shape[1] > 1 else [results[:, 0]]
-        return trees.unflatten(self.shape, columns, lambda entries: np.stack(entries, axis=1))
+        return trees.unflatten(self.shape, columns, _list_or_axis)
 
     def gradients(self, row: np.ndarray, args: tuple[Any, ...]) -> Any:
         """Return the numbers of a row in the shape of the arguments: a list becomes an array if it has equal rows."""
@@ -291,8 +291,14 @@ def _with_value(leaf: Any) -> Any:
     return Value(leaf) if checks.as_integer(leaf) is None else leaf
 
 
+def _as_array(leaf: Any) -> Any:
+    """Return an array in place of what is like one: a matrix, a Series, a tensor."""
+    return np.asarray(leaf) if getattr(leaf, "shape", ()) else leaf
+
+
 def _in_double(leaf: Any) -> Any:
     """Return a copy of an array, a NumPy number as it is, with the digits with which a program computes."""
+    leaf = _as_array(leaf)
     kind = getattr(getattr(leaf, "dtype", None), "kind", "")
     if kind in ("f", "b"):
         return np.array(leaf, float)[()]
@@ -305,6 +311,7 @@ def _name(f: Any) -> str:
 
 def without_values(leaf: Any) -> Any:
     """Return a number in place of a Value, an array of floats in place of one of objects; a copy of any other array."""
+    leaf = _as_array(leaf)
     if isinstance(leaf, np.ndarray):
         return leaf.astype(float) if leaf.dtype == object else leaf.copy()
     return leaf.data if isinstance(leaf, Value) else leaf
@@ -315,9 +322,25 @@ def _without_array(leaf: Any) -> Any:
     return leaf.tolist() if isinstance(leaf, np.ndarray) else leaf
 
 
+def _list_or_axis(entries: list[Any]) -> Any:
+    """Return the entries of a list as one array with one more axis after the first, if they are equal arrays."""
+    axis = _axis(entries)
+    return entries if axis is None else axis
+
+
+def _axis(entry: Any) -> np.ndarray | None:
+    if isinstance(entry, np.ndarray):
+        return entry
+    if not isinstance(entry, (list, tuple)) or not entry:
+        return None
+    arrays = [_axis(part) for part in entry]
+    shapes = {None if array is None else array.shape for array in arrays}
+    return np.stack(arrays, axis=1) if len(shapes) == 1 and None not in shapes else None  # type: ignore[arg-type]
+
+
 def _layout(args: tuple[Any, ...]) -> tuple[list[tuple[int, tuple[int, ...]] | None], trees.Shape]:
     """Return for each leaf the size and shape of an array, None for a number; and the shape of the arguments."""
-    leaves, shape = trees.flatten(args, ARRAYS)
+    leaves, shape = trees.flatten(trees.map_leaves(_as_array, args, ARRAYS), ARRAYS)
     return [(leaf.size, leaf.shape) if isinstance(leaf, np.ndarray) else None for leaf in leaves], shape
 
 

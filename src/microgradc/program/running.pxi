@@ -232,7 +232,8 @@ cdef class Call:
         cdef bint is_float64 = view_float64(array, view, writable)
         self.view_count += 1
         if not is_float64 or view.ndim < 1:
-            raise TypeError(f"arrays must be float64, with an axis for the examples first, got {array!r:.60}")
+            raise TypeError("arrays must be float64, aligned, with an axis for the examples first, "
+                            f"got {array!r:.60}")
         return view
 
     cdef int set_arrays(self, tuple arrays, bint with_outputs) except -1:
