@@ -186,9 +186,9 @@ def cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any
         return _reduce([-dot(p, log_softmax(row)) for row, p in zip(rows, classes, strict=True)], shape, reduction)
     losses = []
     for row, y in zip(rows, classes, strict=True):
-        if is_tracing():     # a program does by itself what follows
+        if is_tracing():     # a program has a step for this, which does by itself what follows
             if isinstance(y, Value):
-                losses.append(logsumexp(row) - take(row, y))
+                losses.append(-take(log_softmax(row), y))
             else:            # a class that is known is taken off, so that no digits are lost
                 losses.append(logsumexp([x - row[y] for x in row]))
             continue

@@ -91,7 +91,9 @@ def test_structures_of_arguments(name):
             assert again[i] == pytest.approx(out.data, rel=1e-12)
             assert flat(gradient) == pytest.approx(flat(leaves, "grad"), rel=1e-11, abs=1e-14)
             assert flat(take_row(grads, i)) == pytest.approx(flat(leaves, "grad"), rel=1e-11, abs=1e-14)
-    assert len(calls) <= 2    # a list of lists in a batch is an array there, and an array in a list of lists too
+    # Once: a list of lists in a batch is an array there, and an array in a list of lists too.
+    # The third call is with numbers, a fourth with Values where it needs them.
+    assert len(calls) in (3, 4)
 
 
 def stack(entries):
@@ -409,7 +411,7 @@ def test_a_failed_recording_leaves_nothing_behind():
 
 
 def test_other_threads_do_not_record():
-    inside, done, seen = threading.Event(), threading.Event(), []
+    inside, done, seen, tracing = threading.Event(), threading.Event(), [], []
 
     def elsewhere():
         inside.wait(10)
@@ -423,12 +425,13 @@ def test_other_threads_do_not_record():
     def f(x):
         inside.set()
         assert done.wait(10)
-        assert is_tracing()
+        tracing.append(is_tracing())
         return x * w
 
     with microgradc.no_grad():
         assert f.mean(np.ones(3)).data == 2.0    # recorded all the same
     thread.join()
     assert seen == [(False, "2.0", True, 2.0)]
+    assert tracing == [True, True, False]
     f.mean(np.ones(3)).backward()
     assert w.grad == 1.0

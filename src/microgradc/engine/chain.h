@@ -37,7 +37,8 @@ static inline double mgc_local_gradient(mgc_node *n, Py_ssize_t i)
     const double f = n->data, g = 1;
     if (n->flags & MGC_WIDE) {
         const mgc_wide *w = n->x.wide;
-        const double v = mgc_wide_at(w, i);
+        const double v = mgc_wide_at(w, i), scale = mgc_wide_scale(n->op, w, f);
+        (void)scale;
         switch (n->op) {
 #define ROW(id, op, value, gradient) case MGC_##id: return gradient;
             MGC_WIDE_TABLE(ROW)
@@ -84,6 +85,7 @@ static inline void mgc_propagate(mgc_node *n)
 #define ROW(id, op, value, gradient) \
     case MGC_##id: { \
         const mgc_wide *w = n->x.wide; \
+        const double scale = mgc_wide_scale(MGC_##id, w, f); (void)scale; \
         for (Py_ssize_t i = 0; i < w->count; i++) { \
             if (!w->is_node[i]) continue; \
             const double v = w->operands[i].node->data; (void)v; \

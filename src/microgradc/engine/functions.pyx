@@ -246,6 +246,9 @@ def log_softmax(values):
     values = sequence_of(values, "values")
     if not tracing():
         values = shift_largest_to_0(values, "values")
+    elif len(values):
+        m = largest_traced(values)
+        values = [v - m for v in values]
     total = wide(MGC_LOGSUMEXP, values, "values")
     return [v - total for v in values]
 
@@ -261,6 +264,17 @@ cdef list shift_largest_to_0(values, str name):
             v = number
         shifted.append(v - m)
     return shifted
+
+
+cdef object largest_traced(values):
+    """The largest of Values and numbers, a node: pair by pair, so that many of a program are one step.
+
+    What goes back through it adds up to 0: the gradients of log_softmax do.
+    """
+    cdef list left = list(values)
+    while len(left) > 1:
+        left = [maximum(*left[i:i + 2]) if i + 1 < len(left) else left[i] for i in range(0, len(left), 2)]
+    return left[0]
 
 
 def take(values, index):

@@ -42,6 +42,7 @@ static Py_ssize_t mgc_no_grad_anywhere;
    in another. */
 typedef struct {
     Py_ssize_t blocks;
+    Py_ssize_t hidden;      /* more of them, which are not in force: EnableGrad */
 } mgc_thread_blocks;
 
 static MGC_THREAD_LOCAL mgc_thread_blocks *mgc_no_grad_here;
@@ -87,12 +88,19 @@ static PyFrameObject *mgc_generator_from(PyFrameObject *frame)
     return frame;
 }
 
+/* The frame that enabled gradients in this thread: blocks of the generators around it are not in force. */
+static MGC_THREAD_LOCAL PyFrameObject *mgc_enabled_from;
+
 /* Whether this code runs in a no_grad() block, if some are open. */
 static int mgc_is_in_block(void)
 {
-    if (mgc_no_grad_here && mgc_no_grad_here->blocks) return 1;
+    if (mgc_no_grad_here && mgc_no_grad_here->blocks > 0) return 1;
     if (!mgc_generators_blocks) return 0;
     for (PyFrameObject *frame = mgc_current_frame(); frame; frame = mgc_caller(frame)) {
+        if (frame == mgc_enabled_from) {
+            Py_DECREF(frame);
+            return 0;
+        }
         if (!mgc_is_generator(frame)) continue;
         for (mgc_block *b = mgc_generators_blocks; b; b = b->next) {
             if (b->frame != frame) continue;
@@ -105,6 +113,33 @@ static int mgc_is_in_block(void)
 
 /* What is traced is recorded with its graph, whatever block the trace was begun in. */
 static inline int mgc_grad_enabled(void) { return !mgc_no_grad_anywhere || mgc_tracing() || !mgc_is_in_block(); }
+
+/* What was in force before gradients were enabled. */
+typedef struct {
+    Py_ssize_t blocks;
+    PyFrameObject *from;
+} mgc_hidden_blocks;
+
+static void mgc_hide_blocks(mgc_hidden_blocks *hidden)
+{
+    hidden->from = mgc_enabled_from;
+    mgc_enabled_from = mgc_current_frame();
+    hidden->blocks = mgc_no_grad_here ? mgc_no_grad_here->blocks : 0;
+    if (!hidden->blocks) return;
+    mgc_no_grad_here->blocks = 0;
+    mgc_no_grad_here->hidden += hidden->blocks;
+}
+
+static void mgc_show_blocks(mgc_hidden_blocks *hidden)
+{
+    PyFrameObject *frame = mgc_enabled_from;
+    mgc_enabled_from = hidden->from;
+    if (hidden->blocks) {
+        mgc_no_grad_here->blocks += hidden->blocks;
+        mgc_no_grad_here->hidden -= hidden->blocks;
+    }
+    Py_XDECREF((PyObject *)frame);
+}
 
 /* Whether a block belongs to a generator's frame; or, where that is NULL, to this thread. */
 static inline int mgc_is_block_of(const mgc_block *block, const PyFrameObject *frame)
@@ -194,7 +229,7 @@ static mgc_block *mgc_open_block(void)
 /* A forked child has this thread alone. */
 static inline void mgc_forget_other_threads(void)
 {
-    mgc_no_grad_anywhere = mgc_no_grad_here ? mgc_no_grad_here->blocks : 0;
+    mgc_no_grad_anywhere = mgc_no_grad_here ? mgc_no_grad_here->blocks + mgc_no_grad_here->hidden : 0;
     for (mgc_block *b = mgc_generators_blocks; b; b = b->next) mgc_no_grad_anywhere++;
     mgc_tracing_anywhere = mgc_tracing_here;
 }

@@ -78,3 +78,17 @@ class no_grad:
             with no_grad():
                 return f(*args, **kwargs)
         return without_graph
+
+
+cdef class EnableGrad:
+    """While this context lasts, results remember their operands, whatever no_grad() blocks are open around it.
+
+    For a function that trains, which may be called within one. Blocks that are entered meanwhile are in force.
+    """
+    cdef mgc_hidden_blocks hidden
+
+    def __enter__(self):
+        mgc_hide_blocks(&self.hidden)
+
+    def __exit__(self, *exception):
+        mgc_show_blocks(&self.hidden)

@@ -1,6 +1,19 @@
 # What a Value refuses while a function is recorded, to be replayed on other numbers. Included by value.pyx.
 
+import gc
 import sys
+import threading
+import types
+import weakref
+
+from libc.string cimport memcpy
+
+cdef extern from "<fenv.h>" nogil:
+    ctypedef struct fexcept_t:
+        pass
+    const int FE_ALL_EXCEPT
+    int fegetexceptflag(fexcept_t *, int)
+    int fesetexceptflag(const fexcept_t *, int)
 
 
 class CompileError(RuntimeError):
@@ -41,6 +54,8 @@ cdef str FLOAT_WOULD_LOSE = (
     "a Value is not turned into a float while gradients are enabled, for its graph would be lost: for functions of "
     "math and of arrays of floats take those of microgradc, such as microgradc.exp(v); the number alone is v.data or "
     "v.item(), and within microgradc.no_grad() float(v) too")
+cdef int CO_VARARGS = 0x4     # as in the module inspect
+cdef object traces = threading.local()      # current: the Trace of this thread, while there is one
 
 
 cdef bint is_library(str package):
@@ -48,16 +63,47 @@ cdef bint is_library(str package):
     return package == "microgradc" or package == "numpy" or package in sys.stdlib_module_names
 
 
+cdef bint runs_at_any_time(object frame):
+    """Whether a function was not called by what is recorded, but by the interpreter meanwhile.
+
+    Such are `__del__`, callbacks of weak references and of the garbage collector, and signal handlers.
+    """
+    code = frame.f_code
+    if code.co_name == "__del__":
+        return True
+    count = code.co_argcount
+    names = code.co_varnames
+    given = [frame.f_locals.get(name) for name in names[:count]]
+    if code.co_flags & CO_VARARGS:
+        given += frame.f_locals.get(names[count + code.co_kwonlyargcount]) or ()
+    for argument in given:
+        if type(argument) is types.FrameType or isinstance(argument, weakref.ref) and argument() is None:
+            return True
+    return any([getattr(callback, "__code__", None) is code for callback in gc.callbacks])
+
+
 def refuse(str what):
-    """Raise the CompileError that says what was refused, in which line, and what to do instead."""
+    """Raise the CompileError that says what was refused, in which line, and what to do instead.
+
+    It returns if a finalizer or the like asks, which runs during a recording by chance.
+    """
     import linecache     # here, for it takes as long to import as the rest of the engine
 
-    frame = sys._getframe()
-    while frame.f_back is not None and is_library(frame.f_globals.get("__name__", "").partition(".")[0]):
+    trace = getattr(traces, "current", None)
+    begin = None if trace is None else trace.frame
+    frame = users = sys._getframe()
+    while frame is not None and frame is not begin:
+        if runs_at_any_time(frame):
+            return
         frame = frame.f_back
-    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno, frame.f_globals).strip()
-    place = f"{frame.f_code.co_filename}, line {frame.f_lineno}" + (f": {line}" if line else "")
-    raise CompileError(f"{what} cannot be replayed for other numbers: {WAYS_OUT[what]}.\n  {place}")
+    while users.f_back is not None and is_library(users.f_globals.get("__name__", "").partition(".")[0]):
+        users = users.f_back
+    line = linecache.getline(users.f_code.co_filename, users.f_lineno, users.f_globals).strip()
+    place = f"{users.f_code.co_filename}, line {users.f_lineno}" + (f": {line}" if line else "")
+    message = f"{what} cannot be replayed for other numbers: {WAYS_OUT[what]}.\n  {place}"
+    if trace is not None and trace.refused is None:
+        trace.refused = message
+    raise CompileError(message)
 
 
 def is_tracing() -> bool:
@@ -86,25 +132,40 @@ cdef inline double visible(double number, str what) except? -1.0:
     return number
 
 
+cdef bytes float_flags():
+    """The floating-point flags of this thread."""
+    cdef fexcept_t flags
+    fegetexceptflag(&flags, FE_ALL_EXCEPT)
+    return (<char *>&flags)[:sizeof(flags)]
+
+
+cdef int set_float_flags(bytes before) except -1:
+    cdef fexcept_t flags
+    memcpy(&flags, <const char *>before, sizeof(flags))
+    fesetexceptflag(&flags, FE_ALL_EXCEPT)
+    return 0
+
+
 class Trace:
-    """While this context lasts, this thread traces: Values refuse what cannot be replayed, and comparisons make
-    nodes."""
+    """While this context lasts, this thread traces: Values refuse what cannot be replayed, and comparisons make nodes.
+
+    Numbers that are made up for a trace leave no floating-point flags behind, which NumPy would report.
+
+    Attributes:
+        refused: what the first refusal said, which the function may have caught; None if there was none.
+    """
 
     def __enter__(self):
+        self.flags = float_flags()
+        self.refused, self.around = None, getattr(traces, "current", None)    # the Trace within which this one begins
+        traces.current, self.frame = self, sys._getframe()       # what the frame of who traces calls is recorded
         mgc_trace(1)
+        return self
 
     def __exit__(self, *exception):
         mgc_trace(-1)
-
-
-class EnableGrad:
-    """While this context lasts, results remember their operands, also where a no_grad() block is open around it."""
-
-    def __enter__(self):
-        self.no_grad_blocks = mgc_enable_grad()
-
-    def __exit__(self, *exception):
-        mgc_disable_grad(self.no_grad_blocks)
+        traces.current, self.frame, self.around = self.around, None, None
+        set_float_flags(self.flags)
 
 
 class Input(Value):
@@ -112,6 +173,7 @@ class Input(Value):
 
     def __hash__(self):
         refuse("hash(v)")
+        return Value.__hash__(self)
 
 
 class IntegerInput(Input):
@@ -119,3 +181,4 @@ class IntegerInput(Input):
 
     def __index__(self):
         refuse("values[i]")
+        return int(self.data)

@@ -338,7 +338,8 @@ class Trace:
     """While this context lasts, this thread records: Values refuse what could not be replayed, comparisons make
     nodes."""
 
-    def __enter__(self) -> None: ...
+    refused: str | None
+    def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
 
 class EnableGrad:

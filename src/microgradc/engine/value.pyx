@@ -33,6 +33,10 @@ cdef extern from "engine/modes.h":
     mgc_block *mgc_open_block() except NULL
     bint mgc_is_block_of(const mgc_block *, const PyFrameObject *)
     void mgc_close_block(mgc_block *)
+    ctypedef struct mgc_hidden_blocks:
+        pass
+    void mgc_hide_blocks(mgc_hidden_blocks *)
+    void mgc_show_blocks(mgc_hidden_blocks *)
     void mgc_forget_other_threads()
     bint mgc_grad_enabled()
     bint mgc_tracing()
@@ -471,7 +475,7 @@ cdef class Value:
 include "tracing.pxi"
 
 for _public in (
-    CompileError, Row, Trace, EnableGrad, Input, IntegerInput, function, no_grad, topological_sort, _restore
+    CompileError, Row, Trace, Input, IntegerInput, function, no_grad, topological_sort, _restore
 ):
     _public.__module__ = "microgradc.engine"     # where users find them, and what pickles refer to
 mgc_install_slots(<PyTypeObject *>Value)

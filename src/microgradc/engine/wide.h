@@ -2,9 +2,9 @@
  * these operations.
  *
  * Variables in scope of a row: w is the block; of the gradient, v is the value of operand i, f the result, g what
- * arrives. dot keeps its operands in pairs, w0 x0 w1 x1 ..., with the bias last if there is one, and has a loop of its
- * own. take has an index first; it is made while a function is recorded, from an integer argument (functions.pyx), and
- * nowhere else.
+ * arrives, scale what mgc_wide_scale gives. dot keeps its operands in pairs, w0 x0 w1 x1 ..., with the bias last if
+ * there is one, and has a loop of its own. take has an index first; it is made while a function is recorded, from an
+ * integer argument (functions.pyx), and nowhere else.
  */
 #ifndef MGC_WIDE_H
 #define MGC_WIDE_H
@@ -53,6 +53,16 @@ static inline double mgc_logsumexp_of(mgc_reader *at, const void *values, Py_ssi
     return m + log1p(others);
 }
 
+/* What exp(v - f) is multiplied with, so that the gradients of logsumexp add up to 1. Where f is large it was rounded,
+   and they do not; infinite, it has PyTorch's. */
+static inline double mgc_logsumexp_scale(mgc_reader *at, const void *values, Py_ssize_t count, double f)
+{
+    double total = 0;
+    if (!(fabs(f) > 32) || isinf(f)) return 1;
+    for (Py_ssize_t i = 0; i < count; i++) total += exp(at(values, i) - f);
+    return 1 / total;
+}
+
 static inline double mgc_read_wide(const void *w, Py_ssize_t i) { return mgc_wide_at(w, i); }
 
 static inline double mgc_logsumexp(const mgc_wide *w) { return mgc_logsumexp_of(mgc_read_wide, w, w->count); }
@@ -68,7 +78,7 @@ static inline double mgc_take(const mgc_wide *w)
 #define MGC_WIDE_TABLE(ROW) \
 ROW( SUM,       "sum",       mgc_sum(w),                     g ) \
 ROW( MEAN,      "mean",      mgc_sum(w) / (double)w->count,  g / (double)w->count ) \
-ROW( LOGSUMEXP, "logsumexp", mgc_logsumexp(w),               g * exp(v - f) ) \
+ROW( LOGSUMEXP, "logsumexp", mgc_logsumexp(w),               g * (exp(v - f) * scale) ) \
 ROW( TAKE,      "take",      mgc_take(w),                    i && (double)i == 1 + mgc_wide_at(w, 0) ? g : 0 ) \
 ROW( CUSTOM,    "custom",    0 /* it is given its value */,  g * w->local[i] )
 
@@ -94,6 +104,12 @@ static const char *const mgc_wide_ops[] = {
     MGC_WIDE_TABLE(ROW)
 #undef ROW
 };
+
+/* What is the same for all operands of a node. */
+static inline double mgc_wide_scale(int id, const mgc_wide *w, double f)
+{
+    return id == MGC_LOGSUMEXP ? mgc_logsumexp_scale(mgc_read_wide, w, w->count, f) : 1;
+}
 
 static inline double mgc_wide_value(int id, const mgc_wide *w)
 {

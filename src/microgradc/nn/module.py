@@ -38,6 +38,10 @@ class Module:
             changes.happened()
         super().__setattr__(name, value)
 
+    def __delattr__(self, name: str) -> None:
+        changes.happened()
+        super().__delattr__(name)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return `self.forward(...)`."""
         forward = getattr(self, "forward", None)

@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from functools import update_wrapper
 from itertools import islice
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from microgradc import changes, checks, trees
-from microgradc.engine import CompileError, Input, IntegerInput, Trace, Value, is_tracing, no_grad, refuse
-from microgradc.program.program import Example, Program, plain_batch
+from microgradc import checks, trees
+from microgradc.engine import Value, is_tracing, refuse
+from microgradc.program.program import Example, Program, plain_batch, require_unmasked
+from microgradc.program.recording import Recording, Recordings, is_trying
 
 __all__ = ["Compiled", "compile"]
 
-_ARRAYS = (np.ndarray,)
 _BATCHES = (np.ndarray, list)    # what has an entry or row for each example
 
 
-def compile(f: Callable[..., Any] | None = None, *, lanes: int | None = None) -> Any:
+def compile(f: Callable[..., Any] | None = None, *, lanes: int | None = None, recordings: int = 64) -> Any:
     """Make a function of one example fast: trace it once, and replay it for all examples of a batch, many at a time.
 
     A decorator. The function is called for each shape of its arguments, with Values in place of the numbers, and what
-    it does with them is recorded; then once more, with other numbers, to see that it does the same. So it must not
-    depend on the numbers in any other way: what would write a number of the first example into the recording (`if`,
-    `float()`, `.data`, …) raises a CompileError that says what to do instead. All other leaves, such as the parameters
-    of a model, are read anew at each call, and get their gradients.
+    it does with them is recorded; then once more, with other numbers, to see that it does the same; and then as it is,
+    with the numbers of the example, to see that this gives the same. So it must not depend on the numbers in any other
+    way: what would write a number of the first example into the recording (`if`, `float()`, `.data`, …) raises a
+    CompileError that says what to do instead. All other leaves, such as the parameters of a model, are read anew at
+    each call, and get their gradients.
 
     Args:
         f: a function of numbers, and of lists, tuples, namedtuples, dicts, dataclasses and arrays of numbers, that
             returns a Value, or any of these containers of Values. An integer argument may be an index
             (`microgradc.take`).
         lanes: how many examples to go through at once, a multiple of 8; by default, as many as fit into the cache.
+        recordings: how many recordings to keep, one for each shape of the arguments. The least recently used goes
+            first, and is made anew when it is needed.
 
     Returns:
         A `Compiled`, which has `mean`, `sum`, `map`, `value_and_grad` and `map_value_and_grad`.
@@ -51,8 +53,8 @@ def compile(f: Callable[..., Any] | None = None, *, lanes: int | None = None) ->
     True
     """
     if f is None:
-        return lambda f: Compiled(f, lanes)
-    return Compiled(f, lanes)
+        return lambda f: Compiled(f, lanes, recordings)
+    return Compiled(f, lanes, recordings)
 
 
 class Compiled:
@@ -63,13 +65,12 @@ class Compiled:
     real dtype and any strides will do.
     """
 
-    def __init__(self, f: Callable[..., Any], lanes: int | None = None) -> None:
+    def __init__(self, f: Callable[..., Any], lanes: int | None = None, recordings: int = 64) -> None:
         if not callable(f):
             raise TypeError(f"f must be a function of one example, got {f!r:.60}")
-        update_wrapper(self, f)    # first: f may be a Compiled, whose attributes it copies
+        update_wrapper(self, f, updated=())    # not f's attributes: those of a module may have names of methods here
         self._f = f
-        self._lanes = lanes
-        self._recordings: dict[Any, _Recording] = {}
+        self._recordings = Recordings(f, lanes, checks.integer(recordings, "recordings", 1))
 
     def __call__(self, *args: Any) -> Any:
         """Return what the function returns for one example: a Value, or a container of them, which fit into any graph.
@@ -80,7 +81,11 @@ class Compiled:
         if is_tracing():    # one compiled function calls another
             return self._f(*args)
         example = Example(args)
-        recording = self._find(example.key) or self._record(example, args)
+        recording = self._recordings.find(example.key)
+        if recording is None:
+            if is_trying():    # a recording of another one calls it, to see what it does without a recording
+                return self._f(*args)
+            recording = self._recordings.record(example.key, args)
         return recording.rebuild(recording.program.example(example))
 
     def mean(self, *args: Any) -> Any:
@@ -108,7 +113,8 @@ class Compiled:
 
         Returns:
             float64 of shape (n,), or (n, k) where the function returns a list of k Values; where it returns a tuple,
-            dict or dataclass, the same with such arrays in it.
+            dict or dataclass, the same with such arrays in it. In a list, tuples are axes too; a list of unequal things
+            or dicts stays a list. Entry i of each array belongs to example i.
         """
         recording, arrays, _, _ = self._batch(args)
         return recording.rebuild_arrays(recording.program(*arrays))
@@ -131,10 +137,10 @@ class Compiled:
         if is_tracing():
             refuse("f.value_and_grad")
         example = Example(args)
-        recording = self._find(example.key) or self._record(example, args)
+        recording = self._recordings.find(example.key) or self._recordings.record(example.key, args)
         recording.require_one_output()
         sums, _, _, (grads,) = recording.program.run((example.row(),), [1.0], False, True)
-        gradients = recording.gradients(grads[0])
+        gradients = recording.gradients(grads[0], args)
         return sums[0], gradients[0] if len(args) == 1 else gradients
 
     def map_value_and_grad(self, *args: Any) -> tuple[np.ndarray, Any]:
@@ -159,48 +165,37 @@ class Compiled:
         if is_tracing():
             refuse("f.program")
         example = Example(args)
-        return (self._find(example.key) or self._record(example, args)).program
+        return (self._recordings.find(example.key) or self._recordings.record(example.key, args)).program
+
+    def clear(self) -> None:
+        """Forget all recordings; each is made anew when it is needed."""
+        self._recordings.clear()
 
     def _total(self, args: tuple[Any, ...], mean: bool) -> Any:
         recording, arrays, n, values = self._batch(args)
         return recording.rebuild(recording.program.totals(arrays, 1 / n if mean else 1.0, values))
 
-    def _batch(self, args: tuple[Any, ...]) -> tuple[_Recording, tuple[np.ndarray, ...], int, list[Any] | None]:
+    def _batch(self, args: tuple[Any, ...]) -> tuple[Recording, tuple[np.ndarray, ...], int, list[Any] | None]:
         """Return the recording for a batch, its arrays, how many examples it has, and the Values in it."""
         plain = plain_batch(args)
         if plain is not None:
             key, arrays, n = plain
-            recording = self._find(key)
+            recording = self._recordings.find(key)
             if recording is None:
-                recording = self._recordings[key] = self._recording(_Batch(args))
+                recording = self._recording(_Batch(args))
+                self._recordings.also(key, recording)
             return recording, arrays, n, None
         batch = _Batch(args)
         return self._recording(batch), batch.arrays, batch.n, batch.values
 
-    def _recording(self, batch: _Batch) -> _Recording:
+    def _recording(self, batch: _Batch) -> Recording:
         """Return the recording for the examples of a batch."""
-        example = Example(batch.first)
-        return self._find(example.key) or self._record(example, batch.first)
-
-    def _find(self, key: Any) -> _Recording | None:
-        """Return the recording for a key; a new one if the function does something else since a module was changed."""
-        recording = self._recordings.get(key)
-        if recording is None or recording.change is changes.latest:
-            return recording
-        if has_same_graph(recording.program, self._f, recording.args):
-            recording.change = changes.latest
-            return recording
-        renewed = _Recording(self._f, recording.args, self._lanes)
-        self._recordings = {key: renewed if other is recording else other for key, other in self._recordings.items()}
-        return renewed
-
-    def _record(self, example: Example, args: tuple[Any, ...]) -> _Recording:
-        recording = self._recordings[example.key] = _Recording(self._f, args, self._lanes)
-        return recording
+        key = Example(batch.first).key
+        return self._recordings.find(key) or self._recordings.record(key, batch.first)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or pickle has: a recording belongs to the parameters that it was made with."""
-        return {**self.__dict__, "_recordings": {}}
+        return {**self.__dict__, "_recordings": self._recordings.emptied()}
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self._f, '__qualname__', self._f)}>"
@@ -208,59 +203,6 @@ class Compiled:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         advice = "self.loss = microgradc.compile(self.loss) in __init__"
         raise TypeError(f"compile methods of an object, not of a class: {advice}")
-
-
-class _Recording:
-    """A function's program for one shape of arguments, and the shape of what it returns."""
-
-    def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], lanes: int | None) -> None:
-        self.args: tuple[Any, ...] = trees.map_leaves(_without_values, args, _ARRAYS)
-        self.arg_leaves, self.arg_shape = trees.flatten(self.args, _ARRAYS)
-        first = _trace(f, self.args, change=False)
-        if not first.values:
-            raise TypeError(
-                "a compiled function must return a Value, or lists, tuples, dicts and dataclasses of them, "
-                f"got {first.returned!r:.60}"
-            )
-        self.program = Program(first.values, first.inputs, lanes=lanes)
-        second = _trace(f, self.args, change=True)
-        if not self.program.has_same_graph(second.values, second.inputs):
-            raise CompileError(
-                f"{getattr(f, '__qualname__', f)} did something else when it was called again with other numbers, so "
-                "it cannot be replayed: it draws random numbers, or changes what it uses, or looks at its numbers; "
-                "compute such things outside, and pass them as arguments"
-            )
-        self.shape = second.shape        # the graphs are not needed any more
-        self.has_one_output = self.shape == trees.LEAF
-        self.change = changes.latest     # after the calls of f, which may set attributes
-
-    def rebuild(self, values: list[Value]) -> Any:
-        """Return Values in the shape of what the function returned."""
-        return values[0] if self.has_one_output else trees.unflatten(self.shape, values)
-
-    def rebuild_arrays(self, results: np.ndarray) -> Any:
-        """Return the columns of results in the shape of what the function returned: a list becomes an axis."""
-        columns = [column.copy() for column in results.T] if results.shape[1] > 1 else [results[:, 0]]
-        return trees.unflatten(self.shape, columns, lambda entries: np.stack(entries, axis=1))
-
-    def gradients(self, row: np.ndarray) -> Any:
-        """Return the numbers of a row in the shape of the arguments: a list becomes an array if it has equal rows."""
-        found: list[Any] = []
-        numbers = row.tolist()
-        start = 0
-        for leaf in self.arg_leaves:
-            if isinstance(leaf, np.ndarray):
-                found.append(row[start : start + leaf.size].reshape(leaf.shape).copy())
-                start += leaf.size
-            else:
-                found.append(numbers[start])
-                start += 1
-        return trees.unflatten(self.arg_shape, found, _array_if_possible)
-
-    def require_one_output(self) -> None:
-        """Raise ValueError unless the function returned a single Value."""
-        if not self.has_one_output:
-            raise ValueError("the function must return one Value for this, it returned several")
 
 
 class _Batch:
@@ -285,10 +227,11 @@ class _Batch:
         self.values: list[Any] | None = None
         if any(a.dtype.kind == "O" for a in arrays):
             self.values = [v if isinstance(v, Value) else None for a in arrays for v in a.ravel().tolist()]
-        self.arrays = tuple(np.ascontiguousarray(a, float).reshape(self.n, -1) for a in arrays)
+        self.arrays = tuple(np.require(a, float, ["C", "A"]).reshape(self.n, -1) for a in arrays)
 
     def _read(self, a: Any, i: int) -> np.ndarray:
         """Return what is in argument i as an array with an entry or row for each example."""
+        require_unmasked(a)
         array = checks.real_array(a, f"argument {i}", and_objects=True)
         if array.dtype.kind == "O":
             for entry in array.ravel().tolist():
@@ -316,68 +259,8 @@ class _Batch:
         ])
 
 
-class _Traced(NamedTuple):
-    """What a function did when it was called with Values in place of numbers."""
-
-    returned: Any
-    values: list[Value]     # in what it returned; none if there was something else
-    shape: trees.Shape      # of what it returned
-    inputs: list[Value]
-
-
-def has_same_graph(program: Program, f: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-    """Return whether a function, called again, does what a program was recorded from.
-
-    Raises:
-        CompileError: it does what cannot be replayed.
-    """
-    traced = _trace(f, args, change=True)
-    return len(traced.values) == program.output_count and program.has_same_graph(traced.values, traced.inputs)
-
-
-def _trace(f: Callable[..., Any], args: tuple[Any, ...], change: bool) -> _Traced:
-    """Call f with Values in place of the numbers in args; if change, of others."""
-    inputs: list[Value] = []
-
-    def new_input(number: Any) -> Value:
-        inputs.append(Input(number) if checks.as_integer(number) is None else IntegerInput(number))
-        return inputs[-1]
-
-    traced = trees.map_leaves(new_input, args)
-    if change:
-        for v in inputs:
-            # An index stays one. What is not is another number, of the other sign.
-            v.data = 0.7 * v.data if isinstance(v, IntegerInput) else math.copysign(0.7 * abs(v.data) + 0.1, -v.data)
-    with Trace():
-        returned = f(*traced)
-    leaves, shape = trees.flatten(trees.map_leaves(_without_array, returned, _ARRAYS))
-    try:
-        return _Traced(returned, [v if isinstance(v, Value) else Value(v) for v in leaves], shape, inputs)
-    except TypeError:
-        return _Traced(returned, [], shape, inputs)
-
-
-def _without_values(leaf: Any) -> Any:
-    """Return a number in place of a Value, an array of floats in place of one of objects; a copy of any other array."""
-    if isinstance(leaf, np.ndarray):
-        with no_grad():     # of Values, whose graph is not wanted here
-            return leaf.astype(float) if leaf.dtype == object else leaf.copy()
-    return leaf.data if isinstance(leaf, Value) else leaf
-
-
-def _without_array(leaf: Any) -> Any:
-    """Return lists in place of an array: what a compiled function returns has none."""
-    return leaf.tolist() if isinstance(leaf, np.ndarray) else leaf
-
-
 def _first_entry(given: Any, array: np.ndarray) -> Any:
     """Return the first row of an array; a list if a list was given."""
     if array.ndim == 1:
         return array.item(0)
     return array[0] if isinstance(given, np.ndarray) else array[0].tolist()
-
-
-def _array_if_possible(entries: list[Any]) -> Any:
-    """Return gradients as an array if they are numbers, or arrays of one shape."""
-    numeric = all(isinstance(entry, (float, np.ndarray)) for entry in entries)
-    return np.array(entries) if numeric and len({getattr(entry, "shape", ()) for entry in entries}) <= 1 else entries

@@ -1,6 +1,8 @@
 # The arguments of a compiled function, for one example: their numbers in a row, and what shape they had. Included by
 # program.pyx. This is `trees.flatten` for the one case in which its time counts.
 
+import weakref
+
 from microgradc import checks
 
 
@@ -15,7 +17,8 @@ cdef class Example:
     # f a number, i an integer, [...] a list, (...) a tuple, {...} a dict, <...> a namedtuple or dataclass, a... an
     # array
     cdef bytearray shape
-    cdef list names              # the keys of dicts, the classes of namedtuples and dataclasses, the fields of these
+    # Of the keys of dicts, the classes of namedtuples and dataclasses, the fields of these; by `name_of`.
+    cdef list names
     cdef list values             # for each number the Value it was read from, or None; None if there are no Values
 
     def __cinit__(self, args):
@@ -70,16 +73,16 @@ cdef class Example:
         if isinstance(a, tuple):
             if type(a) is tuple or not hasattr(type(a), "_fields"):
                 return self.add_entries(a, c"(", c")")
-            self.names.append(type(a))
+            self.names.append(name_of(type(a)))
             return self.add_entries(a, c"<", c">")
         if isinstance(a, dict):
-            self.names += a
+            self.names += [key if type(key) is str else name_of(key) for key in a]
             return self.add_entries(a.values(), c"{", c"}")
         if getattr(a, "shape", ()):
             return self.add_array(a)
         if hasattr(type(a), "__dataclass_fields__"):
             names = [name for name in fields_of(a) if hasattr(a, name)]
-            self.names += [type(a), *names]
+            self.names += [name_of(type(a)), *names]
             return self.add_entries([getattr(a, name) for name in names], c"<", c">")
         self.shape.append(c"f" if checks.as_integer(a) is None else c"i")
         return self.put(number(a), None)
@@ -97,9 +100,10 @@ cdef class Example:
         return 0
 
     cdef int add_array(self, object a) except -1:
-        kind = getattr(getattr(a, "dtype", None), "kind", "?")
-        self.shape += f"a{'x'.join(map(str, a.shape))}{'i' if kind in 'iu' else 'f'}".encode()
-        for entry in a.ravel().tolist():
+        require_unmasked(a)
+        array = numpy().asarray(a)      # by position, whatever it is
+        self.shape += f"a{'x'.join(map(str, array.shape))}{'i' if array.dtype.kind in 'iu' else 'f'}".encode()
+        for entry in array.ravel().tolist():
             if isinstance(entry, Value):
                 self.put((<Value>entry).node.data, entry)
             else:
@@ -107,7 +111,31 @@ cdef class Example:
         return 0
 
 
+cdef object name_of(object key):
+    """What stands for the key of a dict, or for a class, without keeping it alive."""
+    if isinstance(key, (str, int, float, bytes)) or key is None:
+        return key
+    if type(key) is tuple:
+        return tuple([name_of(entry) for entry in key])
+    try:
+        return weakref.ref(key)
+    except TypeError:        # a few classes do not have them
+        return key
+
+
+def require_unmasked(a) -> None:
+    """Raise TypeError for a masked array in which something is masked: its numbers would be taken for data."""
+    if getattr(a, "mask", None) is not None and numpy().ma.is_masked(a):
+        raise TypeError("an argument must not have masked entries: leave out the examples with them, or give numbers "
+                        f"for them, a.filled(0.0); got {a!r:.60}")
+
+
 cdef object array_type = None, float64 = None     # NumPy's, when they are first needed
+
+
+cdef bint is_ready(object a):
+    flags = a.flags
+    return flags.c_contiguous and flags.aligned
 
 
 def plain_batch(tuple args):
@@ -131,7 +159,7 @@ def plain_batch(tuple args):
             return None
         n = shape[0]
         key += (shape[1:], dtype.char)
-        arrays.append(a if dtype is float64 and a.flags.c_contiguous else numpy().ascontiguousarray(a, float64))
+        arrays.append(a if dtype is float64 and is_ready(a) else numpy().require(a, float64, "CA"))
     return None if n < 0 or tracing() else (tuple(key), tuple(arrays), n)
 
 

@@ -72,10 +72,12 @@ cdef class Source:
     cdef list outputs, parameters
 
 
-cdef bint same_graphs(list outputs, list inputs, list others, list other_inputs) except -1:
-    """Whether two graphs do the same with their inputs: operations, constants, parameters.
+cdef bint same_graphs(list outputs, list inputs, list others, list other_inputs, set made_anew,
+                      bint again) except -1:
+    """Whether two graphs do the same with their inputs: operations, constants, and the very same parameters.
 
-    Leaves that a function makes each time it is traced are the same if their numbers are.
+    made_anew has the leaves that a function makes each time it is traced, which are the same if their numbers are and
+    nobody else holds them; if again, it is found, and such leaves are added to it.
     """
     cdef Py_ssize_t i, count
     cdef mgc_node *a
@@ -102,8 +104,13 @@ cdef bint same_graphs(list outputs, list inputs, list others, list other_inputs)
         count = mgc_operand_count(a)
         if a.op != b.op or count != mgc_operand_count(b):
             return False
-        if a.op == MGC_LEAF and memcmp(&a.data, &b.data, sizeof(double)):
-            return False
+        if a.op == MGC_LEAF:
+            if memcmp(&a.data, &b.data, sizeof(double)):
+                return False
+            if a != b and again:
+                made_anew.add(first)
+            elif (a != b) != (first in made_anew):
+                return False
         for i in range(count):
             if mgc_operand_is_node(a, i) != mgc_operand_is_node(b, i):
                 return False
@@ -112,6 +119,27 @@ cdef bint same_graphs(list outputs, list inputs, list others, list other_inputs)
             elif memcmp(&mgc_operand_at(a, i).number, &mgc_operand_at(b, i).number, sizeof(double)):
                 return False
     return True
+
+
+cdef double largest_number(list outputs) except -1.0:
+    """The size of the largest finite number that the outputs were made from, themselves included."""
+    cdef Py_ssize_t i
+    cdef mgc_node *node
+    cdef double found = 0, x
+    cdef list stack = [address_of(v) for v in outputs]
+    cdef set seen = set(stack)
+    while stack:
+        node = <mgc_node *><uintptr_t>stack.pop()
+        if isfinite(node.data):
+            found = max(found, abs(node.data))
+        for i in range(mgc_operand_count(node)):
+            if not mgc_operand_is_node(node, i):
+                x = abs(mgc_operand_value(node, i))
+                found = max(found, x) if isfinite(x) else found
+            elif <uintptr_t>mgc_operand_at(node, i).node not in seen:
+                seen.add(<uintptr_t>mgc_operand_at(node, i).node)
+                stack.append(<uintptr_t>mgc_operand_at(node, i).node)
+    return found
 
 
 cdef object address_of(Value v):
@@ -181,13 +209,17 @@ cdef int read_node(Expressions to, mgc_node *node, Py_ssize_t count) except -1:
     if op == MGC_SUM or op == MGC_MEAN:
         if count == 1:
             return operands[0]
-        factor = to.constant(1.0 if op == MGC_SUM else 1.0 / count)
-        return to.add(PRODUCTS, tuple([e for operand in operands for e in (operand, factor)]))
-    if op == MGC_DOT:
-        return to.add(PRODUCTS, tuple(operands + [to.constant(1.0)] * (count & 1)))
+        one = to.constant(1.0)
+        total = to.add(PRODUCTS, tuple([e for operand in operands for e in (operand, one)]))
+        return total if op == MGC_SUM else quotient(to, total, to.constant(count))
+    if op == MGC_DOT:      # begins with the bias, which is the last operand
+        bias = (operands.pop(), to.constant(1.0)) if count & 1 else ()
+        return to.add(PRODUCTS, (*bias, *operands))
     if op == TAKE and to.ops[operands[0]] != INPUT:
         raise CompileError("the index of take must be an integer argument of the function that is compiled, "
                            "got one of another function")
+    if op == MGC_NEG and to.ops[operands[0]] == MGC_NEG:
+        return to.operands[operands[0]][0]
     if op == MGC_POW and to.ops[operands[1]] == CONSTANT:
         exponent = to.value_of(operands[1])
         if exponent == 1:
@@ -196,10 +228,8 @@ cdef int read_node(Expressions to, mgc_node *node, Py_ssize_t count) except -1:
             return to.add(MGC_MUL, (operands[0], operands[0]))
         if exponent == -1:
             return to.add(MGC_DIV, (to.constant(1.0), operands[0]))
-    if op == MGC_DIV and to.ops[operands[1]] == CONSTANT and abs(frexp(to.value_of(operands[1]))[0]) == 0.5 \
-            and isfinite(1 / to.value_of(operands[1])):
-        # A power of two: the same bits.
-        return to.add(MGC_MUL, (operands[0], to.constant(1 / to.value_of(operands[1]))))
+    if op == MGC_DIV and to.ops[operands[1]] == CONSTANT:
+        return quotient(to, operands[0], operands[1])
     if op == MGC_SUB and to.ops[operands[0]] == MGC_LOGSUMEXP and to.ops[operands[1]] == TAKE:
         if to.operands[operands[0]] == to.operands[operands[1]][1:]:
             return to.add(CROSS_ENTROPY, to.operands[operands[1]])
@@ -207,6 +237,10 @@ cdef int read_node(Expressions to, mgc_node *node, Py_ssize_t count) except -1:
         total = {to.operands[e][1] if to.ops[e] == MGC_SUB else -1 for e in operands[1:]}
         values = tuple([to.operands[e][0] for e in operands[1:]]) if -1 not in total else ()
         if len(total) == 1 and values and (to.ops[min(total)], to.operands[min(total)]) == (MGC_LOGSUMEXP, values):
+            # It takes the largest off by itself.
+            shifts = {to.operands[e][1] if to.ops[e] == MGC_SUB else -1 for e in values}
+            if len(shifts) == 1 and -1 not in shifts:
+                values = tuple([to.operands[e][0] for e in values])
             return to.add(MGC_NEG, (to.add(CROSS_ENTROPY, (operands[0], *values)),))
     if op >= MGC_TABLE_END and op != TAKE and op != MGC_LOGSUMEXP:
         name = mgc_wide_ops[op - MGC_TABLE_END].decode()
@@ -214,18 +248,31 @@ cdef int read_node(Expressions to, mgc_node *node, Py_ssize_t count) except -1:
     return to.add(op, tuple(operands))
 
 
+cdef int quotient(Expressions to, int x, int y) except -1:
+    """Make the expression of x divided by a constant; of a product, if the bits are the same."""
+    cdef double divisor = to.value_of(y)
+    if abs(frexp(divisor)[0]) == 0.5 and isfinite(1 / divisor):    # a power of two
+        return to.add(MGC_MUL, (x, to.constant(1 / divisor)))
+    return to.add(MGC_DIV, (x, y))
+
+
 @cython.internal
 cdef class Sums:
-    """Expressions in which each sum has become one: of scalars, of rows with weights, of products of rows."""
+    """Expressions in which each sum has become one: of scalars, of rows with weights, of products of rows.
+
+    Terms are added in the order in which they were written: a sum within another one is part of it only if it comes
+    first, as in (a + b) + c.
+    """
     cdef Expressions original, folded    # as they were read, and with sums as one
     cdef list uses, outputs
     cdef dict terms          # of the sums that stay: (sign, a, b) for each term a * b, b None for a alone
+    cdef set from_zero       # those that begin with 0, as `sum` and `dot` do, and not with their first term
     cdef set absorbed
     cdef dict moved          # from original expressions to folded ones
 
     def __cinit__(self, Source source):
         self.original, self.folded = source.expressions, Expressions()
-        self.terms, self.absorbed, self.moved = {}, set(), {}
+        self.terms, self.from_zero, self.absorbed, self.moved = {}, set(), set(), {}
         self.count_uses(source.outputs)
         cdef int e
         for e in range(len(self.original.ops) - 1, -1, -1):
@@ -247,7 +294,7 @@ cdef class Sums:
                     self.uses[operand] += 1
 
     cdef int find_terms(self, int root) except -1:
-        """Put the terms of a sum, and of the sums within it that nobody else needs, into self.terms."""
+        """Put the terms of a sum, and of the sum that it begins with if nobody else needs that, into self.terms."""
         cdef int op = self.original.ops[root]
         if op != MGC_ADD and op != MGC_SUB and op != PRODUCTS:
             return 0
@@ -256,8 +303,8 @@ cdef class Sums:
         while stack:
             sign, e, factor = stack.pop()
             op, operands = self.original.ops[e], self.original.operands[e]
-            is_sum = op in (MGC_ADD, MGC_SUB, MGC_MUL, MGC_NEG, PRODUCTS)
-            if factor is not None or (e != root and (self.uses[e] != 1 or not is_sum)):
+            is_part = op in (MGC_MUL, MGC_NEG) or (op in (MGC_ADD, MGC_SUB, PRODUCTS) and not terms)
+            if factor is not None or (e != root and (self.uses[e] != 1 or not is_part)):
                 terms.append((sign, e, factor))
                 continue
             if e != root:
@@ -275,6 +322,8 @@ cdef class Sums:
         if explicit or len(terms) > 2:
             self.terms[root] = terms
             self.absorbed.update(absorbed)
+            if explicit:
+                self.from_zero.add(root)
         return 0
 
     cdef bint is_one(self, int e):
@@ -282,15 +331,18 @@ cdef class Sums:
 
     cdef int move(self, int e) except -1:
         if e in self.terms:
-            return self.sum_of([(sign, self.moved[a], None if b is None else self.moved[b])
-                                for sign, a, b in self.terms[e]])
+            terms = [(sign, self.moved[a], None if b is None else self.moved[b]) for sign, a, b in self.terms[e]]
+            return self.sum_of(terms, e in self.from_zero)
         operands = tuple([self.moved[x] for x in self.original.operands[e]])
         return self.folded.add(self.original.ops[e], operands, self.original.payloads[e], self.original.varies[e])
 
-    cdef int sum_of(self, list terms) except -1:
-        """Make the expression of a sum of terms."""
+    cdef int sum_of(self, list terms, bint from_zero) except -1:
+        """Make the expression of a sum of terms: scalars that it begins with are the bias of a dense row.
+
+        From the first product of two rows on, the sum is one of products, to which the dense row is one more.
+        """
         cdef Expressions to = self.folded
-        cdef int one = to.constant(1.0)
+        cdef int one = to.constant(1.0), bias = to.constant(0.0 if from_zero else -0.0)
         cdef list scalars = [], rows = [], weights = [], pairs = []
         for sign, a, b in terms:
             b = one if b is None else b
@@ -299,25 +351,31 @@ cdef class Sums:
             # Now b is a scalar if one of the two is.
             if sign < 0:
                 b = self.negated(b)
-            if not to.varies[a]:
+            if not to.varies[a] and not rows and not pairs:
                 scalars += [a, b]
-            elif not to.varies[b]:
-                rows.append(a)
-                weights.append(b)
-            else:
+                continue
+            if scalars and not rows and not pairs:
+                bias = self.sum_of_scalars(scalars)
+            if pairs or to.varies[b]:
+                if rows:
+                    pairs += [to.add(DENSE, (*rows, *weights, bias)), one]
+                    rows = []
+                elif scalars and not pairs:
+                    pairs += [bias, one]
                 pairs += [a, b]
-        bias = to.constant(0.0)
-        if len(scalars) == 2 and one in scalars:
-            bias = scalars[1] if scalars[0] == one else scalars[0]
-        elif scalars:
-            bias = to.add(PRODUCTS, tuple(scalars))
+            else:     # a scalar among rows is the weight of a row of ones
+                rows.append(a if to.varies[a] else one)
+                weights.append(b if to.varies[a] or a == one else self.sum_of_scalars([a, b]))
         if pairs:
-            product = to.add(PRODUCTS, tuple(pairs))
-            if not rows and not scalars:
-                return product
-            rows.append(product)
-            weights.append(one)
-        return to.add(DENSE, (*rows, *weights, bias)) if rows else bias
+            return to.add(PRODUCTS, tuple(pairs))
+        return to.add(DENSE, (*rows, *weights, bias)) if rows else self.sum_of_scalars(scalars)
+
+    cdef int sum_of_scalars(self, list pairs) except -1:
+        """Make the expression of a sum of products of scalars."""
+        cdef int one = self.folded.constant(1.0)
+        if len(pairs) == 2 and one in pairs:
+            return pairs[1] if pairs[0] == one else pairs[0]
+        return self.folded.add(PRODUCTS, tuple(pairs))
 
     cdef int negated(self, int e) except -1:
         if self.folded.ops[e] == CONSTANT:

@@ -143,10 +143,13 @@ cdef class Plan:
         self.levels = [0] * len(self.expressions.ops)
         by_level = defaultdict(list)
         for e in live:
-            for operand in self.expressions.operands[e]:
+            operands = self.expressions.operands[e]
+            if self.expressions.ops[e] == DENSE:
+                operands = operands[:len(operands) // 2]      # the weights that follow are not rows
+            for operand in operands:
                 if self.expressions.varies[operand]:
                     self.levels[e] = max(self.levels[e], self.levels[operand] + 1)
-                elif self.is_read_as_row(e):
+                elif not self.takes_weights(e):
                     self.place_broadcast(operand)
             by_level[self.levels[e]].append(e)
         last_uses = {operand: 0 for e in live for operand in self.expressions.operands[e]
@@ -164,11 +167,8 @@ cdef class Plan:
                 self.slots.take_back(self.slot_places[e])
         return 0
 
-    cdef bint is_read_as_row(self, int e):
-        """Whether a step reads its scalar operands as rows: all but the weights of dense layers and of TAKE."""
-        return self.expressions.ops[e] != DENSE and not self.takes_weights(e)
-
     cdef bint takes_weights(self, int e):
+        """Whether a step takes one of several weights, which are not rows."""
         values = self.expressions.operands[e][1:]
         return self.expressions.ops[e] == TAKE and not any([self.expressions.varies[x] for x in values])
 

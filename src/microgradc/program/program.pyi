@@ -43,9 +43,12 @@ class Program:
         """Add the gradients of the sum of seed times output to the parameters; return the sums and the outputs of each
         example."""
 
-    def has_same_graph(self, outputs: list[Value], inputs: list[Value]) -> bool:
+    def has_same_graph(self, outputs: list[Value], inputs: list[Value], again: bool = False) -> bool:
         """Return whether other outputs come from other inputs in the same way, with the same constants and
         parameters."""
+
+    def largest_number(self) -> float:
+        """Return the size of the largest finite number in the recorded graph."""
 
     def stats(self) -> dict[str, Any]:
         """Return how large the program is: numbers of inputs, parameters, steps, …; bytes for a block of examples."""
@@ -61,6 +64,23 @@ class Example:
 
     def row(self) -> _Floats:
         """Return the numbers as an array of shape (1, count)."""
+
+@disjoint_base
+class Watch:
+    """Lists, dicts, variables of functions, and the very objects that are in them now."""
+
+    def __init__(
+        self,
+        lists: Iterable[list[Any]],
+        dicts: Iterable[dict[Any, Any]],
+        cells: Iterable[Any],
+        variables: Iterable[tuple[dict[str, Any], str]],
+    ) -> None: ...
+    def __bool__(self) -> bool:
+        """Return whether each is where it was."""
+
+def require_unmasked(a: Any) -> None:
+    """Raise TypeError for a masked array in which something is masked."""
 
 def plain_batch(args: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[_Floats, ...], int] | None:
     """Return a key of the shapes of an example, float64 arrays, and the number of examples; None for other than arrays

@@ -3,6 +3,7 @@
 
 cimport cython
 from cpython.buffer cimport PyBuffer_Release
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.math cimport floor
@@ -57,10 +58,16 @@ cdef extern from "program/replay.h":
         double *scalars
         double *weights
         double *partials
+        Py_ssize_t slice
+        int stop
+
+    ctypedef struct mgc_progress:
+        int partition
+        Py_ssize_t block
 
     Py_ssize_t mgc_partial_size(const mgc_program *)
     void mgc_begin(const mgc_call *) nogil
-    void mgc_work(const mgc_call *, int worker, int workers, double *memory) nogil
+    bint mgc_work(const mgc_call *, int workers, double *memory, mgc_progress *) nogil
     void mgc_finish(const mgc_call *, double *sums, double *gscalars) nogil
 
 __all__ = ["Program", "get_num_threads", "set_num_threads"]
@@ -77,6 +84,7 @@ include "planning.pxi"
 include "threads.pxi"
 include "examples.pxi"
 include "running.pxi"
+include "watching.pxi"
 
 
 cdef bint is_lane_count(object lanes):
@@ -119,6 +127,7 @@ cdef class Program:
     cdef dict runners        # by what is wanted, and of which outputs
     cdef SharedLeaves leaves  # the parameters
     cdef mgc_node **nodes  # the same
+    cdef set made_anew     # the addresses of leaves that the recorded function makes itself, each time
 
     def __init__(self, outputs, inputs, *, lanes=None):
         if self.nodes != NULL:
@@ -140,18 +149,21 @@ cdef class Program:
             raise ValueError(f"lanes must be a positive multiple of {MGC_LANE_MULTIPLE}, at most {MOST_FORCED_LANES}, "
                              f"got {lanes!r}")
         cdef Source source = read_graph(outputs, inputs)
+        cdef Sums sums = Sums(source)
+        cdef tuple parameters = tuple(source.parameters)
+        cdef SharedLeaves leaves = SharedLeaves(parameters)
+        if self.nodes != NULL:       # what was read above may have run Python code, which made this one
+            raise TypeError("a Program is made once; make a new one")
+        self.nodes = <mgc_node **>PyMem_Malloc((len(parameters) + 1) * sizeof(mgc_node *))
+        if self.nodes == NULL:
+            raise MemoryError(f"no memory for a program of {len(parameters):,} parameters")
+        for i in range(len(parameters)):
+            self.nodes[i] = &(<Value>parameters[i]).node
         self.outputs, self.inputs = outputs, inputs
-        self.parameters = tuple(source.parameters)
+        self.parameters, self.leaves, self.sums = parameters, leaves, sums
         self.input_count, self.output_count = len(inputs), len(outputs)
         self.lanes = lanes
-        self.leaves = SharedLeaves(self.parameters)
-        self.sums = Sums(source)
-        self.runners = {}
-        self.nodes = <mgc_node **>PyMem_Malloc((len(self.parameters) + 1) * sizeof(mgc_node *))
-        if self.nodes == NULL:
-            raise MemoryError(f"no memory for a program of {len(self.parameters):,} parameters")
-        for i, p in enumerate(self.parameters):
-            self.nodes[i] = &(<Value>p).node
+        self.runners, self.made_anew = {}, set()
 
     def __dealloc__(self):
         PyMem_Free(self.nodes)
@@ -277,10 +289,22 @@ cdef class Program:
         call.release()
         return results
 
-    def has_same_graph(self, list outputs, list inputs) -> bool:
-        """Return whether other outputs come from other inputs the same way, with the same constants and parameters."""
+    def has_same_graph(self, list outputs, list inputs, bint again=False) -> bool:
+        """Return whether other outputs come from other inputs the same way, with the same constants and parameters.
+
+        Args:
+            outputs, inputs: of the other graph.
+            again: whether the other graph was recorded right after this one. Then leaves that are not the same Values
+                are no parameters, if their numbers are the same: the function makes them itself, as constants. Later
+                on, the others must be the same Values.
+        """
         self.require_initialised()
-        return same_graphs(self.outputs, self.inputs, outputs, inputs)
+        return same_graphs(self.outputs, self.inputs, outputs, inputs, self.made_anew, again)
+
+    def largest_number(self) -> float:
+        """Return the size of the largest finite number in the recorded graph."""
+        self.require_initialised()
+        return largest_number(self.outputs)
 
     def stats(self) -> dict:
         """Return how large the program is: numbers of inputs, parameters, steps, …; bytes for a block of examples."""

@@ -13,6 +13,7 @@
 #include "program/lanes/lanes.h"
 #include "engine/chain.h"
 #include "engine/wide.h"
+#include <time.h>
 
 /* The operation of a step: a row of ops.h, LOGSUMEXP or TAKE of wide.h, or one of these. */
 enum {
@@ -77,7 +78,15 @@ typedef struct {
     double *const *input_grads;       /* like arrays, or NULL */
     double *scalars, *weights;
     double *partials;                 /* of each partition: mgc_partial_size(program) numbers */
+    Py_ssize_t slice;                 /* after how many blocks a worker looks at the clock */
+    volatile int stop;                /* set when a worker was interrupted: the others stop at their next block */
 } mgc_call;
+
+/* How far a worker got. */
+typedef struct {
+    int partition;
+    Py_ssize_t block;                 /* -1: the partition is to begin */
+} mgc_progress;
 
 /* What a partition sums up: gradients of the weights, gradients of the broadcast scalars, outputs. */
 static inline Py_ssize_t mgc_partial_size(const mgc_program *p)
@@ -143,9 +152,12 @@ static void mgc_run_scalars_back(const mgc_program *p, const double *scalars, do
         case MGC_PRODUCTS:
             mgc_products_back(places, step->k, scalars, g, gradients);
             break;
-        case MGC_LOGSUMEXP:
-            for (int i = 0; i < step->k; i++) gradients[places[i]] += g * exp(scalars[places[i]] - f);
+        case MGC_LOGSUMEXP: {
+            const mgc_scalars_at values = {scalars, places};
+            const double scale = mgc_logsumexp_scale(mgc_read_scalar, &values, step->k, f);
+            for (int i = 0; i < step->k; i++) gradients[places[i]] += g * (exp(scalars[places[i]] - f) * scale);
             break;
+        }
         default:
             mgc_row_gradients(step->op, scalars[step->x], scalars[step->y], scalars[step->z], f, g, received);
             if (step->receives & MGC_X_RECEIVES) gradients[step->x] += received[0];
@@ -303,16 +315,33 @@ static void mgc_run_block(const mgc_call *c, Py_ssize_t block, double *memory, d
 }
 
 /* One of `workers` takes its partitions; memory is that of its block, 64-byte aligned: slot_count * block numbers, and
-   for gradients as many again and MGC_SCRATCH more. */
-static void mgc_work(const mgc_call *c, int worker, int workers, double *memory)
+   for gradients as many again and MGC_SCRATCH more. Returns 0 now and then, after a fiftieth of a second of the
+   process, for the caller to look at signals and to go on from there; 1 when all is done, or was stopped. */
+static int mgc_work(const mgc_call *c, int workers, double *memory, mgc_progress *at)
 {
     const Py_ssize_t size = mgc_partial_size(c->program);
-    for (int i = worker; i < c->partitions; i += workers) {
+    Py_ssize_t left = c->slice;
+    int has_begun = 0;
+    clock_t begin = 0;
+    for (; at->partition < c->partitions; at->partition += workers, at->block = -1) {
+        const int i = at->partition;
         double *partial = c->partials + i * size;
-        memset(partial, 0, (size_t)size * sizeof *partial);
-        for (Py_ssize_t b = c->blocks * i / c->partitions; b < c->blocks * (i + 1) / c->partitions; b++)
-            mgc_run_block(c, b, memory, partial);
+        if (at->block < 0) {
+            memset(partial, 0, (size_t)size * sizeof *partial);
+            at->block = c->blocks * i / c->partitions;
+        }
+        for (; at->block < c->blocks * (i + 1) / c->partitions; at->block++) {
+            if (c->stop) return 1;
+            if (left-- == 0) {
+                const clock_t now = clock();
+                left = c->slice;
+                if (!has_begun) begin = now, has_begun = 1;
+                else if (now - begin > CLOCKS_PER_SEC / 50) return 0;
+            }
+            mgc_run_block(c, at->block, memory, partial);
+        }
     }
+    return 1;
 }
 
 /* Before the workers begin. */

@@ -8,6 +8,7 @@ cdef enum:
     MOST_PARTITIONS = 16
     PARTIAL_BYTES = 1 << 22         # what the sums of all partitions may take
     PARALLEL_WORK = 1 << 20         # multiplications or so, a quarter of a millisecond: less is not worth a thread
+    SLICE_WORK = 1 << 22            # about a millisecond: after that, a worker looks at the clock
 
 
 @cython.internal
@@ -231,7 +232,8 @@ cdef class Call:
         cdef bint is_float64 = view_float64(array, view, writable)
         self.view_count += 1
         if not is_float64 or view.ndim < 1:
-            raise TypeError(f"arrays must be float64, with an axis for the examples first, got {array!r:.60}")
+            raise TypeError("arrays must be float64, aligned, with an axis for the examples first, "
+                            f"got {array!r:.60}")
         return view
 
     cdef int set_arrays(self, tuple arrays, bint with_outputs) except -1:
@@ -363,6 +365,8 @@ cdef class Call:
             flags |= nodes[i].flags
         self.parameter_flags = flags
         self.set_blocks()
+        self.call.slice = <Py_ssize_t>(SLICE_WORK / (self.runner.work * self.call.block + 1)) + 1
+        self.call.stop = False
         workers = 1
         if self.runner.work * self.call.n >= PARALLEL_WORK:
             workers = min(get_num_threads(), self.call.partitions)
@@ -373,16 +377,26 @@ cdef class Call:
         if workers == 1:
             self.work(0, 1)
         else:
-            run_in_threads(self.work, workers)
+            run_in_threads(self.work, self.stop, workers)
         with nogil:
             mgc_finish(&self.call, self.sums, self.gscalars.doubles)
         return 0
 
     def work(self, int worker, int workers):
-        """Run the partitions of one worker."""
+        """Run the partitions of one worker; in the main thread, signals are heard meanwhile."""
         cdef double *memory = (<Doubles>self.lane_memory[worker]).doubles
-        with nogil:
-            mgc_work(&self.call, worker, workers, memory)
+        cdef mgc_progress progress = mgc_progress(partition=worker, block=-1)
+        cdef bint done = False
+        while True:
+            with nogil:
+                done = mgc_work(&self.call, workers, memory, &progress)
+            if done:
+                return
+            PyErr_CheckSignals()
+
+    def stop(self):
+        """Let all workers stop at their next block: the results are not wanted any more."""
+        self.call.stop = True
 
     cdef object parameter_gradients(self):
         cdef Py_ssize_t i, count = self.runner.program.parameter_count

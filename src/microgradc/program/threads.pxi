@@ -28,8 +28,11 @@ def get_num_threads() -> int:
     return threads
 
 
-cdef int run_in_threads(function, int workers) except -1:
-    """Call function(i, workers) for each i < workers, the first in this thread; return when all are done."""
+cdef int run_in_threads(function, stop, int workers) except -1:
+    """Call function(i, workers) for each i < workers, the first in this thread; return when all are done.
+
+    If this thread is interrupted, it calls stop(), so that the others end soon.
+    """
     global pool
     cdef list futures = []
     cdef bint refused = False
@@ -44,6 +47,9 @@ cdef int run_in_threads(function, int workers) except -1:
         except RuntimeError:     # the interpreter shuts down, or there are no more threads
             refused = True
         function(0, workers)
+    except BaseException:
+        stop()
+        raise
     finally:
         interrupted = None
         while futures:
@@ -52,6 +58,7 @@ cdef int run_in_threads(function, int workers) except -1:
                 break
             except BaseException as error:
                 interrupted = error
+                stop()
         if interrupted is not None:
             raise interrupted
     for future in futures:

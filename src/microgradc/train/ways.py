@@ -11,7 +11,8 @@ from microgradc import losses
 from microgradc.engine import CompileError, no_grad
 from microgradc.engine.value import plain_number
 from microgradc.modes import evaluating
-from microgradc.program.compile import compile, has_same_graph
+from microgradc.program.compile import compile
+from microgradc.program.recording import has_same_graph
 from microgradc.train.scores import as_array, single
 from microgradc.train.task import OURS, Task
 
@@ -67,7 +68,7 @@ class Replayed:
 
         def example(x: Any, y: Any) -> Any:
             prediction = single(model(x))
-            return task.loss(prediction, y), prediction
+            return task.loss([prediction], [y]), prediction     # a batch of one, as for `Eager`
 
         self.model, self.task = model, task
         self.example, self.arguments = example, (x.tolist(), target.tolist())
@@ -107,13 +108,14 @@ def choose_way(
         compiled: whether to compile; None to do so if it is possible.
 
     Raises:
-        CompileError: it is asked for and not possible.
+        CompileError: it is asked for and not possible; or whatever else the model or the loss raises then.
     """
     if compiled is False:
         return Eager(model, task), "compile=False"
     try:
         return Replayed(model, task, x, target), ""
-    except CompileError as error:
+    except Exception as error:      # whatever the model does with Values; if it does so with numbers, training says it
         if compiled:
             raise
-        return Eager(model, task), str(error)
+        why = str(error) if isinstance(error, CompileError) else f"{type(error).__name__}: {error}"
+        return Eager(model, task), why

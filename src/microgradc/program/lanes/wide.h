@@ -67,19 +67,44 @@ static void MGC_V(logsumexp)(const double *base, const int *places, double *f, P
     }
 }
 
+/* For MGC_LANE_MULTIPLE lanes: 1 / the sum of exp((v - from) - f) where f is large, as in engine/wide.h; else 1. */
+MGC_INLINE void MGC_V(softmax_scale)(const double *base, const int *places, const double *from, const double *f,
+                                     Py_ssize_t k, Py_ssize_t n, double *scale)
+{
+    int is_large = 0;
+    double total[MGC_LANE_MULTIPLE];
+    for (int l = 0; l < MGC_LANE_MULTIPLE; l++) {
+        scale[l] = 1, total[l] = 0;
+        is_large |= fabs(f[l]) > 32 && fabs(f[l]) != HUGE_VAL;
+    }
+    if (!is_large) return;
+    for (Py_ssize_t i = 0; i < k; i++) {
+        const double *v = base + places[i] * n;
+        MGC_EACH_LANE
+        for (int l = 0; l < MGC_LANE_MULTIPLE; l++) total[l] += MGC_V(exp)((v[l] - from[l]) - f[l]);
+    }
+    for (int l = 0; l < MGC_LANE_MULTIPLE; l++)
+        if (fabs(f[l]) > 32 && fabs(f[l]) != HUGE_VAL) scale[l] = 1 / total[l];
+}
+
 static void MGC_V(logsumexp_back)(const double *base, const int *places, const double *f, const double *g,
                                   double *gbase, Py_ssize_t k, Py_ssize_t n)
 {
-    n -= n % MGC_LANE_MULTIPLE;
-    for (Py_ssize_t i = 0; i < k; i++) {
-        const double *v = base + places[i] * n;
-        double *gv = gbase + places[i] * n;
-        MGC_EACH_LANE
-        for (Py_ssize_t l = 0; l < n; l++) gv[l] += g[l] * MGC_V(exp)(v[l] - f[l]);
+    for (Py_ssize_t first = 0; first < n; first += MGC_LANE_MULTIPLE) {
+        const double from[MGC_LANE_MULTIPLE] = {0};
+        double scaled[MGC_LANE_MULTIPLE];
+        MGC_V(softmax_scale)(base + first, places, from, f + first, k, n, scaled);
+        for (int l = 0; l < MGC_LANE_MULTIPLE; l++) scaled[l] *= g[first + l];
+        for (Py_ssize_t i = 0; i < k; i++) {
+            const double *v = base + places[i] * n + first;
+            double *gv = gbase + places[i] * n + first;
+            MGC_EACH_LANE
+            for (int l = 0; l < MGC_LANE_MULTIPLE; l++) gv[l] += scaled[l] * MGC_V(exp)(v[l] - f[first + l]);
+        }
     }
 }
 
-/* f = logsumexp(v) - v[index], without the digits that the two have in common. */
+/* f = logsumexp(v) - v[index], without the digits that the two have in common; nan if the largest is infinite. */
 static void MGC_V(cross_entropy)(const double *index, const double *base, const int *places, double *f,
                                  Py_ssize_t k, Py_ssize_t n)
 {
@@ -87,7 +112,7 @@ static void MGC_V(cross_entropy)(const double *index, const double *base, const 
         double m[MGC_LANE_MULTIPLE], others[MGC_LANE_MULTIPLE];
         MGC_V(largest_and_others)(base + first, places, k, n, m, others);
         for (int l = 0; l < MGC_LANE_MULTIPLE; l++)
-            m[l] -= base[places[mgc_index(index[first + l], k)] * n + first + l];
+            m[l] = (m[l] - base[places[mgc_index(index[first + l], k)] * n + first + l]) + (m[l] - m[l]);
         MGC_EACH_LANE
         for (int l = 0; l < MGC_LANE_MULTIPLE; l++) f[first + l] = m[l] + MGC_V(log1p)(others[l]);
     }
@@ -98,16 +123,17 @@ static void MGC_V(cross_entropy_back)(const double *index, const double *base, c
                                       const double *g, double *gbase, Py_ssize_t k, Py_ssize_t n)
 {
     for (Py_ssize_t first = 0; first < n; first += MGC_LANE_MULTIPLE) {
-        double taken[MGC_LANE_MULTIPLE];
+        double taken[MGC_LANE_MULTIPLE], scale[MGC_LANE_MULTIPLE];
         for (int l = 0; l < MGC_LANE_MULTIPLE; l++)
             taken[l] = base[places[mgc_index(index[first + l], k)] * n + first + l];
+        MGC_V(softmax_scale)(base + first, places, taken, f + first, k, n, scale);
         for (Py_ssize_t i = 0; i < k; i++) {
             const double *v = base + places[i] * n + first;
             double *gv = gbase + places[i] * n + first;
             MGC_EACH_LANE
             for (int l = 0; l < MGC_LANE_MULTIPLE; l++)
                 gv[l] += g[first + l]
-                       * (MGC_V(exp)((v[l] - taken[l]) - f[first + l]) - (index[first + l] == (double)i));
+                       * (MGC_V(exp)((v[l] - taken[l]) - f[first + l]) * scale[l] - (index[first + l] == (double)i));
         }
     }
 }

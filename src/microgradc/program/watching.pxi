@@ -1,0 +1,73 @@
+# Whether places that hold parameters hold others by now. Included by program.pyx.
+
+from cpython.dict cimport PyDict_GetItem, PyDict_Next
+from cpython.object cimport PyObject
+
+cdef extern from "Python.h":
+    ctypedef struct PyListObject:
+        PyObject **ob_item
+    ctypedef struct PyTupleObject:
+        PyObject *ob_item[1]
+    Py_ssize_t PyList_GET_SIZE(PyObject *)
+    PyObject *PyCell_GET(object)
+
+ctypedef struct watched_list:
+    PyObject *entries
+    PyObject **before
+    Py_ssize_t count
+
+
+@cython.no_gc_clear       # the pointers are to what the lists hold
+cdef class Watch:
+    """Lists, dicts, variables of functions, and the very objects that are in them now."""
+    cdef list lists, dicts, cells, variables       # pairs of such a place and what was there
+    cdef watched_list *watched                     # the lists
+    cdef Py_ssize_t list_count
+
+    def __init__(self, lists, dicts, cells, variables):
+        cdef Py_ssize_t i
+        if self.watched != NULL:
+            raise TypeError("a Watch is made once")
+        pairs = [(x, tuple(x)) for x in lists]
+        self.dicts = [(x, tuple(x.values())) for x in dicts]
+        self.cells = [(x, x.cell_contents) for x in cells]
+        self.variables = [(x, name, x[name]) for x, name in variables]
+        self.watched = <watched_list *>PyMem_Malloc((len(pairs) + 1) * sizeof(watched_list))
+        if self.watched == NULL:
+            raise MemoryError("no memory to watch lists")
+        self.lists = pairs
+        for i, (x, before) in enumerate(pairs):
+            self.watched[i].entries = <PyObject *>x
+            self.watched[i].before = (<PyTupleObject *>before).ob_item
+            self.watched[i].count = len(<tuple>before)
+        self.list_count = len(pairs)
+
+    def __dealloc__(self):
+        PyMem_Free(self.watched)
+
+    def __bool__(self):
+        """Whether each is where it was: by pointer."""
+        cdef PyObject *key
+        cdef PyObject *entry
+        cdef Py_ssize_t i, place
+        cdef watched_list *x
+        for i in range(self.list_count):
+            x = &self.watched[i]
+            if PyList_GET_SIZE(x.entries) != x.count or (x.count and memcmp(
+                    (<PyListObject *>x.entries).ob_item, x.before, x.count * sizeof(PyObject *))):
+                return False
+        for entries, before in self.dicts:
+            if len(<dict>entries) != len(<tuple>before):
+                return False
+            i = place = 0
+            while PyDict_Next(entries, &place, &key, &entry):
+                if entry != (<PyTupleObject *>before).ob_item[i]:
+                    return False
+                i += 1
+        for cell, content in self.cells:
+            if PyCell_GET(cell) != <PyObject *>content:
+                return False
+        for names, name, content in self.variables:
+            if PyDict_GetItem(names, name) != <PyObject *>content:
+                return False
+        return True
