@@ -149,7 +149,7 @@ def _read(path: Path, model: Any) -> dict[str, np.ndarray]:
                 raise ValueError(f"{checks.shown(name)} must hold {wanted}, got {checks.shown(entry.dtype)}")
         if _loads_as_modules_do(model):
             check_shapes(model, {name: entry.shape for name, entry in header.items()})
-        return {name: _numbers(file, start, entry) for name, entry in header.items()}
+        return {name: _read_entry(file, start, entry) for name, entry in header.items()}
 
 
 def _loads_as_modules_do(model: Any) -> bool:
@@ -207,7 +207,7 @@ def _entry(name: str, found: Any) -> _Entry:
     return _Entry(dtype, tuple(shape), begin, end)
 
 
-def _numbers(file: BinaryIO, start: int, entry: _Entry) -> np.ndarray:
+def _read_entry(file: BinaryIO, start: int, entry: _Entry) -> np.ndarray:
     """Return the numbers of an entry as float64. They are read piece by piece, so that nothing is held twice."""
     import numpy as np
 
