@@ -117,3 +117,40 @@ def test_the_former_name_of_to_numpy():
         with pytest.warns(DeprecationWarning, match=r"microgradc\.to_numpy\(a\)") as warnings:
             assert former(array([1.0])).tolist() == [1.0]
         assert warnings[0].filename == __file__
+
+
+MORE_NUMPY_NAMES = "log10 exp2 cbrt fabs rint round deg2rad rad2deg degrees radians square reciprocal".split()
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+@pytest.mark.parametrize("name", MORE_NUMPY_NAMES)
+def test_more_functions_of_numpy(name):
+    x = np.array([[2.0, 0.5], [1.5, 2.5], [0.49999999999999994, 3e16]])
+    f = getattr(np, name)
+    got = f(array(x))
+    assert got.shape == x.shape
+    np.testing.assert_allclose(to_numpy(got), f(x), rtol=1e-14)
+    assert f(Value(1.5)).data == pytest.approx(f(1.5), rel=1e-14)
+
+
+@pytest.mark.parametrize("x", [-3.5, -2.5, -1.5, -0.5, -0.3, 0.0, 0.5, 1.5, 2.5, 4.7, 1e300, np.inf, -np.inf, np.nan])
+def test_rounding_is_numpys_and_has_no_slope(x):
+    v = Value(x)
+    rounded = v.rint()
+    np.testing.assert_array_equal(rounded.data, np.rint(x))
+    (rounded * 3.0).backward()
+    assert v.grad == 0
+
+
+def test_the_norm():
+    x = array([3.0, 4.0])
+    norm = np.linalg.norm(x)
+    norm.backward()
+    assert norm.data == 5.0
+    np.testing.assert_allclose(grads(x), [0.6, 0.8])
+
+
+def test_degrees_have_a_slope():
+    v = Value(30.0)
+    np.sin(np.deg2rad(v)).backward()
+    assert v.grad == pytest.approx(np.cos(np.pi / 6) * np.pi / 180)

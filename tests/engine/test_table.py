@@ -20,6 +20,23 @@ from microgradc.engine import functions
 from microgradc.engine.value import plain_number
 
 
+class CubeRoot(torch.autograd.Function):
+    """PyTorch has none: values of NumPy, and 1 / (3 cbrt(x)**2)."""
+
+    @staticmethod
+    def forward(x):
+        return torch.tensor(np.cbrt(x.detach().numpy()))
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, g):
+        root = CubeRoot.apply(*ctx.saved_tensors)
+        return g / (3 * root * root)
+
+
 def floor_divide(x, y):
     return torch.div(x, y, rounding_mode="floor")
 
@@ -46,6 +63,14 @@ ROWS = {
     "ELU": (elu, Value.elu),
     "GELU": (F.gelu, Value.gelu),
     "SILU": (F.silu, Value.silu),
+    "SELU": (F.selu, Value.selu),
+    "MISH": (F.mish, Value.mish),
+    "SOFTSIGN": (F.softsign, Value.softsign),
+    "HARDTANH": (F.hardtanh, Value.hardtanh),
+    "LOG_SIGMOID": (F.logsigmoid, Value.log_sigmoid),
+    "CBRT": (CubeRoot.apply, Value.cbrt),
+    "GAMMALN": (torch.lgamma, Value.gammaln),
+    "LOGADDEXP": (torch.logaddexp, microgradc.logaddexp),
     "SOFTPLUS": (lambda x: torch.logaddexp(x, torch.zeros_like(x)), Value.softplus),
     "STEP": (lambda x: torch.heaviside(x, torch.zeros_like(x)), Value.step),
     "ATAN2": (torch.atan2, microgradc.atan2),
@@ -58,9 +83,8 @@ ROWS = {
     "WHERE": (lambda c, x, y: torch.where(c != 0, x, y), microgradc.where),
     "CLIP": (torch.clamp, microgradc.clip),
 }
-for (
-    name
-) in "exp expm1 log log1p log2 sqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf sigmoid".split():
+OF_TORCH = "exp expm1 log log1p log2 sqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf sigmoid"
+for name in f"{OF_TORCH} log10 exp2 erfc digamma logit square sign floor ceil".split():
     ROWS[name.upper()] = (getattr(torch, name), getattr(Value, name))
 
 BY_NAME = {row.name: row for row in engine.TABLE}
@@ -154,12 +178,16 @@ def test_gradient_by_finite_differences(name):
             assert v.grad == pytest.approx((above - below) / (2 * h), rel=1e-7, abs=1e-8), point
 
 
-SHARED_NAMES = "exp log log1p sqrt sin cos sinh cosh erf sigmoid expm1 minimum maximum where step".split()
+SHARED_NAMES = "exp log log1p sqrt sin cos sinh cosh tanh erf sigmoid expm1 minimum maximum where step".split()
+SHARED_NAMES += ["digamma", "polygamma"]
 NAMESPACE = {name: getattr(functions, name) for name in SHARED_NAMES}
 NAMESPACE |= {
     "pow": lambda x, y: x**y,
     "floordiv": lambda x, y: x // y,
     "LN_2": math.log(2),
+    "LN_10": math.log(10),
+    "SELU_SCALE": 1.0507009873554804934193349852946,
+    "SELU_SCALE_ALPHA": 1.0507009873554804934193349852946 * 1.6732632423543772848170429916717,
     "SQRT_HALF": math.sqrt(0.5),
     "TWO_OVER_SQRT_PI": 2 / math.sqrt(math.pi),
     "BCE_EPSILON": torch.tensor(1e-12, dtype=torch.float32).item(),
@@ -193,6 +221,65 @@ def test_second_derivative_from_the_rule_text(name):
                 first.backward()
             for v, t in zip(operands, seconds_t, strict=True):
                 assert v.grad == pytest.approx(0.0 if t is None else t.item(), rel=1e-11, abs=1e-13), (point, rule)
+
+
+# Where an exponent that is a number does what one that is a tensor does: docs/differences.md.
+C_POWERS = {(-0.5, -0.0), (-0.5, -INF), (1.5, -INF), (1.5, -0.0)}
+
+
+@pytest.mark.parametrize("x", [INF, -INF, 0.0, -0.0, 5e-324, 2.0, -2.0, NAN])
+@pytest.mark.parametrize("exponent", [0.5, -0.5, 1.5, -1.5, 2, 3, -1, 1, 0, 2.5])
+def test_a_number_as_exponent_and_a_value(x, exponent):
+    """PyTorch takes the root where the exponent is the number 1/2, and not where it is a tensor."""
+    for of_us, of_torch in [(exponent, exponent), (Value(exponent), torch.tensor(exponent, dtype=torch.float64))]:
+        v, t = Value(x), torch.tensor(x, dtype=torch.float64, requires_grad=True)
+        if (exponent, x) in C_POWERS and of_us is exponent:
+            of_torch = torch.tensor(exponent, dtype=torch.float64)
+        ours, theirs = v**of_us, t**of_torch
+        ours.backward()
+        theirs.backward()
+        assert same(ours.data, theirs.item())
+        assert math.copysign(1, ours.data) == math.copysign(1, theirs.item()) or ours.data != ours.data
+        assert same(v.grad, t.grad.item())
+        assert same(ours._local_grads[0], v.grad)
+
+
+@pytest.mark.parametrize("name", ["ELU", "RELU", "SELU", "HARDTANH"])
+def test_the_slope_at_nan(name):
+    row, (in_torch, ours) = BY_NAME[name], ROWS[name]
+    point = (NAN, 1.5)[: row.operands]
+    v, t = Value(NAN), torch.tensor(NAN, dtype=torch.float64, requires_grad=True)
+    ours(v, *point[1:]).backward()
+    in_torch(t, *(torch.tensor(x, dtype=torch.float64) for x in point[1:])).backward()
+    assert same(v.grad, t.grad.item())
+
+
+@pytest.mark.parametrize("base", [0.0, -0.0])
+def test_zero_to_the_power_of_nan(base):
+    x, y = Value(base), Value(NAN)
+    (x**y).backward()
+    t, s = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (base, NAN))
+    (t**s).backward()
+    assert same(x.grad, t.grad.item())
+    assert same(y.grad, s.grad.item())
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 5])
+def test_polygamma(n):
+    for x in [0.3, 1.0, 2.5, 11.0, 30.0]:
+        v, t = Value(x), torch.tensor(x, dtype=torch.float64, requires_grad=True)
+        ours, theirs = functions.polygamma(n, v), torch.polygamma(n, t)
+        ours.backward()
+        theirs.backward()
+        assert ours.data == pytest.approx(theirs.item(), rel=1e-13)
+        assert v.grad == pytest.approx(t.grad.item(), rel=1e-13)
+        assert functions.polygamma(n, np.array([x])) == pytest.approx(theirs.item(), rel=1e-13)
+    with pytest.raises(ValueError, match="n must be at least 0, got -1"):
+        functions.polygamma(-1, 1.0)
+    with pytest.raises(TypeError, match="n must be an integer, got float"):
+        functions.polygamma(1.0, 1.0)
+    with pytest.raises(microgradc.CompileError, match="local gradients"):
+        microgradc.compile(lambda x: functions.polygamma(1, x))(1.0)
 
 
 METHOD_OF_OP = {"+": "add", "-": "sub", "*": "mul", "/": "truediv", "**": "pow", "//": "floordiv", "%": "mod"}

@@ -50,6 +50,8 @@ static inline double mgc_local_gradient(mgc_node *n, Py_ssize_t i)
     const int operands = mgc_rows[n->op].operands;
     const double x = mgc_operand_value(n, 0);
     const double y = operands > 1 ? mgc_operand_value(n, 1) : 0, z = operands > 2 ? mgc_operand_value(n, 2) : 0;
+    if (n->op == MGC_POW && i == 0 && y == 0.5 && !mgc_operand_is_node(n, 1))
+        return y * mgc_power_in_slope(x, y - 1, 1);
     double received[3];
     mgc_row_gradients(n->op, x, y, z, f, g, received);
     return received[i];
@@ -63,6 +65,7 @@ static inline void mgc_propagate(mgc_node *n)
     const double f = n->data, g = n->grad;
     (void)f;
     switch (n->op) {
+#define pow(x, y) mgc_power_in_slope(x, y, !(n->flags & MGC_Y_NODE))
 #define RECEIVE(i, gradient) if (mgc_operand_is_node(n, i)) mgc_operand_at(n, i)->node->grad += gradient;
 #define RECEIVE_1(gx, gy, gz) n->x.node->grad += gx;
 #define RECEIVE_2(gx, gy, gz) \
@@ -82,6 +85,7 @@ static inline void mgc_propagate(mgc_node *n)
     case MGC_##id: { READ_##n_ UNUSED_##n_ RECEIVE_##n_(gx, gy, gz) break; }
         MGC_TABLE(ROW)
 #undef ROW
+#undef pow
 #define ROW(id, op, value, gradient) \
     case MGC_##id: { \
         const mgc_wide *w = n->x.wide; \

@@ -44,8 +44,16 @@ log1p: _OfOneOperand
 """Return log(1 + x), exact for small x; -inf at -1, nan below."""
 log2: _OfOneOperand
 """Return the logarithm of x to base 2; -inf at 0, nan below."""
+log10: _OfOneOperand
+"""Return the logarithm of x to base 10; -inf at 0, nan below."""
+exp2: _OfOneOperand
+"""Return 2 ** x."""
 sqrt: _OfOneOperand
 """Return the square root of x; nan below 0."""
+cbrt: _OfOneOperand
+"""Return the cube root of x, that of -x with the sign changed."""
+square: _OfOneOperand
+"""Return x * x."""
 sin: _OfOneOperand
 """Return the sine of x, in radians."""
 cos: _OfOneOperand
@@ -72,18 +80,43 @@ atanh: _OfOneOperand
 """Return the inverse hyperbolic tangent of x; nan outside [-1, 1]."""
 erf: _OfOneOperand
 """Return the error function of x."""
+erfc: _OfOneOperand
+"""Return 1 - erf(x), exact for large x."""
+gammaln: _OfOneOperand
+"""Return log(abs(gamma(x))), also called lgamma; inf at 0 and the negative integers."""
+lgamma = gammaln
+digamma: _OfOneOperand
+"""Return the derivative of gammaln(x); nan at the negative integers."""
 sigmoid: _OfOneOperand
 """Return 1 / (1 + exp(-x))."""
+log_sigmoid: _OfOneOperand
+"""Return log(sigmoid(x)), without underflow."""
+logit: _OfOneOperand
+"""Return log(x / (1 - x)), of which sigmoid is the inverse; nan outside [0, 1]."""
 relu: _OfOneOperand
 """Return x where it is positive, else 0."""
 gelu: _OfOneOperand
 """Return x * Phi(x), Phi the normal distribution function."""
 silu: _OfOneOperand
 """Return x * sigmoid(x), also called swish."""
+selu: _OfOneOperand
+"""Return scale * x where x is positive, else scale * alpha * (exp(x) - 1)."""
+mish: _OfOneOperand
+"""Return x * tanh(softplus(x))."""
+softsign: _OfOneOperand
+"""Return x / (1 + abs(x))."""
+hardtanh: _OfOneOperand
+"""Return x, but at least -1 and at most 1."""
 softplus: _OfOneOperand
 """Return log(1 + exp(x))."""
 step: _OfOneOperand
 """Return 1 where x is positive, else 0."""
+sign: _OfOneOperand
+"""Return 1 where x is positive, -1 where it is negative, else 0, also where it is nan."""
+floor: _OfOneOperand
+"""Return the largest integer that is at most x."""
+ceil: _OfOneOperand
+"""Return the smallest integer that is at least x."""
 
 @overload
 def leaky_relu(x: _Array, negative_slope: _Operand = 0.01) -> _Array:
@@ -140,6 +173,30 @@ def hypot(x: _Scalar, y: Value) -> Value: ...
 def hypot(x: _Real, y: _Real) -> float: ...
 @overload
 def hypot(x: _Scalar, y: _Scalar) -> Value | float: ...
+
+@overload
+def logaddexp(x: _Array, y: _Operand) -> _Array:
+    """Return log(exp(x) + exp(y)) without overflow."""
+@overload
+def logaddexp(x: _Scalar, y: _Array) -> _Array: ...
+@overload
+def logaddexp(x: Value, y: _Scalar) -> Value: ...
+@overload
+def logaddexp(x: _Scalar, y: Value) -> Value: ...
+@overload
+def logaddexp(x: _Real, y: _Real) -> float: ...
+@overload
+def logaddexp(x: _Scalar, y: _Scalar) -> Value | float: ...
+
+@overload
+def polygamma(n: SupportsIndex, x: Value) -> Value:
+    """Return the derivative of order n of digamma(x), as a node with a local gradient."""
+@overload
+def polygamma(n: SupportsIndex, x: _Array) -> _Array: ...
+@overload
+def polygamma(n: SupportsIndex, x: _Real) -> float: ...
+@overload
+def polygamma(n: SupportsIndex, x: _Scalar) -> Value | float: ...
 
 @overload
 def minimum(x: _Array, y: _Operand) -> _Array:

@@ -7,7 +7,7 @@ element: a numeric array gives float64, an object array of Values gives an objec
 
 from microgradc.engine.value cimport *
 
-from microgradc.engine.value import TABLE, IntegerInput, array_of
+from microgradc.engine.value import TABLE, IntegerInput, array_of, refuse
 
 cdef extern from "Python.h":
     ctypedef struct PyMethodDef:
@@ -80,6 +80,38 @@ def atan2(y, x):
 
 def hypot(x, y):
     return map_binary(MGC_HYPOT, x, y, hypot)
+
+
+def logaddexp(x, y):
+    return map_binary(MGC_LOGADDEXP, x, y, logaddexp)
+
+
+def polygamma(n, x):
+    """Return the derivative of order n of digamma(x), as a node with a local gradient. d/dx = polygamma(n + 1, x).
+
+    Args:
+        n: an integer, at least 0; 0 gives digamma(x).
+        x: a Value or a number.
+
+    >>> round(polygamma(1, 1.0), 6)
+    1.644934
+    """
+    if isinstance(n, bool) or not hasattr(n, "__index__"):
+        raise TypeError(f"n must be an integer, got {describe(n)}")
+    cdef int order = n.__index__()
+    if order < 0:
+        raise ValueError(f"n must be at least 0, got {order}")
+    if not is_scalar(x):
+        return elementwise(lambda v: polygamma(order, v), (x,), "x")
+    cdef double number
+    if not isinstance(x, Value):
+        read_number(x, &number)
+        return mgc_polygamma(order, number)
+    number = (<Value>x).node.data
+    if tracing():
+        refuse("a node with local gradients")
+    cdef double local = mgc_polygamma(order + 1, number)
+    return custom_node(mgc_polygamma(order, number), (x,) if grad_enabled() else (), &local)
 
 
 def minimum(x, y):
@@ -330,5 +362,6 @@ cdef int begin_documentation() except -1:
 
 
 mgc_install_functions(globals(), __name__)
+lgamma = globals()["gammaln"]
 begin_documentation()
 __all__ = [name for name, thing in globals().items() if getattr(thing, "__module__", None) == __name__]

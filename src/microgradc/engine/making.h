@@ -45,7 +45,7 @@ static inline PyObject *mgc_new_binary(int op, mgc_node *x, mgc_node *y)
 
 static inline PyObject *mgc_new_right_number(int op, mgc_node *x, double y, int integer)
 {
-    double f = mgc_value(op, x->data, y, 0);
+    double f = mgc_value_with_number(op, x->data, y);
     if (!mgc_grad_enabled()) return mgc_new_without_graph(op, f);
     unsigned flags = MGC_X_NODE | (x->flags & MGC_TRACKED) | (integer ? MGC_INTEGER : 0);
     return mgc_new(op, flags, mgc_own(x), mgc_constant(y), f);

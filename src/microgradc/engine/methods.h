@@ -38,6 +38,7 @@ static PyMethodDef mgc_methods[] = {    /* of all rows; those of one operand are
 static const char *const mgc_other_names[][2] = {
     {"arcsin", "asin"}, {"arccos", "acos"}, {"arctan", "atan"},
     {"arcsinh", "asinh"}, {"arccosh", "acosh"}, {"arctanh", "atanh"},
+    {"lgamma", "gammaln"}, {"fabs", "__abs__"}, {"radians", "deg2rad"}, {"degrees", "rad2deg"},
 };
 
 /* Give the type its methods: method descriptors, which check the type of self. Returns -1 with an exception. */

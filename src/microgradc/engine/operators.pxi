@@ -62,3 +62,12 @@ cdef object compare(Value self, object other, int relation):
     if relation == Py_GT:
         return x > y
     return x >= y
+
+
+cdef Value round_half_to_even(Value x):
+    """Operations of the table alone, so that it can be compiled."""
+    below = unary(MGC_FLOOR, x)
+    rest = binary(MGC_SUB, x, below)
+    even = binary(MGC_MUL, unary(MGC_CEIL, binary(MGC_SUB, binary(MGC_MUL, x, 0.5), 0.25)), 2.0)    # where rest is 1/2
+    above = ternary(MGC_WHERE, binary(MGC_LESS, 0.5, rest), binary(MGC_ADD, below, 1.0), even, ("", "", ""))
+    return ternary(MGC_WHERE, binary(MGC_LESS, rest, 0.5), below, above, ("", "", ""))

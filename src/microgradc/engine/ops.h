@@ -26,6 +26,8 @@
 
 #include <math.h>
 
+#include "engine/special.h"
+
 /* Helpers that the rows share. */
 static inline double step(double x) { return x > 0; }
 static inline double where(double condition, double x, double y) { return condition != 0 ? x : y; }
@@ -58,6 +60,9 @@ static inline double floordiv(double x, double y)
 #define LN_2 0.69314718055994530942
 #define SQRT_HALF 0.70710678118654752440     /* 1 / sqrt(2) */
 #define TWO_OVER_SQRT_PI 1.12837916709551257390
+#define LN_10 2.30258509299404568402
+#define SELU_SCALE 1.0507009873554804934
+#define SELU_SCALE_ALPHA 1.7580993408473768   /* SELU_SCALE * 1.6732632423543772848 */
 #define NORMAL_DENSITY_0 0.39894228040143267794   /* 1 / sqrt(2 pi) */
 #define BCE_EPSILON 1e-12f   /* PyTorch has a float there, in float64 too */
 
@@ -72,7 +77,7 @@ ROW( MUL,        "*",     2, 0,    x * y,                               g * y, g
 ROW( DIV,        "/",     2, 0,    x / y,                               g / y, -g * (f / y), 0, \
      "Return x / y; as IEEE 754 has it where y is 0. d/dx = 1 / y, d/dy = -x / y**2." ) \
 ROW( POW,        "**",    2, Y_,   pow(x, y),                           where(y, g * (y * pow(x, y - 1)), 0), \
-                          where(x, g * (f * log(x)), where(step(-y), g * (f * log(x)), 0)), 0, \
+                          where(x, g * (f * log(x)), where(minimum(y, 0), g * (f * log(x)), 0)), 0, \
      "Return x ** y; nan where x is negative and y is not an integer. d/dx = y x**(y - 1), d/dy = x**y log(x)." ) \
 ROW( FLOORDIV,   "//",    2, 0,    floordiv(x, y),                      0, 0, 0, \
      "Return the largest integer that is at most x / y. d/dx = d/dy = 0." ) \
@@ -92,8 +97,16 @@ ROW( LOG1P,      "log1p", 1, 0,    log1p(x),                            g / (x +
      "Return log(1 + x), exact for small x; -inf at -1, nan below. d/dx = 1 / (1 + x)." ) \
 ROW( LOG2,       "log2",  1, 0,    log2(x),                             g / (x * LN_2), 0, 0, \
      "Return the logarithm of x to base 2; -inf at 0, nan below. d/dx = 1 / (x log 2)." ) \
+ROW( LOG10,      "log10", 1, 0,    log10(x),                            g / (x * LN_10), 0, 0, \
+     "Return the logarithm of x to base 10; -inf at 0, nan below. d/dx = 1 / (x log 10)." ) \
+ROW( EXP2,       "exp2",  1, 0,    exp2(x),                             g * (f * LN_2), 0, 0, \
+     "Return 2 ** x. d/dx = 2**x log(2)." ) \
 ROW( SQRT,       "sqrt",  1, 0,    sqrt(x),                             g / (2 * f), 0, 0, \
      "Return the square root of x; nan below 0. d/dx = 1 / (2 sqrt(x))." ) \
+ROW( CBRT,       "cbrt",  1, 0,    cbrt(x),                             g / (3 * (f * f)), 0, 0, \
+     "Return the cube root of x, that of -x with the sign changed. d/dx = 1 / (3 cbrt(x)**2), inf at 0." ) \
+ROW( SQUARE,     "square", 1, 0,   x * x,                               g * (2 * x), 0, 0, \
+     "Return x * x. d/dx = 2 x." ) \
 ROW( SIN,        "sin",   1, 0,    sin(x),                              g * cos(x), 0, 0, \
      "Return the sine of x, in radians. d/dx = cos(x)." ) \
 ROW( COS,        "cos",   1, 0,    cos(x),                              -g * sin(x), 0, 0, \
@@ -120,15 +133,26 @@ ROW( ATANH,      "atanh", 1, 0,    atanh(x),                            g / (1 -
      "Return the inverse hyperbolic tangent of x; nan outside [-1, 1]. d/dx = 1 / (1 - x**2)." ) \
 ROW( ERF,        "erf",   1, 0,    erf(x),                              g * (TWO_OVER_SQRT_PI * exp(-x * x)), 0, 0, \
      "Return the error function of x. d/dx = 2 / sqrt(pi) exp(-x**2)." ) \
+ROW( ERFC,       "erfc",  1, 0,    erfc(x),                             -g * (TWO_OVER_SQRT_PI * exp(-x * x)), 0, 0, \
+     "Return 1 - erf(x), exact for large x. d/dx = -2 / sqrt(pi) exp(-x**2)." ) \
+ROW( GAMMALN,    "gammaln", 1, 0,  lgamma(x),                           g * digamma(x), 0, 0, \
+     "Return log(abs(gamma(x))), also called lgamma; inf at 0 and the negative integers. d/dx = digamma(x)." ) \
+ROW( DIGAMMA,    "digamma", 1, 0,  digamma(x),                          g * polygamma(1, x), 0, 0, \
+     "Return the derivative of gammaln(x); nan at the negative integers. d/dx = polygamma(1, x)." ) \
 ROW( SIGMOID,    "sigmoid", 1, 0,  sigmoid(x),                          g * (f * (1 - f)), 0, 0, \
      "Return 1 / (1 + exp(-x)). d/dx = s (1 - s), s = sigmoid(x)." ) \
-ROW( RELU,       "ReLU",  1, 0,    x < 0 ? 0 : x,                       where(step(f), g, 0), 0, 0, \
+ROW( LOG_SIGMOID, "log_sigmoid", 1, 0, minimum(x, 0) - log1p(exp(-fabs(x))), g * sigmoid(-x), 0, 0, \
+     "Return log(sigmoid(x)), without underflow. d/dx = sigmoid(-x)." ) \
+ROW( LOGIT,      "logit", 1, 0,    log(x / (1 - x)), \
+                          g / (sqrt(x * (1 - x)) * sqrt(x * (1 - x))) /* nan outside [0, 1]; inf at -0 too */, 0, 0, \
+     "Return log(x / (1 - x)), of which sigmoid is the inverse; nan outside [0, 1]. d/dx = 1 / (x (1 - x))." ) \
+ROW( RELU,       "ReLU",  1, 0,    x < 0 ? 0 : x,                       where(f, g, 0), 0, 0, \
      "Return x where it is positive, else 0. d/dx = 1 for x > 0, else 0." ) \
 ROW( LEAKY_RELU, "leaky_relu", 2, Y_, x > 0 ? x : x * y,                where(step(x), g, g * y), \
                           where(step(x), 0, g * x), 0, \
      "Return x where it is positive, else negative_slope * x. d/dx = 1 for x > 0, else negative_slope." ) \
 ROW( ELU,        "elu",   2, Y_,   x > 0 ? x : y * expm1(x), \
-                          where(step(x), g, g * (y * exp(minimum(x, 0)))), \
+                          where(maximum(x, 0), g, g * (y * exp(minimum(x, 0)))), \
                           where(step(x), 0, g * expm1(minimum(x, 0))), 0, \
      "Return x where it is positive, else alpha * (exp(x) - 1). d/dx = 1 for x > 0, else alpha exp(x)." ) \
 ROW( GELU,       "gelu",  1, 0,    x * (0.5 * (1 + erf(x * SQRT_HALF))), \
@@ -138,10 +162,32 @@ ROW( GELU,       "gelu",  1, 0,    x * (0.5 * (1 + erf(x * SQRT_HALF))), \
 ROW( SILU,       "silu",  1, 0,    x / (1 + exp(-x)), \
                           g * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))), 0, 0, \
      "Return x * sigmoid(x), also called swish. d/dx = s (1 + x (1 - s)), s = sigmoid(x)." ) \
+ROW( SELU,       "selu",  1, 0,    x > 0 ? SELU_SCALE * x : SELU_SCALE_ALPHA * expm1(x), \
+                          where(maximum(x, 0), g * SELU_SCALE, g * (SELU_SCALE_ALPHA * exp(minimum(x, 0)))), 0, 0, \
+     "Return scale * x where x is positive, else scale * alpha * (exp(x) - 1). d/dx = scale for x > 0, else scale " \
+     "alpha exp(x).\n\n" \
+     "Klambauer et al., \"Self-Normalizing Neural Networks\", 2017: scale is about 1.0507 and alpha 1.6733." ) \
+ROW( MISH,       "mish",  1, 0,    x * tanh(log1p(exp(x))), \
+                          g * (tanh(log1p(exp(x))) \
+                               + x * sigmoid(x) * (1 - tanh(log1p(exp(x))) * tanh(log1p(exp(x))))), 0, 0, \
+     "Return x * tanh(softplus(x)). d/dx = t + x sigmoid(x) (1 - t**2), t = tanh(softplus(x)).\n\n" \
+     "Misra, \"Mish: A Self Regularized Non-Monotonic Activation Function\", 2019." ) \
+ROW( SOFTSIGN,   "softsign", 1, 0, x / (1 + fabs(x)), \
+                          where(x - x, g * f, g / ((1 + maximum(x, -x)) * (1 + maximum(x, -x)))), 0, 0, \
+     "Return x / (1 + abs(x)). d/dx = 1 / (1 + abs(x))**2; both are nan for an infinite x, as in PyTorch." ) \
+ROW( HARDTANH,   "hardtanh", 1, 0, x < -1 ? -1 : x > 1 ? 1 : x, \
+                          where(maximum(x + 1, 0), where(maximum(1 - x, 0), g, 0), 0), 0, 0, \
+     "Return x, but at least -1 and at most 1. d/dx = 1 for -1 < x < 1, else 0." ) \
 ROW( SOFTPLUS,   "softplus", 1, 0, maximum(x, 0) + log1p(exp(-fabs(x))), g * sigmoid(x), 0, 0, \
      "Return log(1 + exp(x)). d/dx = sigmoid(x)." ) \
 ROW( STEP,       "step",  1, 0,    step(x),                             0, 0, 0, \
      "Return 1 where x is positive, else 0. d/dx = 0." ) \
+ROW( SIGN,       "sign",  1, 0,    (x > 0 ? 1 : 0) - (x < 0 ? 1 : 0),   0, 0, 0, \
+     "Return 1 where x is positive, -1 where it is negative, else 0, also where it is nan. d/dx = 0." ) \
+ROW( FLOOR,      "floor", 1, 0,    floor(x),                            0, 0, 0, \
+     "Return the largest integer that is at most x. d/dx = 0." ) \
+ROW( CEIL,       "ceil",  1, 0,    ceil(x),                             0, 0, 0, \
+     "Return the smallest integer that is at least x. d/dx = 0." ) \
 ROW( ATAN2,      "atan2", 2, 0,    atan2(x, y), \
                           where(x * x + y * y, g * y / (x * x + y * y), 0), \
                           where(x * x + y * y, -g * x / (x * x + y * y), 0), 0, \
@@ -150,6 +196,10 @@ ROW( ATAN2,      "atan2", 2, 0,    atan2(x, y), \
 ROW( HYPOT,      "hypot", 2, 0,    hypot(x, y),                         g * (x / f), g * (y / f), 0, \
      "Return sqrt(x**2 + y**2) without overflow. d/dx = x / hypot(x, y), d/dy = y / hypot(x, y); nan at the " \
      "origin." ) \
+ROW( LOGADDEXP,  "logaddexp", 2, 0, x == y ? x + LN_2 : maximum(x, y) + log1p(exp(-fabs(x - y))), \
+                          g / (1 + exp(y - x)), g / (1 + exp(x - y)), 0, \
+     "Return log(exp(x) + exp(y)) without overflow. d/dx = 1 / (1 + exp(y - x)), d/dy = 1 / (1 + exp(x - y)); nan " \
+     "where x and y are the same infinity, as in PyTorch." ) \
 ROW( MINIMUM,    "minimum", 2, 0,  minimum(x, y), \
                           where(step(y - x), g, where(step(x - y), 0, g / 2)), \
                           where(step(x - y), g, where(step(y - x), 0, g / 2)), 0, \
@@ -213,6 +263,19 @@ static inline double mgc_value(int id, double x, double y, double z)
 #undef ROW
     default: return x;
     }
+}
+
+/* The same where y is a number of the caller's. PyTorch takes the root where the exponent is the number 1/2, and pow
+   where it is a tensor, which differ at -0 and -inf. A program has SQRT there (lowering.pxi). */
+static inline double mgc_value_with_number(int id, double x, double y)
+{
+    return id == MGC_POW && y == 0.5 ? sqrt(x) : mgc_value(id, x, y, 0);
+}
+
+/* pow where it is in the slope of x ** (y + 1). */
+static inline double mgc_power_in_slope(double x, double y, int is_number)
+{
+    return is_number && y == -0.5 ? 1 / sqrt(x) : pow(x, y);
 }
 
 #endif

@@ -205,8 +205,16 @@ class Value:
         """Return log(1 + x), exact for small x; -inf at -1, nan below."""
     def log2(self) -> Value:
         """Return the logarithm of x to base 2; -inf at 0, nan below."""
+    def log10(self) -> Value:
+        """Return the logarithm of x to base 10; -inf at 0, nan below."""
+    def exp2(self) -> Value:
+        """Return 2 ** x."""
     def sqrt(self) -> Value:
         """Return the square root of x; nan below 0."""
+    def cbrt(self) -> Value:
+        """Return the cube root of x, that of -x with the sign changed."""
+    def square(self) -> Value:
+        """Return x * x."""
     def sin(self) -> Value:
         """Return the sine of x, in radians."""
     def cos(self) -> Value:
@@ -233,8 +241,18 @@ class Value:
         """Return the inverse hyperbolic tangent of x; nan outside [-1, 1]."""
     def erf(self) -> Value:
         """Return the error function of x."""
+    def erfc(self) -> Value:
+        """Return 1 - erf(x), exact for large x."""
+    def gammaln(self) -> Value:
+        """Return log(abs(gamma(x))), also called lgamma; inf at 0 and the negative integers."""
+    def digamma(self) -> Value:
+        """Return the derivative of gammaln(x); nan at the negative integers."""
     def sigmoid(self) -> Value:
         """Return 1 / (1 + exp(-x))."""
+    def log_sigmoid(self) -> Value:
+        """Return log(sigmoid(x)), without underflow."""
+    def logit(self) -> Value:
+        """Return log(x / (1 - x)), of which sigmoid is the inverse; nan outside [0, 1]."""
     def relu(self) -> Value:
         """Return x where it is positive, else 0."""
     def leaky_relu(self, negative_slope: Value | _Number = 0.01) -> Value:
@@ -247,22 +265,52 @@ class Value:
         """Return x * Phi(x), Phi the normal distribution function."""
     def silu(self) -> Value:
         """Return x * sigmoid(x), also called swish."""
+    def selu(self) -> Value:
+        """Return scale * x where x is positive, else scale * alpha * (exp(x) - 1)."""
+    def mish(self) -> Value:
+        """Return x * tanh(softplus(x))."""
+    def softsign(self) -> Value:
+        """Return x / (1 + abs(x))."""
+    def hardtanh(self) -> Value:
+        """Return x, but at least -1 and at most 1."""
     def softplus(self) -> Value:
         """Return log(1 + exp(x))."""
     def step(self) -> Value:
         """Return 1 where x is positive, else 0."""
+    def sign(self) -> Value:
+        """Return 1 where x is positive, -1 where it is negative, else 0, also where it is nan."""
+    def floor(self) -> Value:
+        """Return the largest integer that is at most x."""
+    def ceil(self) -> Value:
+        """Return the smallest integer that is at least x."""
     arcsin = asin
     arccos = acos
     arctan = atan
     arcsinh = asinh
     arccosh = acosh
     arctanh = atanh
+    lgamma = gammaln
+    fabs = __abs__
     def arctan2(self, x: Value | _Number) -> Value:
         """Return the angle of the point (x, self) to the x axis, in radians."""
         ...
     def hypot(self, other: Value | _Number) -> Value:
         """Return sqrt(self**2 + other**2)."""
         ...
+    def logaddexp(self, other: Value | _Number) -> Value:
+        """Return log(exp(self) + exp(other)) without overflow."""
+        ...
+    def rint(self) -> Value:
+        """Return the nearest integer, the even one of two; `np.rint` and `np.round` ask for it."""
+        ...
+    def deg2rad(self) -> Value:
+        """Return self * pi / 180, degrees as radians."""
+        ...
+    def rad2deg(self) -> Value:
+        """Return self * 180 / pi, radians as degrees."""
+        ...
+    radians = deg2rad
+    degrees = rad2deg
     def func(
         self,
         f: Callable[[float], _Number],

@@ -19,7 +19,7 @@ import os
 import sys
 from collections import namedtuple
 from functools import wraps
-from math import ceil, floor, trunc
+from math import ceil, floor, pi, trunc
 from numbers import Complex, Real
 
 cdef extern from "engine/methods.h":
@@ -443,6 +443,22 @@ cdef class Value:
     def hypot(self, other) -> Value:
         """Return sqrt(self**2 + other**2). d/dx = x / hypot(x, y)."""
         return pair(MGC_HYPOT, self, other, "self", "other")
+
+    def logaddexp(self, other) -> Value:
+        """Return log(exp(self) + exp(other)) without overflow. d/dx = 1 / (1 + exp(y - x))."""
+        return pair(MGC_LOGADDEXP, self, other, "self", "other")
+
+    def rint(self) -> Value:
+        """Return the nearest integer, the even one of two; `np.rint` and `np.round` ask for it. d/dx = 0."""
+        return round_half_to_even(self)
+
+    def deg2rad(self) -> Value:
+        """Return self * pi / 180, degrees as radians. d/dx = pi / 180."""
+        return self * (pi / 180)
+
+    def rad2deg(self) -> Value:
+        """Return self * 180 / pi, radians as degrees. d/dx = 180 / pi."""
+        return self * (180 / pi)
 
     def func(self, f, derivative=None, h=None) -> Value:
         """Return f(self), for any function f of one number.

@@ -10,7 +10,8 @@
  * log2 0.8, pow 1.2, sinh 1.0, cosh 1.0, tanh 1.5, asinh 1.4, acosh 1.8, atanh 1.5, sigmoid 1.4, erf 2.0, sin 1.0,
  * cos 1.0, tan 1.5, asin 1.2, acos 1.2, atan 1.7, atan2 1.6, hypot 1.2 . Angles are bounded: see vmath_angles.h.
  *
- * libm's remain: fmod and floor, in the rows of % and //, and pow on two lanes.
+ * libm's remain: fmod and floor, in the rows of % and //, pow on two lanes, and what few programs compute in quantity:
+ * log10, exp2, cbrt, erfc, lgamma, and the loops of special.h.
  *
  * Conditions are comparisons of doubles, as SSE2 cannot compare 64-bit integers, and integers come from the low bits
  * of x + MGC_ROUND. A chain has at most three ?:, as gcc 12 gives up at a choice of five values.
