@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 from microgradc import checks
 from microgradc.nn.module import Module, check_shapes
 
-from microgradc import checks
-
 if TYPE_CHECKING:
     import numpy as np
 

@@ -184,11 +184,12 @@ def cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any
     rows, classes, shape = _read_classes(input, target, reduction, or_probabilities=True)
     if classes and isinstance(classes[0], list):
         return _reduce([-dot(p, log_softmax(row)) for row, p in zip(rows, classes, strict=True)], shape, reduction)
-    losses = []
+    losses: list[Any] = []
     for row, y in zip(rows, classes, strict=True):
         if is_tracing():     # a program has a step for this, which does by itself what follows
             if isinstance(y, Value):
-                losses.append(-take(log_softmax(row), y))
+                chosen: Any = take(log_softmax(row), y)
+                losses.append(-chosen)
             else:            # a class that is known is taken off, so that no digits are lost
                 losses.append(logsumexp([x - row[y] for x in row]))
             continue

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from corners import CORNERS, PAIRS, TRIPLES
+from corners import CORNERS, INF, NAN, PAIRS, TRIPLES
 
 import microgradc
 from microgradc import Value, engine

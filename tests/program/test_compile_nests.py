@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microgradc import CompileError, Value, checks, compile, take, trees
+from microgradc import CompileError, Value, checks, compile, no_grad, take, trees
+from microgradc.engine.value import plain_number
 from microgradc.program.program import Example
 
 Point = namedtuple("Point", "x y")
@@ -68,14 +69,15 @@ nests = st.recursive(
 def plain(leaf):
     """What counts of an array in an argument: its shape, and whether it is one of integers."""
     if isinstance(leaf, np.ndarray):
-        return leaf.astype(np.int64 if leaf.dtype.kind in "iu" else float)
+        with no_grad():     # which lets Values be read as numbers
+            return leaf.astype(np.int64 if leaf.dtype.kind in "iu" else float)
     return leaf
 
 
 def read(args):
     """Return the numbers in arguments, and all else that a key is to tell apart, as trees has it."""
     leaves, shape = trees.flatten(trees.map_leaves(plain, args, (np.ndarray,)))
-    return [float(leaf) for leaf in leaves], (shape, [checks.as_integer(leaf) is not None for leaf in leaves])
+    return [plain_number(leaf) for leaf in leaves], (shape, [checks.as_integer(leaf) is not None for leaf in leaves])
 
 
 @given(st.lists(nests, max_size=3).map(tuple))

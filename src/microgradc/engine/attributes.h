@@ -1,7 +1,7 @@
 /* The attributes that people give to nodes. Changes with what may be put where.
  *
- * The slot `baggage` of a node is its dict, as CPython knows it from tp_dictoffset. So reading an attribute is CPython's
- * own business, and a node without attributes is as large and as fast as if there were none. The dict is of a subclass,
+ * The slot `baggage` of a node is its dict, as CPython knows it from tp_dictoffset. So CPython itself reads attributes,
+ * and a node without attributes is as large and as fast as if there were none. The dict is of a subclass,
  * Baggage, which also holds what the engine puts there: a label, a closure, an operation's name. A plain dict is there
  * if somebody went round Value's `__setattr__`; it is changed into a Baggage when one is needed.
  *

@@ -181,7 +181,8 @@ static int mgc_clear(PyObject *self)
 static int mgc_install_slots(PyTypeObject *type)
 {
     if (type->tp_basicsize != sizeof(mgc_object) || !(type->tp_flags & Py_TPFLAGS_HEAPTYPE)) {
-        PyErr_SetString(PyExc_SystemError, "node.h and value.pxd disagree about the layout of a Value, or it is not a heap type");
+        PyErr_SetString(PyExc_SystemError,
+                        "node.h and value.pxd disagree about the layout of a Value, or it is not a heap type");
         return -1;
     }
     mgc_type = (PyTypeObject *)Py_NewRef((PyObject *)type);   /* for ever: exact Values do not count it */

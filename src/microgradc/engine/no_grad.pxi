@@ -1,5 +1,19 @@
 # no_grad. Included by value.pyx; which blocks are in force where, is in modes.h.
 
+cdef extern from "engine/modes.h":
+    ctypedef struct PyFrameObject
+    ctypedef struct mgc_block:
+        bint is_left_behind
+    PyFrameObject *mgc_owner_of_block()
+    mgc_block *mgc_open_block() except NULL
+    bint mgc_is_block_of(const mgc_block *, const PyFrameObject *)
+    void mgc_close_block(mgc_block *)
+    ctypedef struct mgc_hidden_blocks:
+        pass
+    void mgc_hide_blocks(mgc_hidden_blocks *)
+    void mgc_show_blocks(mgc_hidden_blocks *)
+
+
 cdef class Blocks:
     """The blocks that one no_grad object has open, the last one last."""
     cdef mgc_block **open

@@ -26,17 +26,6 @@ cdef extern from "engine/methods.h":
     int mgc_install_methods(PyTypeObject *) except -1
 
 cdef extern from "engine/modes.h":
-    ctypedef struct PyFrameObject
-    ctypedef struct mgc_block:
-        bint is_left_behind
-    PyFrameObject *mgc_owner_of_block()
-    mgc_block *mgc_open_block() except NULL
-    bint mgc_is_block_of(const mgc_block *, const PyFrameObject *)
-    void mgc_close_block(mgc_block *)
-    ctypedef struct mgc_hidden_blocks:
-        pass
-    void mgc_hide_blocks(mgc_hidden_blocks *)
-    void mgc_show_blocks(mgc_hidden_blocks *)
     void mgc_forget_other_threads()
     bint mgc_grad_enabled()
     bint mgc_tracing()
@@ -488,15 +477,15 @@ cdef class Value:
         check_function(f, derivative, h)
         return apply_function(f, (self,), derivative, h)
 
-include "tracing.pxi"
-
-for _public in (
-    CompileError, Row, Trace, Input, IntegerInput, function, no_grad, topological_sort, _restore
-):
-    _public.__module__ = "microgradc.engine"     # where users find them, and what pickles refer to
+# Before the first subclass, which inherits the slots.
 mgc_install_slots(<PyTypeObject *>Value)
 mgc_install_methods(<PyTypeObject *>Value)
 mgc_install_attributes(<PyTypeObject *>Value, <PyTypeObject *>Baggage)
 Value.__module__ = "microgradc.engine"
+
+include "tracing.pxi"
+
+for _public in (CompileError, Row, Trace, Input, IntegerInput, function, no_grad, topological_sort, _restore):
+    _public.__module__ = "microgradc.engine"     # where users find them, and what pickles refer to
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_other_threads)

@@ -13,7 +13,7 @@ import numpy as np
 from microgradc import checks, trees
 from microgradc.engine import Value, is_tracing, refuse
 from microgradc.program.program import Example, Program, plain_batch, require_unmasked
-from microgradc.program.recording import Recording, Recordings, is_trying
+from microgradc.program.recording import Recording, Recordings, is_trying, without_values
 
 __all__ = ["Compiled", "compile"]
 
@@ -227,6 +227,7 @@ class _Batch:
         self.values: list[Any] | None = None
         if any(a.dtype.kind == "O" for a in arrays):
             self.values = [v if isinstance(v, Value) else None for a in arrays for v in a.ravel().tolist()]
+            arrays = [without_values(a) if a.dtype.kind == "O" else a for a in arrays]
         self.arrays = tuple(np.require(a, float, ["C", "A"]).reshape(self.n, -1) for a in arrays)
 
     def _read(self, a: Any, i: int) -> np.ndarray:
