@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
 from microgradc import checks
+from microgradc.keywords import suggest_keywords
 from microgradc.nn.module import Module, check_shapes
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _MOST_DIMENSIONS = 32           # NumPy 1's
 _PIECE = 1 << 16                # numbers that are read at a time
 
 
+@suggest_keywords
 def save(model: Any, path: str | os.PathLike[str]) -> None:
     """Write the parameters of a model to a file, in the safetensors format, float64.
 
@@ -71,6 +73,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     _write(path, serialize(state, metadata={"format": f"microgradc {__version__}"}))
 
 
+@suggest_keywords
 def load(model: _Model, path: str | os.PathLike[str]) -> _Model:
     """Set the parameters of a model to those in a safetensors file, such as `save` writes; return the model.
 

@@ -27,11 +27,13 @@ from microgradc.checks import ABOVE_0
 from microgradc.engine import IntegerInput, Value, is_tracing
 from microgradc.engine.functions import bce, clip, dot, log_softmax, logsumexp, mean, relu, softplus, sum, take
 from microgradc.engine.value import plain_number, real_number
+from microgradc.keywords import suggest_keywords
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 _Shape: TypeAlias = tuple[int, ...]
 
 
+@suggest_keywords
 def mse_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     """Return the squared error, (x - y)**2.
 
@@ -51,6 +53,7 @@ def mse_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     return total if reduction == "sum" else total / len(errors)
 
 
+@suggest_keywords
 def l1_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     """Return the absolute error, |x - y|; its derivative is 0 where x = y.
 
@@ -63,6 +66,7 @@ def l1_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     return _reduce([abs(x - y) for x, y in zip(inputs, targets, strict=True)], shape, reduction)
 
 
+@suggest_keywords
 def huber_loss(input: Any, target: Any, reduction: Reduction = "mean", delta: float = 1.0) -> Any:
     """Return the Huber loss: 0.5 (x - y)**2 for errors up to delta, delta (|x - y| - 0.5 delta) for larger ones.
 
@@ -88,6 +92,7 @@ def huber_loss(input: Any, target: Any, reduction: Reduction = "mean", delta: fl
     return total if reduction == "sum" else total / len(errors)
 
 
+@suggest_keywords
 def hinge_loss(input: Any, target: Any, reduction: Reduction = "mean", margin: float = 1.0) -> Any:
     """Return the hinge (max-margin) loss, max(0, margin - y x); its derivative is 0 at the kink.
 
@@ -116,6 +121,7 @@ def hinge_loss(input: Any, target: Any, reduction: Reduction = "mean", margin: f
     return _reduce([relu(rest) for rest in rests], shape, reduction)
 
 
+@suggest_keywords
 def binary_cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     """Return the binary cross-entropy of probabilities, -(y log(x) + (1 - y) log(1 - x)).
 
@@ -136,6 +142,7 @@ def binary_cross_entropy(input: Any, target: Any, reduction: Reduction = "mean")
     return _reduce([bce(x, y) for x, y in zip(inputs, targets, strict=True)], shape, reduction)
 
 
+@suggest_keywords
 def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     """Return the binary cross-entropy of sigmoid(x), y log(1 + exp(-x)) + (1 - y) log(1 + exp(x)), without overflow.
 
@@ -161,6 +168,7 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: Reducti
     return _reduce(losses, shape, reduction)
 
 
+@suggest_keywords
 def cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     """Return the cross-entropy of softmax(x) for the class y, log(sum(exp(x))) - x[y], without overflow.
 
@@ -201,6 +209,7 @@ def cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any
     return _reduce(losses, shape, reduction)
 
 
+@suggest_keywords
 def nll_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     """Return the negative log-likelihood of the class y, -x[y].
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from microgradc import checks
 from microgradc.engine import Value
+from microgradc.keywords import suggest_keywords
 from microgradc.nn.activations import check_activation
 from microgradc.nn.init import Initializer
 from microgradc.nn.inputs import rows_of
@@ -92,6 +93,7 @@ class MLP(Sequential):
     [0.9767377200426484, 0.0]
     """
 
+    @suggest_keywords
     def __init__(
         self,
         nin: int,

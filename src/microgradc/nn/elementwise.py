@@ -8,6 +8,7 @@ from typing import Any
 from microgradc import checks
 from microgradc.checks import FROM_0_TO_1
 from microgradc.engine import Value, is_tracing, refuse
+from microgradc.keywords import suggest_keywords
 from microgradc.nn.activations import check_activation, function_of, shown_activation
 from microgradc.nn.inputs import entries_of, rows_of
 from microgradc.nn.module import Module
@@ -29,6 +30,7 @@ class Activation(Module):
     [Value(data=0.0, grad=0), 2.0]
     """
 
+    @suggest_keywords
     def __init__(self, function: str | Callable[[Value], Value]) -> None:
         self.activation = check_activation(function)
 
@@ -61,6 +63,7 @@ class Dropout(Module):
         TypeError: p is not a real number.
     """
 
+    @suggest_keywords
     def __init__(self, p: float = 0.5, seed: Any = None) -> None:
         self.p = checks.number(p, "p", FROM_0_TO_1)
         self._rng = None if seed is None else checks.seed(seed)     # a module cannot be copied

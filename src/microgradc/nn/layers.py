@@ -13,6 +13,7 @@ from typing import Any
 from microgradc import changes, checks
 from microgradc.engine import Value
 from microgradc.engine.functions import dot
+from microgradc.keywords import suggest_keywords
 from microgradc.nn.activations import activation_of, check_activation, function_of, operation_of, shown_activation
 from microgradc.nn.init import Initializer, initializer
 from microgradc.nn.inputs import check_length, rows_of
@@ -41,6 +42,7 @@ class Neuron(Module):
             have nin entries.
     """
 
+    @suggest_keywords
     def __init__(
         self,
         nin: int,

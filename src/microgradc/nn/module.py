@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from microgradc import changes, checks
 from microgradc.engine.value import Value, zero_grad
+from microgradc.keywords import suggest_keywords
 from microgradc.nn.search import find_modules, find_parameters
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ class Module:
             for p, number in zip(groups[name].parameters, array.flat, strict=True):
                 p.data = number
 
+    @suggest_keywords
     def fit(
         self,
         X: Any,

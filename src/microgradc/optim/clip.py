@@ -9,12 +9,14 @@ from warnings import warn
 from microgradc import checks
 from microgradc.checks import BOUND
 from microgradc.engine.value import Value, real_number
+from microgradc.keywords import suggest_keywords
 from microgradc.optim import updates
 from microgradc.optim.group import listed
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
 
+@suggest_keywords
 def clip_grad_norm_(
     parameters: Value | Iterable[Value], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
 ) -> float:
@@ -51,6 +53,7 @@ def clip_grad_norm_(
     return norm
 
 
+@suggest_keywords
 def clip_grad_value_(parameters: Value | Iterable[Value], clip_value: float) -> None:
     """Put all gradients into [-clip_value, clip_value]; nan stays nan. As `torch.nn.utils.clip_grad_value_`.
 

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from microgradc import checks
 from microgradc.checks import ABOVE_0_TO_1, FINITE, FROM_0_TO_1, NOT_NEGATIVE
+from microgradc.keywords import suggest_keywords
 from microgradc.optim.optimizer import Check, Optimizer, within
 
 __all__ = ["CosineAnnealingLR", "LRScheduler", "LambdaLR", "LinearLR", "StepLR"]
@@ -168,6 +169,7 @@ class StepLR(LRScheduler):
     gamma: float
     _checks: ClassVar = {"step_size": _COUNT, "gamma": within(NOT_NEGATIVE)}
 
+    @suggest_keywords
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         self._set(step_size=step_size, gamma=gamma)
         super().__init__(optimizer, last_epoch)
@@ -208,6 +210,7 @@ class LinearLR(LRScheduler):
     total_iters: int
     _checks: ClassVar = {"start_factor": within(ABOVE_0_TO_1), "end_factor": within(FROM_0_TO_1), "total_iters": _COUNT}
 
+    @suggest_keywords
     def __init__(
         self,
         optimizer: Optimizer,
@@ -251,6 +254,7 @@ class CosineAnnealingLR(LRScheduler):
     eta_min: float
     _checks: ClassVar = {"T_max": _COUNT, "eta_min": within(NOT_NEGATIVE)}
 
+    @suggest_keywords
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         self._set(T_max=T_max, eta_min=eta_min)
         super().__init__(optimizer, last_epoch)
@@ -283,6 +287,7 @@ class LambdaLR(LRScheduler):
     [0.5]
     """
 
+    @suggest_keywords
     def __init__(
         self,
         optimizer: Optimizer,

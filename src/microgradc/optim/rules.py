@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from microgradc import checks
 from microgradc.checks import BELOW_1, FINITE, FROM_0_TO_1
 from microgradc.engine.value import Value
+from microgradc.keywords import suggest_keywords
 from microgradc.optim import updates
 from microgradc.optim.optimizer import Group, Optimizer, within
 
@@ -36,6 +37,7 @@ class SGD(Optimizer):
     _buffers: ClassVar = {"momentum_buffer": "momentum"}
     _checks: ClassVar = {**Optimizer._checks, "dampening": within(FINITE), "nesterov": checks.flag}
 
+    @suggest_keywords
     def __init__(
         self,
         params: Iterable[Value] | Iterable[dict[str, Any]],
@@ -78,6 +80,7 @@ class Adam(Optimizer):
     _checks: ClassVar = {**Optimizer._checks, "betas": partial(checks.pair, within=BELOW_1), "amsgrad": checks.flag}
     _decoupled: ClassVar[bool] = False
 
+    @suggest_keywords
     def __init__(
         self,
         params: Iterable[Value] | Iterable[dict[str, Any]],
@@ -122,6 +125,7 @@ class AdamW(Adam):
 
     _decoupled: ClassVar[bool] = True
 
+    @suggest_keywords
     def __init__(
         self,
         params: Iterable[Value] | Iterable[dict[str, Any]],
@@ -155,6 +159,7 @@ class RMSprop(Optimizer):
     _buffers: ClassVar = {"square_avg": None, "grad_avg": "centered", "momentum_buffer": "momentum"}
     _checks: ClassVar = {**Optimizer._checks, "alpha": within(FROM_0_TO_1), "centered": checks.flag}
 
+    @suggest_keywords
     def __init__(
         self,
         params: Iterable[Value] | Iterable[dict[str, Any]],

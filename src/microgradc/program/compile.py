@@ -12,6 +12,7 @@ import numpy as np
 
 from microgradc import checks, trees
 from microgradc.engine import Value, is_tracing, refuse
+from microgradc.keywords import suggest_keywords
 from microgradc.program.program import Example, Program, plain_batch, require_unmasked
 from microgradc.program.recording import Recording, Recordings, is_trying, without_values
 
@@ -20,6 +21,7 @@ __all__ = ["Compiled", "compile"]
 _BATCHES = (np.ndarray, list)    # what has an entry or row for each example
 
 
+@suggest_keywords
 def compile(f: Callable[..., Any] | None = None, *, lanes: int | None = None, recordings: int = 64) -> Any:
     """Make a function of one example fast: trace it once, and replay it for all examples of a batch, many at a time.
 

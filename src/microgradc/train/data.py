@@ -16,8 +16,10 @@ import numpy as np
 from microgradc import checks
 from microgradc.arrays import to_numpy
 from microgradc.engine.value import array_of, real_number
+from microgradc.keywords import suggest_keywords
 
 
+@suggest_keywords
 def make_moons(n_samples=100, *, shuffle=True, noise=None, random_state=None):
     """Make two interleaving half circles.
 
@@ -42,6 +44,7 @@ def make_moons(n_samples=100, *, shuffle=True, noise=None, random_state=None):
     return _finish(X, n_outer, n_inner, shuffle, noise, random_state)
 
 
+@suggest_keywords
 def make_circles(n_samples=100, *, shuffle=True, noise=None, random_state=None, factor=0.8):
     """Make a large circle that contains a smaller one.
 
@@ -69,6 +72,7 @@ def make_circles(n_samples=100, *, shuffle=True, noise=None, random_state=None, 
     return _finish(X, n_outer, n_inner, shuffle, noise, random_state)
 
 
+@suggest_keywords
 def make_blobs(
     n_samples=100,
     n_features=2,
@@ -137,6 +141,7 @@ def make_blobs(
     return (X, y, centers) if return_centers else (X, y)
 
 
+@suggest_keywords
 def batches(X, y, batch_size=32, *, shuffle=True, seed=None, drop_last=False):
     """Go through examples some at a time, once for each `for` over the result.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from microgradc import checks
+from microgradc.keywords import suggest_keywords
 from microgradc.train.data import split_validation
 from microgradc.train.history import History
 from microgradc.train.loop import Loop
@@ -16,6 +17,7 @@ from microgradc.train.task import Loss, Task
 __all__ = ["History", "accuracy", "fit", "outputs"]
 
 
+@suggest_keywords
 def fit(
     model: Any,
     X: Any,

@@ -9,11 +9,13 @@ import numpy as np
 from microgradc import checks
 from microgradc.engine import no_grad
 from microgradc.engine.value import plain_number
+from microgradc.keywords import suggest_keywords
 from microgradc.modes import evaluating
 
 __all__ = ["accuracy", "outputs"]
 
 
+@suggest_keywords
 def outputs(model: Any, X: Any) -> np.ndarray:
     """Return what a model gives for each of the rows of X, without a graph and in evaluation mode.
 
@@ -33,6 +35,7 @@ def outputs(model: Any, X: Any) -> np.ndarray:
         return as_array([model(row) for row in rows])
 
 
+@suggest_keywords
 def accuracy(model: Any, X: Any, y: Any, threshold: float = 0.0) -> float:
     """Return the share of examples that a model classifies right.
 

@@ -4,6 +4,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from microgradc.engine import Value
+from microgradc.keywords import suggest_keywords
 from microgradc.viz.figures import check_axes, import_matplotlib, new_figure
 from microgradc.viz.graph import Part, label_of, more, numbers_of, one_line
 from microgradc.viz.layout import Layout, layered_layout
@@ -19,6 +20,7 @@ LINE_HEIGHT = 1.25        # font sizes
 RED, PALE_RED, DARK, GREY = "#b3261e", "#fbe9e7", "#222222", "#8a8a8a"
 
 
+@suggest_keywords
 def draw_graph(
     root: Value, ax: "Axes | None" = None, *, max_nodes: int = 200, figsize: tuple[float, float] | None = None
 ) -> "Figure":

@@ -5,12 +5,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from microgradc.engine import Value
+from microgradc.keywords import suggest_keywords
 from microgradc.viz.graph import Part, label_of, more, numbers_of, one_line
 
 if TYPE_CHECKING:
     from graphviz import Digraph
 
 
+@suggest_keywords
 def draw_dot(root: Value, format: str = "svg", rankdir: str = "LR", max_nodes: int = 500) -> "Digraph":
     """Draw the graph of a Value with Graphviz, as micrograd's notebook trace_graph does.
 

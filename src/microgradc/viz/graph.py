@@ -9,6 +9,7 @@ from math import isfinite
 
 from microgradc import checks
 from microgradc.engine import Value
+from microgradc.keywords import suggest_keywords
 
 EDGES_PER_NODE = 8  # that are drawn at most, on average: one node may have millions of operands that are all the same
 LONGEST_LABEL = 32        # characters; the rest is shortened to "…"
@@ -45,6 +46,7 @@ class Part:
             self.hidden.append(len(children) - len(shown))
 
 
+@suggest_keywords
 def format_graph(root: Value, max_nodes: int = 200) -> str:
     """Return the graph of a Value as text: a tree, each node above its operands.
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from microgradc import checks
 from microgradc.engine import no_grad
 from microgradc.engine.value import plain_number
+from microgradc.keywords import suggest_keywords
 from microgradc.modes import evaluating
 from microgradc.viz.figures import check_axes, import_matplotlib, new_figure
 
@@ -26,6 +27,7 @@ LOG_SCALE_FROM = 100.0  # the ratio of the largest loss to the smallest
 MOST_BINS = 2000        # along the epochs, a few for each pixel: a line of 10^5 points takes minutes to draw, or fails
 
 
+@suggest_keywords
 def plot_decision_boundary(
     model: Callable[[list[float]], Any],
     X: Any,
@@ -153,6 +155,7 @@ def _classes_of_outputs(y: NDArray[Any], outputs: int) -> list[Any]:
     return found
 
 
+@suggest_keywords
 def plot_history(history: Any, ax: "Axes | None" = None) -> "Figure":
     """Plot the loss, and the accuracy if there is one, against the epoch.
 
