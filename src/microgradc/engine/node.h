@@ -3,6 +3,7 @@
 #define MGC_NODE_H
 
 #include <Python.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "engine/ops.h"

@@ -10,19 +10,11 @@
 #ifndef MGC_REPLAY_H
 #define MGC_REPLAY_H
 
+#include "program/graph.h"
 #include "program/lanes/lanes.h"
 #include "engine/chain.h"
 #include "engine/wide.h"
 #include <time.h>
-
-/* The operation of a step: a row of ops.h, LOGSUMEXP or TAKE of wide.h, or one of these. */
-enum {
-    MGC_DENSE = MGC_OPS_END,   /* dot products of rows with weights */
-    MGC_PRODUCTS,              /* the sum of products of pairs */
-    MGC_CROSS_ENTROPY,         /* logsumexp(v) - v[index] */
-    MGC_TAKE_WEIGHT,           /* a weight, by index */
-    MGC_STEPS_END,
-};
 
 /* What gets a gradient from a step. */
 typedef enum {

@@ -1,0 +1,260 @@
+/* A graph of operations as flat arrays, each expression once. Changes with what an expression is made of.
+ *
+ * An expression is a number, its place; its operands come before it. Two that do the same are one, by a hash table.
+ * Whatever allocates returns -1 when there is no memory, and leaves the graph as it was.
+ */
+#ifndef MGC_GRAPH_H
+#define MGC_GRAPH_H
+
+#include <Python.h>
+#include <limits.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "engine/wide.h"
+
+/* What is no row of ops.h or wide.h: leaves, and what programs have steps of their own for. */
+enum {
+    MGC_CONSTANT = -3,
+    MGC_PARAMETER = -2,
+    MGC_INPUT = -1,
+    MGC_DENSE = MGC_OPS_END,   /* a dot product of rows with weights: operands, then as many weights, then the bias */
+    MGC_PRODUCTS,              /* the sum of the products of pairs */
+    MGC_CROSS_ENTROPY,         /* logsumexp(v) - v[index]: the index, then the values */
+    MGC_TAKE_WEIGHT,           /* a weight, by index: in plans alone */
+    MGC_GRAPH_OPS_END,
+};
+
+typedef struct {
+    int *items;
+    int count, capacity;
+} mgc_ints;
+
+typedef struct {
+    int count, capacity;
+    int *op;
+    int *first;                /* where the operands begin; those of the last one end at first[count] */
+    uint64_t *payload;         /* the bits of a constant; which input or parameter it is; else 0 */
+    unsigned char *varies;     /* whether it depends on an input: then it is another number for each example */
+    mgc_ints operands;
+    int *table;                /* expressions by their hash, -1 where there is none */
+    int table_size;            /* a power of two, at least twice the count */
+} mgc_graph;
+
+static int mgc_resize(void **memory, size_t count, size_t size)
+{
+    void *moved = count > (size_t)PY_SSIZE_T_MAX / size ? NULL : PyMem_Realloc(*memory, count * size);
+    if (!moved) return -1;
+    *memory = moved;
+    return 0;
+}
+
+static int mgc_reserve_ints(mgc_ints *ints, size_t more)
+{
+    const size_t wanted = (size_t)ints->count + more;
+    if (wanted <= (size_t)ints->capacity) return 0;
+    if (wanted > INT_MAX) return -1;
+    size_t capacity = (size_t)ints->capacity * 2 < 32 ? 32 : (size_t)ints->capacity * 2;
+    if (capacity < wanted) capacity = wanted;
+    if (capacity > INT_MAX) capacity = INT_MAX;
+    if (mgc_resize((void **)&ints->items, capacity, sizeof(int)) < 0) return -1;
+    ints->capacity = (int)capacity;
+    return 0;
+}
+
+static inline int mgc_push(mgc_ints *ints, int item)
+{
+    if (ints->count == ints->capacity && mgc_reserve_ints(ints, 1) < 0) return -1;
+    ints->items[ints->count++] = item;
+    return 0;
+}
+
+static inline void mgc_free_ints(mgc_ints *ints)
+{
+    PyMem_Free(ints->items);
+    memset(ints, 0, sizeof *ints);
+}
+
+static void mgc_free_graph(mgc_graph *g)
+{
+    PyMem_Free(g->op);
+    PyMem_Free(g->first);
+    PyMem_Free(g->payload);
+    PyMem_Free(g->varies);
+    PyMem_Free(g->table);
+    mgc_free_ints(&g->operands);
+    memset(g, 0, sizeof *g);
+}
+
+static inline int mgc_operands_in(const mgc_graph *g, int e) { return g->first[e + 1] - g->first[e]; }
+
+static inline const int *mgc_operands_of(const mgc_graph *g, int e) { return g->operands.items + g->first[e]; }
+
+static inline double mgc_constant_of(const mgc_graph *g, int e)
+{
+    double x;
+    memcpy(&x, &g->payload[e], sizeof x);
+    return x;
+}
+
+/* Whether an expression is a constant with these bits: 0 and -0 are two, and nan is one. */
+static inline int mgc_is_constant(const mgc_graph *g, int e, double x)
+{
+    return g->op[e] == MGC_CONSTANT && !memcmp(&g->payload[e], &x, sizeof x);
+}
+
+/* SplitMix64's finalizer: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014. */
+static inline uint64_t mgc_mix(uint64_t x)
+{
+    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+    return x ^ x >> 31;
+}
+
+static inline uint64_t mgc_hash_of(int op, const int *operands, int count, uint64_t payload)
+{
+    uint64_t h = mgc_mix(payload + (uint64_t)(op + 4) * UINT64_C(0x9e3779b97f4a7c15));
+    for (int i = 0; i < count; i++) h = mgc_mix(h + (uint64_t)operands[i] + UINT64_C(0x9e3779b97f4a7c15));
+    return h;
+}
+
+static int mgc_grow_graph(mgc_graph *g)
+{
+    size_t capacity = 64;
+    while (capacity <= (size_t)g->capacity) capacity *= 2;     /* a power of two, as is the table's size */
+    if (capacity > INT_MAX / 4) return -1;
+    if (mgc_resize((void **)&g->op, capacity, sizeof *g->op) < 0) return -1;
+    if (mgc_resize((void **)&g->first, capacity + 1, sizeof *g->first) < 0) return -1;
+    if (mgc_resize((void **)&g->payload, capacity, sizeof *g->payload) < 0) return -1;
+    if (mgc_resize((void **)&g->varies, capacity, sizeof *g->varies) < 0) return -1;
+    if (mgc_resize((void **)&g->table, 2 * capacity, sizeof *g->table) < 0) return -1;
+    if (!g->capacity) g->first[0] = 0;
+    g->capacity = (int)capacity;
+    g->table_size = 2 * g->capacity;
+    memset(g->table, 0xff, (size_t)g->table_size * sizeof *g->table);
+    for (int e = 0; e < g->count; e++) {
+        uint64_t h = mgc_hash_of(g->op[e], mgc_operands_of(g, e), mgc_operands_in(g, e), g->payload[e]);
+        while (g->table[h &= (uint64_t)g->table_size - 1] >= 0) h++;
+        g->table[h] = e;
+    }
+    return 0;
+}
+
+/* The expression of an operation on operands, which are not within this graph's own memory. */
+static int mgc_add(mgc_graph *g, int op, const int *operands, int count, uint64_t payload)
+{
+    if (g->count == g->capacity && mgc_grow_graph(g) < 0) return -1;
+    uint64_t h = mgc_hash_of(op, operands, count, payload);
+    for (;; h++) {
+        const int e = g->table[h &= (uint64_t)g->table_size - 1];
+        if (e < 0) break;
+        if (g->op[e] == op && g->payload[e] == payload && mgc_operands_in(g, e) == count
+            && !memcmp(mgc_operands_of(g, e), operands, (size_t)count * sizeof *operands)) return e;
+    }
+    if (mgc_reserve_ints(&g->operands, (size_t)count) < 0) return -1;
+    const int e = g->count++;
+    g->op[e] = op, g->payload[e] = payload, g->varies[e] = op == MGC_INPUT, g->table[h] = e;
+    for (int i = 0; i < count; i++) {
+        g->operands.items[g->operands.count++] = operands[i];
+        g->varies[e] |= g->varies[operands[i]];
+    }
+    g->first[e + 1] = g->operands.count;
+    return e;
+}
+
+/* Give back memory that a graph has no use for when it is done; it grows again when something is added. */
+static void mgc_trim_graph(mgc_graph *g)
+{
+    const size_t count = g->count ? (size_t)g->count : 1;
+    PyMem_Free(g->table);
+    g->table = NULL, g->table_size = 0;
+    if (mgc_resize((void **)&g->op, count, sizeof *g->op) < 0
+        || mgc_resize((void **)&g->first, count + 1, sizeof *g->first) < 0
+        || mgc_resize((void **)&g->payload, count, sizeof *g->payload) < 0
+        || mgc_resize((void **)&g->varies, count, sizeof *g->varies) < 0) { /* then it stays as it is */ }
+    g->capacity = g->count;        /* so that the next addition makes a table */
+    if (g->operands.count && !mgc_resize((void **)&g->operands.items, (size_t)g->operands.count, sizeof(int)))
+        g->operands.capacity = g->operands.count;
+}
+
+/* Whether two graphs are the same, expression by expression. */
+static int mgc_equal_graphs(const mgc_graph *a, const mgc_graph *b)
+{
+    const size_t count = (size_t)a->count;
+    if (a->count != b->count || a->operands.count != b->operands.count) return 0;
+    return !count || (!memcmp(a->op, b->op, count * sizeof *a->op)
+                      && !memcmp(a->first, b->first, (count + 1) * sizeof *a->first)
+                      && !memcmp(a->payload, b->payload, count * sizeof *a->payload)
+                      && (!a->operands.count || !memcmp(a->operands.items, b->operands.items,
+                                                        (size_t)a->operands.count * sizeof(int))));
+}
+
+static inline int mgc_add_constant(mgc_graph *g, double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return mgc_add(g, MGC_CONSTANT, NULL, 0, bits);
+}
+
+static inline int mgc_add_unary(mgc_graph *g, int op, int x) { return mgc_add(g, op, &x, 1, 0); }
+
+static inline int mgc_add_binary(mgc_graph *g, int op, int x, int y)
+{
+    const int operands[] = {x, y};
+    return x < 0 || y < 0 ? -1 : mgc_add(g, op, operands, 2, 0);
+}
+
+/* Numbers by address, while nodes become expressions. */
+typedef struct {
+    uintptr_t *keys;
+    int *numbers;
+    size_t size, count;        /* size is a power of two */
+} mgc_numbering;
+
+static inline size_t mgc_seat_of(const mgc_numbering *n, uintptr_t key)
+{
+    size_t i = (size_t)mgc_mix(key) & (n->size - 1);
+    while (n->keys[i] && n->keys[i] != key) i = (i + 1) & (n->size - 1);
+    return i;
+}
+
+/* The number of an address; -1 if it has none. */
+static inline int mgc_number_of(const mgc_numbering *n, const void *address)
+{
+    if (!n->size) return -1;
+    const size_t i = mgc_seat_of(n, (uintptr_t)address);
+    return n->keys[i] ? n->numbers[i] : -1;
+}
+
+static void mgc_free_numbering(mgc_numbering *n)
+{
+    PyMem_Free(n->keys);
+    PyMem_Free(n->numbers);
+    memset(n, 0, sizeof *n);
+}
+
+static int mgc_set_number(mgc_numbering *n, const void *address, int number)
+{
+    if (n->count * 2 >= n->size) {
+        mgc_numbering larger = {NULL, NULL, n->size ? 2 * n->size : 64, n->count};
+        larger.keys = PyMem_Calloc(larger.size, sizeof *larger.keys);
+        larger.numbers = PyMem_Malloc(larger.size * sizeof *larger.numbers);
+        if (!larger.keys || !larger.numbers) {
+            mgc_free_numbering(&larger);
+            return -1;
+        }
+        for (size_t i = 0; i < n->size; i++) {
+            if (!n->keys[i]) continue;
+            const size_t seat = mgc_seat_of(&larger, n->keys[i]);
+            larger.keys[seat] = n->keys[i], larger.numbers[seat] = n->numbers[i];
+        }
+        mgc_free_numbering(n);
+        *n = larger;
+    }
+    const size_t seat = mgc_seat_of(n, (uintptr_t)address);
+    n->count += !n->keys[seat];
+    n->keys[seat] = (uintptr_t)address, n->numbers[seat] = number;
+    return 0;
+}
+
+#endif

@@ -1,0 +1,475 @@
+# cython: boundscheck=True, wraparound=True
+"""Graph: what a function does, as flat arrays that can be printed, walked, compared and pickled; and passes over it."""
+
+cimport cython
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from libc.math cimport fabs, isfinite
+from libc.stdint cimport uintptr_t
+from libc.string cimport memset
+
+from microgradc.engine.value cimport *
+
+from collections import namedtuple
+
+from microgradc.engine.value import TABLE, CompileError
+
+cdef extern from "program/graph.h":
+    ctypedef struct mgc_numbering:
+        pass
+    void mgc_free_graph(mgc_graph *)
+    void mgc_trim_graph(mgc_graph *)
+    int mgc_push(mgc_ints *, int)
+    void mgc_free_ints(mgc_ints *)
+    int mgc_operands_in(const mgc_graph *, int)
+    const int *mgc_operands_of(const mgc_graph *, int)
+    double mgc_constant_of(const mgc_graph *, int)
+    int mgc_add(mgc_graph *, int op, const int *operands, int count, uint64_t payload)
+    int mgc_add_constant(mgc_graph *, double)
+    bint mgc_equal_graphs(const mgc_graph *, const mgc_graph *)
+    uint64_t mgc_mix(uint64_t)
+    uint64_t mgc_hash_of(int op, const int *operands, int count, uint64_t payload)
+    int mgc_number_of(const mgc_numbering *, const void *)
+    int mgc_set_number(mgc_numbering *, const void *, int)
+    void mgc_free_numbering(mgc_numbering *)
+
+cdef extern from "program/simplify.h":
+    ctypedef struct mgc_rule:
+        int op
+        const char *name
+        const char *reason
+    enum:
+        MGC_RULES
+    const mgc_rule *mgc_rules
+    int mgc_simplify(const mgc_graph *, mgc_graph *, int *place)
+
+cdef extern from "program/sums.h":
+    int mgc_sum_up(const mgc_graph *, const int *outputs, int output_count, mgc_graph *, int *place)
+
+__all__ = ["RULES", "Expression", "Graph", "simplify", "sums"]
+
+NAMES = {MGC_CONSTANT: "constant", MGC_PARAMETER: "parameter", MGC_INPUT: "input", MGC_DENSE: "dense",
+         MGC_PRODUCTS: "products", MGC_CROSS_ENTROPY: "cross_entropy"}
+for _i, _row in enumerate(TABLE, 1):
+    NAMES[_i] = _row.name.lower()
+for _i in range(MGC_CUSTOM - MGC_TABLE_END):
+    NAMES[MGC_TABLE_END + _i] = mgc_wide_ops[_i].decode()
+cdef dict NUMBERS = {name: op for op, name in NAMES.items()}
+
+RULES = [(mgc_rules[i].name.decode(), op_name(mgc_rules[i].op), mgc_rules[i].reason.decode()) for i in range(MGC_RULES)]
+"""The rules of `simplify`: what each is for, its operation, and its reason."""
+
+Expression = namedtuple("Expression", "op operands number")
+Expression.__doc__ = """An expression of a graph.
+
+Attributes:
+    op: the name of its operation; 'constant', 'input' or 'parameter' for one that has no operands.
+    operands: the places of its operands, all before its own.
+    number: of a constant its number, of an input or parameter which one it is; else None.
+"""
+
+
+cdef object op_name(int op):
+    return NAMES[op]
+
+
+cdef object no_memory():
+    return MemoryError("no memory for a graph")
+
+
+cdef int checked(int e) except -1:
+    if e < 0:
+        raise no_memory()
+    return e
+
+
+cdef class Graph:
+    """A function as a list of expressions, each once and after its operands.
+
+    Inputs vary with the example; parameters do not. `print(graph)` shows a line for each expression, `graph[i]` and
+    iteration give them as `Expression`. Equal graphs have equal hashes; a graph that is in a set or dict must not be
+    added to.
+
+    Attributes:
+        input_count, parameter_count: how many there are.
+        outputs: the places of what the function returns, a tuple.
+
+    >>> g = Graph()
+    >>> x, w = g.input(), g.parameter()
+    >>> g.outputs = [g.add("tanh", g.add("mul", x, w))]
+    >>> print(g)
+    %0 = input 0
+    %1 = parameter 0
+    %2 = mul %0, %1
+    %3 = tanh %2
+    return %3
+    """
+
+    def __dealloc__(self):
+        mgc_free_graph(&self.g)
+        mgc_free_ints(&self.output_list)
+
+    def input(self) -> int:
+        """Add the next input; return its place."""
+        self.input_count += 1
+        return checked(mgc_add(&self.g, MGC_INPUT, NULL, 0, self.input_count - 1))
+
+    def parameter(self) -> int:
+        """Add the next parameter; return its place."""
+        self.parameter_count += 1
+        return checked(mgc_add(&self.g, MGC_PARAMETER, NULL, 0, self.parameter_count - 1))
+
+    def constant(self, double x) -> int:
+        """Add a constant; return its place."""
+        return checked(mgc_add_constant(&self.g, x))
+
+    def add(self, str op not None, *operands) -> int:
+        """Add an operation; return its place, which is that of an equal one if there is one.
+
+        Args:
+            op: its name, as `Expression.op` has it.
+            operands: the places of its operands.
+
+        Raises:
+            ValueError: there is no such operation, or it takes another number of operands.
+            IndexError: an operand is not in the graph.
+        """
+        cdef int number = NUMBERS.get(op, MGC_CONSTANT), i
+        if number < 0:
+            raise ValueError(f"op must be an operation, one of {', '.join(list(NUMBERS)[3:])}, got {op!r:.60}")
+        check_operand_count(op, number, len(operands))
+        cdef mgc_ints list_of
+        list_of.items, list_of.count, list_of.capacity = NULL, 0, 0
+        try:
+            fill_places(&list_of, operands, self.g.count)
+            return checked(mgc_add(&self.g, number, list_of.items, list_of.count, 0))
+        finally:
+            PyMem_Free(list_of.items)
+
+    @property
+    def outputs(self) -> tuple:
+        return tuple([self.output_list.items[i] for i in range(self.output_list.count)])
+
+    @outputs.setter
+    def outputs(self, places):
+        cdef mgc_ints list_of
+        list_of.items, list_of.count, list_of.capacity = NULL, 0, 0
+        try:
+            fill_places(&list_of, tuple(places), self.g.count)
+            list_of, self.output_list = self.output_list, list_of
+        finally:
+            PyMem_Free(list_of.items)
+
+    def __len__(self):
+        return self.g.count
+
+    def __getitem__(self, Py_ssize_t i):
+        if not 0 <= i < self.g.count:
+            raise IndexError(f"the graph has {self.g.count} expressions, got {i}")
+        cdef int e = <int>i, op = self.g.op[e]
+        number = mgc_constant_of(&self.g, e) if op == MGC_CONSTANT else self.g.payload[e] if op < 0 else None
+        operands = mgc_operands_of(&self.g, e)
+        return Expression(NAMES[op], tuple([operands[j] for j in range(mgc_operands_in(&self.g, e))]), number)
+
+    def __iter__(self):
+        return iter([self[i] for i in range(self.g.count)])
+
+    def __str__(self):
+        lines = []
+        for i, (op, operands, number) in enumerate(self):
+            what = ", ".join([f"%{x}" for x in operands]) if number is None else repr(number)
+            lines.append(f"%{i} = {op} {what}")
+        return "\n".join([*lines, "return " + ", ".join([f"%{x}" for x in self.outputs])])
+
+    def __repr__(self):
+        return (f"<Graph: {self.g.count} expressions, {self.input_count} inputs, {self.parameter_count} parameters, "
+                f"{self.output_list.count} outputs>")
+
+    def __eq__(self, other):
+        if not isinstance(other, Graph):
+            return NotImplemented
+        cdef Graph g = other
+        return (self.input_count == g.input_count and self.parameter_count == g.parameter_count
+                and mgc_equal_graphs(&self.g, &g.g) and self.outputs == g.outputs)
+
+    def __hash__(self):
+        cdef uint64_t h = mgc_mix(self.g.count)
+        cdef int e
+        for e in range(self.g.count):
+            h = mgc_mix(h + mgc_hash_of(self.g.op[e], mgc_operands_of(&self.g, e), mgc_operands_in(&self.g, e),
+                                        self.g.payload[e]))
+        return hash((h, self.outputs, self.input_count, self.parameter_count))
+
+    def __reduce__(self):
+        return _restore, (self.input_count, self.parameter_count, [tuple(e) for e in self], self.outputs)
+
+    def values(self, inputs, parameters) -> list:
+        """Return the outputs for numbers or Values in the places of inputs and parameters: Values, made by the engine.
+
+        Args:
+            inputs, parameters: lists of them.
+
+        Raises:
+            ValueError: there is another number of them.
+        """
+        inputs, parameters = list(inputs), list(parameters)
+        for name, given, count in (("inputs", inputs, self.input_count),
+                                   ("parameters", parameters, self.parameter_count)):
+            if len(given) != count:
+                raise ValueError(f"{name} must be {count} numbers or Values, got {len(given)}")
+        found = []
+        for op, operands, number in self:
+            found.append(value_of(op, [found[x] for x in operands], number, inputs, parameters))
+        return [found[x] for x in self.outputs]
+
+
+cdef int fill_places(mgc_ints *to, tuple places, int limit) except -1:
+    for x in places:
+        if not isinstance(x, int) or not 0 <= x < limit:
+            raise IndexError(f"a place must be one of the {limit} expressions in the graph, got {x!r:.40}")
+        if mgc_push(to, x) < 0:
+            raise no_memory()
+    return 0
+
+
+cdef int check_operand_count(str op, int number, Py_ssize_t count) except -1:
+    if number < MGC_TABLE_END:
+        right, expected = count == mgc_rows[number].operands, f"{mgc_rows[number].operands}"
+    elif number == MGC_DENSE:
+        right, expected = count % 2 == 1, "as many rows as weights, and a bias"
+    elif number == MGC_PRODUCTS:
+        right, expected = count % 2 == 0, "pairs"
+    else:
+        least = 2 if number in (MGC_TAKE, MGC_CROSS_ENTROPY) else 1
+        right, expected = count >= least, f"at least {least}"
+    if not right:
+        raise ValueError(f"{op} takes {expected} operands, got {count}")
+    return 0
+
+
+def _restore(int input_count, int parameter_count, list expressions, tuple outputs):
+    """Return the graph that was pickled."""
+    g = Graph()
+    for op, operands, number in expressions:
+        if op == "constant":
+            g.constant(number)
+        elif number is not None:
+            checked(mgc_add(&(<Graph>g).g, NUMBERS[op], NULL, 0, number))
+        else:
+            g.add(op, *operands)
+    (<Graph>g).input_count, (<Graph>g).parameter_count = input_count, parameter_count
+    g.outputs = outputs
+    return g
+
+
+cdef object value_of(str op, list x, number, list inputs, list parameters):
+    """The value of an expression, by the engine."""
+    from microgradc.engine import functions
+    if op == "constant":
+        return Value(number)
+    if op == "input":
+        return inputs[number]
+    if op == "parameter":
+        return parameters[number]
+    if op == "products":
+        return functions.dot(x[::2], x[1::2])
+    if op == "dense":
+        k = len(x) // 2
+        return functions.dot(x[k:2 * k], x[:k], x[2 * k])
+    if op == "dot":
+        return functions.dot(x[:len(x) // 2 * 2:2], x[1::2], x[-1] if len(x) % 2 else None)
+    if op in ("sum", "mean", "logsumexp"):
+        return getattr(functions, op)(x)
+    if op in ("take", "cross_entropy"):
+        i = int(x[0].data if isinstance(x[0], Value) else x[0])
+        return x[i + 1] if op == "take" else functions.logsumexp(x[1:]) - x[i + 1]
+    if len(x) == 1:
+        return unary(NUMBERS[op], x[0] if isinstance(x[0], Value) else Value(x[0]))
+    if len(x) == 2:
+        return pair(NUMBERS[op], x[0], x[1], "x", "y")
+    return ternary(NUMBERS[op], x[0], x[1], x[2], ("x", "y", "z"))
+
+
+# From nodes to a graph
+
+cdef double record(Graph to, list outputs, list inputs, list parameters) except -1.0:
+    """Add what outputs were made from; return the size of the largest finite number on the way.
+
+    Leaves that are no inputs are appended to parameters, in the order in which they are met.
+    """
+    cdef mgc_numbering places
+    cdef Value v
+    cdef double largest = 0
+    memset(&places, 0, sizeof(places))
+    try:
+        for leaf in inputs:
+            e = to.input()
+            if mgc_set_number(&places, &(<Value>leaf).node, e) < 0:
+                raise no_memory()
+        for output in outputs:
+            v = output
+            largest = max(largest, record_one(to, &v.node, &places, parameters))
+        to.outputs = [mgc_number_of(&places, &(<Value>output).node) for output in outputs]
+        mgc_trim_graph(&to.g)
+    finally:
+        mgc_free_numbering(&places)
+    return largest
+
+
+cdef struct Nodes:      # a stack
+    mgc_node **items
+    size_t count, capacity
+
+
+cdef int push_node(Nodes *stack, mgc_node *node) except -1:
+    if stack.count == stack.capacity:
+        grow_nodes(stack)
+    stack.items[stack.count] = node
+    stack.count += 1
+    return 0
+
+
+cdef int grow_nodes(Nodes *stack) except -1:
+    cdef size_t capacity = max(64, 2 * stack.capacity)
+    cdef void *moved = PyMem_Realloc(stack.items, capacity * sizeof(stack.items[0]))
+    if moved == NULL:
+        raise no_memory()
+    stack.items, stack.capacity = <mgc_node **>moved, capacity
+    return 0
+
+
+cdef double record_one(Graph to, mgc_node *root, mgc_numbering *places, list parameters) except -1.0:
+    """The same for one output; no Python code runs meanwhile, so nodes stay where they are."""
+    cdef Nodes stack
+    cdef mgc_ints operands
+    cdef mgc_node *node
+    cdef mgc_operand *operand
+    cdef Py_ssize_t i, count
+    cdef size_t waiting
+    cdef int e
+    cdef double largest = 0, x
+    stack.items, stack.count, stack.capacity = NULL, 0, 0
+    operands.items, operands.count, operands.capacity = NULL, 0, 0
+    try:
+        push_node(&stack, root)
+        while stack.count:
+            node = stack.items[stack.count - 1]
+            if mgc_number_of(places, node) >= 0:
+                stack.count -= 1
+                continue
+            count = mgc_operand_count(node)
+            require_replayable(node, places)     # before its operands: by hand a node can be made its own
+            waiting = stack.count
+            for i in range(count - 1, -1, -1):
+                if mgc_operand_is_node(node, i):
+                    operand = mgc_operand_at(node, i)
+                    if mgc_number_of(places, operand.node) < 0:
+                        push_node(&stack, operand.node)
+            if stack.count > waiting:
+                continue
+            stack.count -= 1
+            x = fabs(node.data)
+            if x > largest and isfinite(x):
+                largest = x
+            if node.op == MGC_LEAF:
+                parameters.append(<Value>mgc_value_of(node))
+                e = to.parameter()
+            else:
+                operands.count = 0
+                for i in range(count):
+                    if mgc_operand_is_node(node, i):
+                        e = mgc_number_of(places, mgc_operand_at(node, i).node)
+                    else:
+                        x = mgc_operand_value(node, i)
+                        e = mgc_add_constant(&to.g, x)
+                        x = fabs(x)
+                        if x > largest and isfinite(x):
+                            largest = x
+                    if e < 0 or mgc_push(&operands, e) < 0:
+                        raise no_memory()
+                e = mgc_add(&to.g, node.op, operands.items, operands.count, 0)
+            if e < 0 or mgc_set_number(places, node, e) < 0:
+                raise no_memory()
+    finally:
+        PyMem_Free(stack.items)
+        mgc_free_ints(&operands)
+    return largest
+
+
+cdef int require_replayable(mgc_node *node, mgc_numbering *places) except -1:
+    if node.flags & MGC_CLOSURE or node.op == MGC_CUSTOM or node.op == MGC_OPAQUE:
+        v = <Value>mgc_value_of(node)
+        raise CompileError(
+            f"the node {v._op or 'without a name'!r} has a rule of its own (a closure, local gradients, Value.func or "
+            "function), which cannot be replayed for other numbers; use operations of microgradc")
+    if node.op == MGC_TAKE and mgc_number_of(places, mgc_operand_at(node, 0).node) < 0:
+        raise CompileError("the index of take must be an integer argument of the function that is compiled, "
+                           "got one of another function")
+    return 0
+
+
+# Passes
+
+cdef Graph known(Graph graph, list numbers):
+    """The graph with some parameters known: numbers has for each its number, or None."""
+    cdef Graph to = Graph()
+    cdef mgc_ints operands
+    cdef int e, i, place
+    cdef list places = []
+    operands.items, operands.count, operands.capacity = NULL, 0, 0
+    to.input_count = graph.input_count
+    try:
+        for e in range(graph.g.count):
+            if graph.g.op[e] == MGC_PARAMETER:
+                number = numbers[graph.g.payload[e]]
+                places.append(to.parameter() if number is None else to.constant(number))
+                continue
+            operands.count = 0
+            for i in range(mgc_operands_in(&graph.g, e)):
+                if mgc_push(&operands, places[mgc_operands_of(&graph.g, e)[i]]) < 0:
+                    raise no_memory()
+            places.append(checked(mgc_add(&to.g, graph.g.op[e], operands.items, operands.count,
+                                             graph.g.payload[e])))
+    finally:
+        mgc_free_ints(&operands)
+    to.outputs = [places[x] for x in graph.outputs]
+    return to
+
+
+cpdef Graph simplify(Graph graph):
+    """Return a graph with the same values and gradients, of cheaper operations: see `RULES`.
+
+    Expressions that nobody needs any more stay in it.
+    """
+    cdef Graph to = Graph()
+    cdef int *place = <int *>PyMem_Malloc((graph.g.count + 1) * sizeof(int))
+    if place == NULL:
+        raise no_memory()
+    try:
+        if mgc_simplify(&graph.g, &to.g, place) < 0:
+            raise no_memory()
+        return finished(graph, to, place)
+    finally:
+        PyMem_Free(place)
+
+
+cpdef Graph sums(Graph graph):
+    """Return a graph in which each sum is one expression: 'products', a sum of products of pairs, or 'dense', one of
+    rows with weights. Terms are added in the order in which they were written. What no output needs is left out."""
+    cdef Graph to = Graph()
+    cdef int *place = <int *>PyMem_Malloc((graph.g.count + 1) * sizeof(int))
+    if place == NULL:
+        raise no_memory()
+    try:
+        if mgc_sum_up(&graph.g, graph.output_list.items, graph.output_list.count, &to.g, place) < 0:
+            raise no_memory()
+        return finished(graph, to, place)
+    finally:
+        PyMem_Free(place)
+
+
+cdef Graph finished(Graph graph, Graph to, const int *place):
+    """The graph that a pass made of another one."""
+    to.input_count, to.parameter_count = graph.input_count, graph.parameter_count
+    to.outputs = [place[x] for x in graph.outputs]
+    mgc_trim_graph(&to.g)
+    return to
