@@ -5,12 +5,12 @@ tuples, dicts, object arrays and further modules in them; each once. A module wh
 its own is asked for its parameters instead.
 """
 
-from cpython.dict cimport PyDict_Check
+from cpython.dict cimport PyDict_Check, PyDict_Next
 from cpython.float cimport PyFloat_Check
 from cpython.list cimport PyList_Check
 from cpython.long cimport PyLong_Check
 from cpython.object cimport PyObject
-from cpython.tuple cimport PyTuple_Check
+from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM
 from cpython.type cimport PyType_Check
 from cpython.unicode cimport PyUnicode_Check
 from libc.stdint cimport uintptr_t
@@ -29,6 +29,34 @@ def neuron_outputs(x, rows, biases, operations):
     `engine.TABLE`, from 1.
     """
     return dot_products(x, rows, biases, operations)
+
+
+def is_current(list before not None, object now, list watched not None) -> bool:
+    """Return whether lists have the same entries, and dicts the values that they had: by identity.
+
+    Args:
+        before, now: the lists.
+        watched: pairs of a dict and the tuple of its values.
+    """
+    cdef PyObject *key
+    cdef PyObject *value
+    cdef Py_ssize_t i, place
+    cdef tuple pair, values
+    if type(now) is not list or len(<list>now) != len(before):
+        return False
+    for i in range(len(before)):
+        if before[i] is not (<list>now)[i]:
+            return False
+    for pair in watched:
+        values = pair[1]
+        if len(<dict>pair[0]) != len(values):
+            return False
+        i = place = 0
+        while PyDict_Next(pair[0], &place, &key, &value):
+            if value != <PyObject *>PyTuple_GET_ITEM(values, i):
+                return False
+            i += 1
+    return True
 
 
 cdef class _Search:
