@@ -143,6 +143,8 @@ class Recording:
             reached.restore()
         self.shape = second.shape        # the graphs are not needed any more
         self.has_one_output = self.shape == trees.LEAF
+        columns = [_Part(i, ()) for i in range(self.shape.leaf_count)]
+        self.parts = trees.flatten(trees.unflatten(self.shape, columns, _list_or_axis), (_Part,))
         self.layout = _layout(args) if keep_layout else None
         self.keys: list[Any] = []        # in Recordings
         self.renew_watch(f)
@@ -196,8 +198,8 @@ class Recording:
 
     def rebuild_arrays(self, results: np.ndarray) -> Any:
         """Return the columns of results in the shape of what the function returned: a list becomes an axis."""
-        columns = [column.copy() for column in results.T] if results.shape[1] > 1 else [results[:, 0]]
-        return trees.unflatten(self.shape, columns, _list_or_axis)
+        parts, shape = self.parts
+        return trees.unflatten(shape, [part.of(results) for part in parts])
 
     def gradients(self, row: np.ndarray, args: tuple[Any, ...]) -> Any:
         """Return the numbers of a row in the shape of the arguments: a list becomes an array if it has equal rows."""
@@ -324,20 +326,34 @@ def _without_array(leaf: Any) -> Any:
     return leaf.tolist() if isinstance(leaf, np.ndarray) else leaf
 
 
+class _Part:
+    """What is one array of `map`: columns one after another of the results, and the axes that it has for them."""
+
+    def __init__(self, first: int, axes: tuple[int, ...]) -> None:
+        self.first, self.axes = first, axes
+
+    def of(self, results: np.ndarray) -> np.ndarray:
+        """Return the array, with memory of its own."""
+        last = self.first + math.prod(self.axes)
+        columns = results if last - self.first == results.shape[1] else results[:, self.first : last].copy()
+        return columns.reshape(len(results), *self.axes)
+
+
 def _list_or_axis(entries: list[Any]) -> Any:
-    """Return the entries of a list as one array with one more axis after the first, if they are equal arrays."""
+    """Return the entries of a list as one part with one more axis after the first, if they are equal parts."""
     axis = _axis(entries)
     return entries if axis is None else axis
 
 
-def _axis(entry: Any) -> np.ndarray | None:
-    if isinstance(entry, np.ndarray):
+def _axis(entry: Any) -> _Part | None:
+    if isinstance(entry, _Part):
         return entry
     if not isinstance(entry, (list, tuple)) or not entry:
         return None
-    arrays = [_axis(part) for part in entry]
-    shapes = {None if array is None else array.shape for array in arrays}
-    return np.stack(arrays, axis=1) if len(shapes) == 1 and None not in shapes else None  # type: ignore[arg-type]
+    parts = [_axis(part) for part in entry]
+    if parts[0] is None or any(part is None or part.axes != parts[0].axes for part in parts):
+        return None
+    return _Part(parts[0].first, (len(parts), *parts[0].axes))
 
 
 def _layout(args: tuple[Any, ...]) -> tuple[list[tuple[int, tuple[int, ...]] | None], trees.Shape]:
