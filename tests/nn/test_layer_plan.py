@@ -85,8 +85,10 @@ def taken_out(layer):
 
 OTHER = nn.Layer(2, 3)
 DICT = dict(vars(nn.Neuron(2)), b=Value(7.0))
-CHANGES = [entry, shorter_and_longer, cleared, bias, weights, neuron, all_neurons, deleted, into_vars, weights_into_vars,
-           all_into_vars, other_dict, past_setattr, linear_in_vars, equal_numbers, state, taken_out]
+CHANGES = [
+    entry, shorter_and_longer, cleared, bias, weights, neuron, all_neurons, deleted, into_vars, weights_into_vars,
+    all_into_vars, other_dict, past_setattr, linear_in_vars, equal_numbers, state, taken_out,
+]
 COPIES = [lambda x: x, copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
 
 

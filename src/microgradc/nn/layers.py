@@ -103,8 +103,8 @@ class Layer(Module):
 
         For a batch, a list of such x or a 2-D array, it is the list of what the rows give.
         """
-        plan = self._plan
-        if plan is None or plan.change is not changes.latest or not is_current(plan.neurons, self.neurons, plan.watched):
+        plan, neurons = self._plan, self.neurons
+        if plan is None or plan.change is not changes.latest or not is_current(plan.neurons, neurons, plan.watched):
             plan = self._plan = _LayerPlan(self.neurons)
         try:
             if not plan.rows or Neuron.__call__ is not _CALL_OF_A_NEURON:
@@ -146,7 +146,7 @@ class _LayerPlan:
         self.biases: list[Value] = []
         self.operations = b""
         if all(type(n) is Neuron and type(n.w) is list and operation_of(n) is not None for n in neurons):
-            self.watched = [(attributes, tuple(attributes.values())) for attributes in map(vars, neurons)]
+            self.watched = [(n.__dict__, tuple(n.__dict__.values())) for n in neurons]
             self.rows = [n.w for n in neurons]
             self.biases = [n.b for n in neurons]
             self.operations = bytes([operation_of(n) or 0 for n in neurons])

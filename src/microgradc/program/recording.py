@@ -19,6 +19,7 @@ from microgradc.program.reached import Reached
 
 ARRAYS = (np.ndarray,)
 TOLERANCE = 1e-9     # of the largest number on the way
+INTEGER_END = 2.0**63    # NumPy's integers wrap around from here on
 _thread = threading.local()     # trying: whether this thread makes the plain call of a recording
 
 
@@ -151,13 +152,14 @@ class Recording:
 
     def _compare(self, f: Callable[..., Any], args: tuple[Any, ...], numbers: Any, traced: _Traced) -> None:
         """Raise CompileError unless a plain call gives the numbers that the recording had."""
+        largest = self.program.largest_number()
         try:
-            found = _plain_call(f, args)
+            found = _plain_call(f, args, may_wrap=largest >= INTEGER_END)
         except Exception:
             row = [plain_number(x) for x in trees.flatten(numbers)[0]]
             self.program(np.array([row]))    # an index that is out of range: says for which example
             raise
-        limit = TOLERANCE * self.program.largest_number()
+        limit = TOLERANCE * largest
         wanted = [v.data for v in traced.values]
         if len(found) != len(wanted):
             parting = f"it returns {len(found)} numbers, and the recording {len(wanted)}"
@@ -271,22 +273,55 @@ def _trace(f: Callable[..., Any], args: tuple[Any, ...], change: bool) -> _Trace
         return _Traced(returned, [], shape, inputs)
 
 
-def _plain_call(f: Callable[..., Any], args: tuple[Any, ...]) -> list[float]:
-    """Return the numbers that f returns for args, or, where it needs Values, for Values in their place."""
+def _plain_call(f: Callable[..., Any], args: tuple[Any, ...], may_wrap: bool) -> list[float]:
+    """Return the numbers that f returns for args; where it cannot take these, for others that say the same.
+
+    Integers of NumPy wrap around where a recording, like Python, does not, and have no negative powers: in their place
+    may be Python's. x.exp() needs a Value.
+    """
     before, _thread.trying = is_trying(), True
+    ways: list[Callable[[], tuple[Any, ...]]] = [
+        lambda: trees.map_leaves(_in_double, args, ARRAYS),
+        lambda: trees.map_leaves(_in_exact_integers, args, ARRAYS),
+        lambda: trees.map_leaves(_with_value, trees.map_leaves(without_values, args, ARRAYS)),
+    ]
+    if may_wrap or not any(map(_is_numpys_integer, trees.flatten(args, ARRAYS)[0])):
+        del ways[0 if may_wrap else 1]
     try:
         with no_grad():
-            try:
-                return _numbers_in(f(*trees.map_leaves(_in_double, args, ARRAYS)))
-            except Exception:      # x.exp() of a float, 1 / 0.0
-                return _numbers_in(f(*trees.map_leaves(_with_value, trees.map_leaves(without_values, args, ARRAYS))))
+            for way in ways[:-1]:
+                try:
+                    return _numbers_in(f(*way()))
+                except Exception:      # the next way may do, and the last one raises
+                    continue
+            return _numbers_in(f(*ways[-1]()))
     finally:
         _thread.trying = before
 
 
 def _numbers_in(returned: Any) -> list[float]:
     leaves, _ = trees.flatten(trees.map_leaves(_without_array, returned, ARRAYS))
-    return [v.data if isinstance(v, Value) else Value(v).data for v in leaves]
+    return [_number_of(v) for v in leaves]
+
+
+def _number_of(leaf: Any) -> float:
+    """Return the number of a Value, or a number in double precision: an integer that has none is infinite."""
+    try:
+        return leaf.data if isinstance(leaf, Value) else Value(leaf).data
+    except OverflowError:
+        return -math.inf if leaf < 0 else math.inf
+
+
+def _is_numpys_integer(leaf: Any) -> bool:
+    return getattr(getattr(leaf, "dtype", None), "kind", "") in ("i", "u")
+
+
+def _in_exact_integers(leaf: Any) -> Any:
+    """Return Python's integers in place of NumPy's; all else as `_in_double` does."""
+    leaf = _as_array(leaf)
+    if _is_numpys_integer(leaf):
+        return leaf.astype(object) if isinstance(leaf, np.ndarray) else leaf.item()
+    return _in_double(leaf)
 
 
 def _with_value(leaf: Any) -> Any:
