@@ -59,7 +59,7 @@ def test_means_of_several_outputs_send_gradients_of_the_batch_as_it_was(made):
 
 
 def test_gradients_are_those_of_the_numbers_at_the_call(made):
-    model, leaves, eager, outputs, gradients = made
+    model, _, eager, outputs, gradients = made
     wanted = gradients(eager[1] * eager[2])
     for p in model.parameters():
         p.data += 1.0
@@ -78,7 +78,8 @@ def test_arguments_within_a_graph(made):
         return gradients(out[0] * out[3] + hidden), x.grad
 
     got, wanted = through(f), through(lambda a: model([a, a * a, 1.0]))
-    assert close(got[0], wanted[0]) and close(got[1], wanted[1])
+    assert close(got[0], wanted[0])
+    assert close(got[1], wanted[1])
 
 
 def test_a_pass_within_a_pass(made):
@@ -256,13 +257,16 @@ def test_what_was_not_taken_gets_nothing_in_batches():
     picks = RNG.integers(0, 11, n)
     wanted = 2 * np.array([eager_gradients(*row) for row in zip(X.tolist(), Y.tolist(), picks.tolist(), strict=True)])
     _, (gx, gy, gi) = f.map_value_and_grad(X, Y, picks)
-    assert same(gx, wanted[:, 0]) and same(gy, wanted[:, 1]) and not gi.any()
+    assert same(gx, wanted[:, 0])
+    assert same(gy, wanted[:, 1])
+    assert not gi.any()
     finite = np.isfinite(wanted).all(axis=1)     # of these, the parameters' sums tell something
     for w in W:
         w.grad = 0.0
     f.sum(X[finite], Y[finite], picks[finite]).backward()
     assert same([w.grad for w in W], wanted[finite].sum(axis=0)[2:])
-    assert np.isnan(f.map(X, Y, picks)).any() and finite.sum() > 100
+    assert np.isnan(f.map(X, Y, picks)).any()
+    assert finite.sum() > 100
 
 
 def test_a_row_of_expressions_and_an_index_for_each():
