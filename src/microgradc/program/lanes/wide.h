@@ -118,8 +118,8 @@ static void MGC_V(cross_entropy)(const double *index, const double *base, const 
     }
 }
 
-/* v receives g (softmax(v) - (v is the one that was taken)), softmax(v) = exp((v - v[index]) - f); or, where v[index] is
-   -inf and f inf, exp(v - logsumexp(v)). */
+/* v receives g (softmax(v) - (v is the one that was taken)), softmax(v) = exp((v - v[index]) - f); or, where v[index]
+   is -inf and f inf, exp(v - logsumexp(v)). */
 static void MGC_V(cross_entropy_back)(const double *index, const double *base, const int *places, const double *f,
                                       const double *g, double *gbase, Py_ssize_t k, Py_ssize_t n)
 {
