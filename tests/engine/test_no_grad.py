@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from microgradc import Value, no_grad
+from microgradc.engine import EnableGrad
 
 X = Value(2.0)
 
@@ -284,3 +285,108 @@ def test_a_block_that_nobody_leaves_ends_with_its_generator():
     for _ in range(3):
         assert list(generator()) == [False]
         assert enabled()
+
+
+# EnableGrad
+
+
+def keeps_graphs():
+    return bool((Value(2.0) * 1)._prev)
+
+
+def test_gradients_can_be_enabled_within_blocks():
+    with no_grad():
+        with EnableGrad():
+            assert keeps_graphs()
+            with no_grad():
+                assert not keeps_graphs()
+                with EnableGrad():
+                    assert keeps_graphs()
+                assert not keeps_graphs()
+            assert keeps_graphs()
+        assert not keeps_graphs()
+        with pytest.raises(KeyError), EnableGrad():
+            raise KeyError("within")
+        assert not keeps_graphs()
+    assert keeps_graphs()
+
+
+def test_gradients_are_enabled_in_a_function_that_a_generator_calls():
+    def trained():
+        with EnableGrad():
+            first = keeps_graphs()
+            with no_grad():
+                return first, keeps_graphs()
+
+    def generator():
+        with no_grad():
+            yield trained()
+            yield keeps_graphs()
+
+    running = generator()
+    assert next(running) == (True, False)
+    assert keeps_graphs()
+    assert next(running) is False
+
+
+def test_gradients_are_enabled_for_one_thread():
+    found = []
+    with no_grad(), EnableGrad():
+        def other():
+            with no_grad():
+                found.append(keeps_graphs())
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        assert keeps_graphs()
+    assert found == [False]
+
+
+def test_enabled_gradients_are_not_for_who_resumes_a_generator():
+    def generator():
+        with EnableGrad():
+            yield
+
+    async def coroutine():
+        with EnableGrad():
+            pass
+
+    with no_grad():
+        with pytest.raises(RuntimeError, match="in a generator or coroutine"):
+            next(generator())
+        with pytest.raises(RuntimeError, match="in a generator or coroutine"):
+            asyncio.run(coroutine())
+        assert not keeps_graphs()
+
+
+def test_an_enable_grad_is_entered_once_and_left_in_order():
+    first, second = EnableGrad(), EnableGrad()
+    with no_grad():
+        with pytest.raises(RuntimeError, match="is left by"):
+            first.__exit__()
+        first.__enter__()
+        with pytest.raises(RuntimeError, match="once at a time"):
+            first.__enter__()
+        second.__enter__()
+        with pytest.raises(RuntimeError, match="the last one first"):
+            first.__exit__()
+        failed = []
+
+        def leave():
+            try:
+                second.__exit__()
+            except RuntimeError as error:
+                failed.append(str(error))
+
+        thread = threading.Thread(target=leave)
+        thread.start()
+        thread.join()
+        assert len(failed) == 1
+        assert keeps_graphs()
+        second.__exit__()
+        first.__exit__()
+        assert not keeps_graphs()
+        with first:
+            assert keeps_graphs()
+    assert keeps_graphs()

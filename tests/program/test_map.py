@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import microgradc
-from microgradc import Value, compile
+from microgradc import Value, compile, trees
 
 Point = namedtuple("Point", "x y")
 w = Value(2.0)
@@ -163,3 +163,35 @@ def test_masked_entries_are_refused():
     ):
         with pytest.raises(TypeError, match="masked"):
             call(given)
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: x[0] * 2,
+    lambda x: [x[0], x[1], x[0]],
+    lambda x: (x[0], [x[1], x[0]]),
+    lambda x: {"a": [[x[0], x[1]], [x[1], x[0]]], "b": (x[0],)},
+    lambda x: [[x[0]], [x[1], x[0]]],
+])
+def test_results_are_in_no_cycle(f):
+    """They go when nobody has them, without the collector."""
+    f = compile(f)
+    X = np.arange(20.0).reshape(10, 2)
+    f.map(X)
+    gc.collect()
+    gc.disable()
+    try:
+        arrays, _ = trees.flatten(f.map(X), (np.ndarray,))
+        bases = [array if array.base is None else array.base for array in arrays]
+        gone = [weakref.ref(array) for array in arrays + bases]
+        del arrays, bases
+        assert [ref() for ref in gone] == [None] * len(gone)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_arrays_of_a_result_share_no_memory():
+    result = compile(lambda x: {"a": [x[0], x[1]], "b": (x[0], [x[1], x[0]])}).map(np.ones((4, 2)))
+    result["a"][:] = 5.0
+    assert (result["b"][0] == 1).all()
+    assert (result["b"][1] == 1).all()

@@ -1,5 +1,6 @@
 """The order of sums, and softmax of any size: a compiled function has the digits that the function has."""
 
+import math
 import signal
 import time
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 import microgradc
-from microgradc import Value, compile, nn
+from microgradc import Value, compile, nn, take
 
 INF = float("inf")
 LARGE = (1.0, 1.7e9, 1e13, 1e17, -1e17)
@@ -121,3 +122,23 @@ def test_a_long_run_can_be_interrupted(threads):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         microgradc.set_num_threads(count)
+
+
+ROWS_WITH_INFINITIES = [
+    [-math.inf, -math.inf, 0.0], [-math.inf, 1.0, 0.5], [math.inf, 0.0, 1.0], [0.0, -math.inf, 40.0],
+    [-math.inf, -math.inf, -math.inf], [1e16, -math.inf, 1e16],
+]
+
+
+@pytest.mark.parametrize("row", ROWS_WITH_INFINITIES)
+@pytest.mark.parametrize("i", [0, 1, 2])
+def test_the_gradient_of_an_infinite_logit_that_is_taken_is_that_of_torch(row, i):
+    torch = pytest.importorskip("torch")
+    x = torch.tensor(row, dtype=torch.float64, requires_grad=True)
+    loss = torch.nn.functional.cross_entropy(x, torch.tensor(i))
+    loss.backward()
+    f = compile(lambda x, i: microgradc.cross_entropy(x, i))
+    for made in (f, compile(lambda x, i: -take(microgradc.log_softmax(x), i))):
+        value, (grad, _) = made.value_and_grad(row, i)
+        assert np.allclose(value, loss.item(), equal_nan=True)
+        assert np.allclose(grad, x.grad.tolist(), equal_nan=True)

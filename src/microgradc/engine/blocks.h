@@ -31,18 +31,18 @@ static Py_ssize_t mgc_closures;
 
 static inline void mgc_closures_assigned(void) { mgc_closures++; }
 
-/* A block over leaves without closures that a keeper owns; the local gradients are copied. */
+/* A block over leaves without closures that a keeper owns; the local gradients are copied, if there are any. */
 static inline mgc_wide *mgc_new_shared(Py_ssize_t count, PyObject *keeper, mgc_operand *operands,
                                        unsigned char *is_node, const double *local)
 {
-    mgc_wide *w = PyMem_Malloc(sizeof(mgc_wide) + (size_t)count * sizeof(double));
+    mgc_wide *w = PyMem_Malloc(sizeof(mgc_wide) + (local ? (size_t)count * sizeof(double) : 0));
     if (!w) {
         PyErr_NoMemory();
         return NULL;
     }
     *w = (mgc_wide){.count = count, .is_node = is_node, .operands = operands, .keeper = mgc_own_keeper(keeper)};
     w->closures = mgc_closures;
-    w->local = memcpy(w + 1, local, (size_t)count * sizeof(double));
+    if (local) w->local = memcpy(w + 1, local, (size_t)count * sizeof(double));
     return w;
 }
 

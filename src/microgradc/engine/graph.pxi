@@ -28,6 +28,7 @@ cdef struct Pass:
     Py_ssize_t saved_capacity
     Pass *next          # the other unfinished passes
     unsigned long thread
+    uint64_t epoch      # its sort
     bint nested         # others were unfinished when this one began
     bint marked         # its nodes are marked MGC_IN_PASS
     bint has_closures
@@ -100,6 +101,7 @@ cdef int sort(mgc_node *root, bint with_leaves, Pass *p) except -1:
                 mark_those_without_marks()
             sort_once(root, with_leaves, p, &stack, restarts < RESTARTS)
             if mine == epoch:
+                p.epoch = mine
                 return 0
             # A signal handler sorted something meanwhile, over our marks. Begin again; but not each time that a timer
             # goes off, or the sort would never end.
@@ -290,7 +292,10 @@ cdef int sweep(Value root, Pass *p) except -1:
         mgc_prefetch_older(node)
         if node.flags & MGC_CLOSURE:
             closure = closure_of(<Value>mgc_value_of(node))
-            closure()
+            if type(closure) is Joint:
+                (<Joint>closure).run(p)
+            else:
+                closure()
         else:
             mgc_propagate(node)
         if i % CHECK_SIGNALS_EVERY == 0 and i:

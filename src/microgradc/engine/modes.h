@@ -80,16 +80,29 @@ static inline PyFrameObject *mgc_caller(PyFrameObject *frame)
     return caller;
 }
 
-/* A frame, or the first one that called it, directly or not, that is a generator's. Takes a reference over and gives
-   one. */
+/* Gradients that are enabled within blocks. */
+typedef struct mgc_enabling {
+    int is_open;
+    Py_ssize_t blocks;              /* of the thread, that are not in force meanwhile */
+    PyFrameObject *frame;           /* which did it: blocks of the generators around it are not in force either */
+    struct mgc_enabling *around;
+} mgc_enabling;
+
+static MGC_THREAD_LOCAL mgc_enabling *mgc_enabled;      /* the last one of this thread */
+
+/* A generator's frame: this one, or the first of those that called it. None beyond where gradients were enabled, for
+   nothing that began since can be suspended with that. Takes a reference over and gives one. */
 static PyFrameObject *mgc_generator_from(PyFrameObject *frame)
 {
-    while (frame && !mgc_is_generator(frame)) frame = mgc_caller(frame);
+    while (frame && !mgc_is_generator(frame)) {
+        if (mgc_enabled && frame == mgc_enabled->frame) {
+            Py_DECREF(frame);
+            return NULL;
+        }
+        frame = mgc_caller(frame);
+    }
     return frame;
 }
-
-/* The frame that enabled gradients in this thread: blocks of the generators around it are not in force. */
-static MGC_THREAD_LOCAL PyFrameObject *mgc_enabled_from;
 
 /* Whether this code runs in a no_grad() block, if some are open. */
 static int mgc_is_in_block(void)
@@ -97,7 +110,7 @@ static int mgc_is_in_block(void)
     if (mgc_no_grad_here && mgc_no_grad_here->blocks > 0) return 1;
     if (!mgc_generators_blocks) return 0;
     for (PyFrameObject *frame = mgc_current_frame(); frame; frame = mgc_caller(frame)) {
-        if (frame == mgc_enabled_from) {
+        if (mgc_enabled && frame == mgc_enabled->frame) {
             Py_DECREF(frame);
             return 0;
         }
@@ -114,31 +127,38 @@ static int mgc_is_in_block(void)
 /* What is traced is recorded with its graph, whatever block the trace was begun in. */
 static inline int mgc_grad_enabled(void) { return !mgc_no_grad_anywhere || mgc_tracing() || !mgc_is_in_block(); }
 
-/* What was in force before gradients were enabled. */
-typedef struct {
-    Py_ssize_t blocks;
-    PyFrameObject *from;
-} mgc_hidden_blocks;
-
-static void mgc_hide_blocks(mgc_hidden_blocks *hidden)
+/* Enable gradients from the current frame on. Returns 0 if that frame is a generator's, which could be suspended
+   meanwhile, for others to have gradients enabled. */
+static int mgc_hide_blocks(mgc_enabling *e)
 {
-    hidden->from = mgc_enabled_from;
-    mgc_enabled_from = mgc_current_frame();
-    hidden->blocks = mgc_no_grad_here ? mgc_no_grad_here->blocks : 0;
-    if (!hidden->blocks) return;
+    PyFrameObject *frame = mgc_current_frame();
+    if (frame && mgc_is_generator(frame)) {
+        Py_DECREF(frame);
+        return 0;
+    }
+    *e = (mgc_enabling){.frame = frame, .around = mgc_enabled, .is_open = 1};
+    e->blocks = mgc_no_grad_here ? mgc_no_grad_here->blocks : 0;
+    mgc_enabled = e;
+    if (!e->blocks) return 1;
     mgc_no_grad_here->blocks = 0;
-    mgc_no_grad_here->hidden += hidden->blocks;
+    mgc_no_grad_here->hidden += e->blocks;
+    return 1;
 }
 
-static void mgc_show_blocks(mgc_hidden_blocks *hidden)
+/* What was in force before is again. Returns 0 if that is not for e to say: it is not the last one, or of another
+   thread. */
+static int mgc_show_blocks(mgc_enabling *e)
 {
-    PyFrameObject *frame = mgc_enabled_from;
-    mgc_enabled_from = hidden->from;
-    if (hidden->blocks) {
-        mgc_no_grad_here->blocks += hidden->blocks;
-        mgc_no_grad_here->hidden -= hidden->blocks;
+    PyFrameObject *frame = e->frame;
+    if (!e->is_open || mgc_enabled != e) return 0;
+    mgc_enabled = e->around;
+    if (e->blocks) {
+        mgc_no_grad_here->blocks += e->blocks;
+        mgc_no_grad_here->hidden -= e->blocks;
     }
+    *e = (mgc_enabling){0};
     Py_XDECREF((PyObject *)frame);
+    return 1;
 }
 
 /* Whether a block belongs to a generator's frame; or, where that is NULL, to this thread. */

@@ -8,10 +8,10 @@ cdef extern from "engine/modes.h":
     mgc_block *mgc_open_block() except NULL
     bint mgc_is_block_of(const mgc_block *, const PyFrameObject *)
     void mgc_close_block(mgc_block *)
-    ctypedef struct mgc_hidden_blocks:
-        pass
-    void mgc_hide_blocks(mgc_hidden_blocks *)
-    void mgc_show_blocks(mgc_hidden_blocks *)
+    ctypedef struct mgc_enabling:
+        bint is_open
+    bint mgc_hide_blocks(mgc_enabling *)
+    bint mgc_show_blocks(mgc_enabling *)
 
 
 cdef class Blocks:
@@ -98,11 +98,21 @@ cdef class EnableGrad:
     """While this context lasts, results remember their operands, whatever no_grad() blocks are open around it.
 
     For a function that trains, which may be called within one. Blocks that are entered meanwhile are in force.
+
+    Raises:
+        RuntimeError: it is entered twice, or in a generator or coroutine; or left where it is not the last one entered.
     """
-    cdef mgc_hidden_blocks hidden
+    cdef mgc_enabling enabling
 
     def __enter__(self):
-        mgc_hide_blocks(&self.hidden)
+        if self.enabling.is_open:
+            raise RuntimeError("an EnableGrad is entered once at a time; make another one")
+        if not mgc_hide_blocks(&self.enabling):
+            raise RuntimeError("EnableGrad cannot be entered in a generator or coroutine, which may be suspended while "
+                               "it lasts; enter it in a function that this calls")
+        Py_INCREF(self)        # others refer to what is in it
 
     def __exit__(self, *exception):
-        mgc_show_blocks(&self.hidden)
+        if not mgc_show_blocks(&self.enabling):
+            raise RuntimeError("an EnableGrad is left by the thread that entered it, the last one first")
+        Py_DECREF(self)

@@ -96,3 +96,4 @@ cdef class SharedLeaves:
 
 cdef object shared_node(double data, SharedLeaves leaves, const double *local)
 cdef object custom_node(double data, tuple children, const double *local)
+cdef list joint_nodes(list numbers, tuple children, SharedLeaves leaves, object send)

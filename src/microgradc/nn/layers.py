@@ -18,7 +18,7 @@ from microgradc.nn.activations import activation_of, check_activation, function_
 from microgradc.nn.init import Initializer, initializer
 from microgradc.nn.inputs import check_length, rows_of
 from microgradc.nn.module import Module
-from microgradc.nn.search import neuron_outputs
+from microgradc.nn.search import is_current, neuron_outputs, versions_of
 
 __all__ = ["Layer", "Neuron"]
 
@@ -105,8 +105,12 @@ class Layer(Module):
 
         For a batch, a list of such x or a 2-D array, it is the list of what the rows give.
         """
-        plan = self._plan
-        if plan is None or plan.change is not changes.latest or plan.neurons != self.neurons:
+        plan, neurons = self._plan, self.neurons
+        if (
+            plan is None
+            or plan.change is not changes.latest
+            or not is_current(plan.neurons, neurons, plan.watched, plan.versions)
+        ):
             plan = self._plan = _LayerPlan(self.neurons)
         try:
             if not plan.rows or Neuron.__call__ is not _CALL_OF_A_NEURON:
@@ -136,16 +140,21 @@ class _LayerPlan:
     """What a layer needs to call its neurons all at once, which takes a third of the time.
 
     That is possible if they are plain ones. It holds the neurons' own lists of weights, so a weight may be replaced; it
-    is out of date when a neuron or an attribute of one is.
+    is out of date when a neuron or an attribute of one is. Attributes that are set by `vars(neuron)`, which nobody says
+    to `changes`, are looked at in each call.
     """
 
     def __init__(self, neurons: list[Any]) -> None:
         self.neurons = list(neurons)
+        self.watched: list[tuple[dict[str, Any], tuple[Any, ...]]] = []
+        self.versions = b""
         self.change = changes.latest
         self.rows: list[list[Value]] = []
         self.biases: list[Value] = []
         self.operations = b""
         if all(type(n) is Neuron and type(n.w) is list and operation_of(n) is not None for n in neurons):
+            self.versions = versions_of([n.__dict__ for n in neurons])
+            self.watched = [(n.__dict__, tuple(n.__dict__.values())) for n in neurons]
             self.rows = [n.w for n in neurons]
             self.biases = [n.b for n in neurons]
             self.operations = bytes([operation_of(n) or 0 for n in neurons])

@@ -35,7 +35,7 @@ class Module:
     training = True
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_") and self.__dict__.get(name, self) is not value:
+        if name == "__dict__" or (not name.startswith("_") and self.__dict__.get(name, self) is not value):
             changes.happened()
         super().__setattr__(name, value)
 

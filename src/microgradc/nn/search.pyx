@@ -13,13 +13,31 @@ from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_Check
 from cpython.type cimport PyType_Check
 from cpython.unicode cimport PyUnicode_Check
-from libc.stdint cimport uintptr_t
+from libc.stdint cimport uint64_t, uintptr_t
 
 from microgradc.engine.value cimport *
+
+cdef extern from *:
+    """
+    /* A number that is another one when a dict was written to; 0 if this Python does not say. */
+    #if PY_VERSION_HEX < 0x030C0000
+    #define mgc_dict_version(dict) (((PyDictObject *)(dict))->ma_version_tag)
+    #else
+    #define mgc_dict_version(dict) 0
+    #endif
+    """
+    uint64_t mgc_dict_version(PyObject *)
 
 cdef extern from "Python.h":
     int Py_EnterRecursiveCall(const char *)   # not 0 after an error
     void Py_LeaveRecursiveCall()
+    # Of pointers, which are borrowed: a reference to each entry would take half of the time.
+    Py_ssize_t PyList_GET_SIZE(PyObject *)
+    PyObject *PyList_GET_ITEM(PyObject *, Py_ssize_t)
+    Py_ssize_t PyTuple_GET_SIZE(PyObject *)
+    PyObject *PyTuple_GET_ITEM(PyObject *, Py_ssize_t)
+    Py_ssize_t PyDict_GET_SIZE(PyObject *)
+    bint PyDict_Next(PyObject *, Py_ssize_t *, PyObject **, PyObject **)
 
 
 def neuron_outputs(x, rows, biases, operations):
@@ -29,6 +47,52 @@ def neuron_outputs(x, rows, biases, operations):
     `engine.TABLE`, from 1.
     """
     return dot_products(x, rows, biases, operations)
+
+
+def versions_of(list dicts not None) -> bytes:
+    """Return what tells `is_current` at once that nobody wrote to the dicts, where Python counts that."""
+    cdef bytearray versions = bytearray()
+    cdef uint64_t version
+    for attributes in dicts:
+        version = mgc_dict_version(<PyObject *>attributes)
+        versions += (<char *>&version)[:sizeof(version)]
+    return bytes(versions)
+
+
+def is_current(list before not None, object now, list watched not None, bytes versions not None) -> bool:
+    """Return whether lists have the same entries, and dicts the values that they had: by identity.
+
+    Args:
+        before, now: the lists.
+        watched: pairs of a dict and the tuple of its values.
+        versions: of these dicts, as `versions_of` gave them.
+    """
+    cdef PyObject *key
+    cdef PyObject *value
+    cdef PyObject *pair
+    cdef PyObject *values
+    cdef Py_ssize_t i, k, place, count = len(before)
+    cdef const uint64_t *known = <const uint64_t *><const char *>versions
+    cdef uint64_t version
+    if type(now) is not list or PyList_GET_SIZE(<PyObject *>now) != count:
+        return False
+    for i in range(count):
+        if PyList_GET_ITEM(<PyObject *>before, i) != PyList_GET_ITEM(<PyObject *>now, i):
+            return False
+    for i in range(PyList_GET_SIZE(<PyObject *>watched)):
+        pair = PyList_GET_ITEM(<PyObject *>watched, i)
+        version = mgc_dict_version(PyTuple_GET_ITEM(pair, 0))
+        if version and version == known[i]:
+            continue
+        values = PyTuple_GET_ITEM(pair, 1)
+        if PyDict_GET_SIZE(PyTuple_GET_ITEM(pair, 0)) != PyTuple_GET_SIZE(values):
+            return False
+        k = place = 0
+        while PyDict_Next(PyTuple_GET_ITEM(pair, 0), &place, &key, &value):
+            if value != PyTuple_GET_ITEM(values, k):
+                return False
+            k += 1
+    return True
 
 
 cdef class _Search:

@@ -75,6 +75,8 @@ class Watch:
         dicts: Iterable[dict[Any, Any]],
         cells: Iterable[Any],
         variables: Iterable[tuple[dict[str, Any], str]],
+        attributes: Iterable[tuple[Any, str]],
+        others: Iterable[Iterable[Any]],
     ) -> None: ...
     def __bool__(self) -> bool:
         """Return whether each is where it was."""

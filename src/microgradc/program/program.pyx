@@ -6,7 +6,7 @@ from cpython.buffer cimport PyBuffer_Release
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from libc.math cimport floor
+from libc.math cimport floor, isnan
 
 from microgradc.engine.float64 cimport view_float64
 from microgradc.engine.value cimport *
@@ -44,6 +44,7 @@ cdef extern from "program/replay.h":
         int *clear_sizes
         int output_count
         int *output_places
+        int careful_rows
 
     ctypedef struct mgc_call:
         const mgc_program *program
@@ -54,6 +55,7 @@ cdef extern from "program/replay.h":
         const int *array_columns
         double *outputs
         const double *seeds
+        bint careful
         double **input_grads
         double *scalars
         double *weights
@@ -65,6 +67,7 @@ cdef extern from "program/replay.h":
         int partition
         Py_ssize_t block
 
+    bint mgc_is_none(double)
     Py_ssize_t mgc_partial_size(const mgc_program *)
     void mgc_begin(const mgc_call *) nogil
     bint mgc_work(const mgc_call *, int workers, double *memory, mgc_progress *) nogil
@@ -76,7 +79,8 @@ cdef enum:      # what is wanted of a run
     FORWARD
     PARAMETER_GRADIENTS
     INPUT_GRADIENTS         # and those of the parameters
-    KINDS_OF_RUNS
+
+cdef list ONE_SEED = [1.0]
 
 include "doubles.pxi"
 include "lowering.pxi"
@@ -84,6 +88,7 @@ include "planning.pxi"
 include "threads.pxi"
 include "examples.pxi"
 include "running.pxi"
+include "later.pxi"
 include "watching.pxi"
 
 
@@ -124,7 +129,7 @@ cdef class Program:
     cdef object lanes
     cdef list outputs, inputs  # the graph that was recorded
     cdef Sums sums
-    cdef dict runners        # by what is wanted, and of which outputs
+    cdef dict runners        # by what is wanted
     cdef SharedLeaves leaves  # the parameters
     cdef mgc_node **nodes  # the same
     cdef set made_anew     # the addresses of leaves that the recorded function makes itself, each time
@@ -177,18 +182,13 @@ cdef class Program:
             raise TypeError("this Program was not initialised: Program(outputs, inputs)")
         return 0
 
-    cdef Runner runner(self, int wanted, int output=-1):
-        """What runs the program for one output, or for all (-1): FORWARD, PARAMETER_GRADIENTS or INPUT_GRADIENTS.
-
-        For one output, the steps of the others are left out: a gradient of 0 that goes through them could become nan.
-        """
-        cdef int key = wanted if self.output_count == 1 else wanted + KINDS_OF_RUNS * (output + 1)
+    cdef Runner runner(self, int wanted):
+        """What runs the program: for FORWARD, PARAMETER_GRADIENTS or INPUT_GRADIENTS."""
         self.require_initialised()
-        found = self.runners.get(key)
+        found = self.runners.get(wanted)
         if found is None:
-            outputs = self.sums.outputs if output < 0 else self.sums.outputs[output:output + 1]
-            plan = Plan(self.sums, outputs, len(self.parameters), self.input_count, wanted)
-            found = self.runners[key] = Runner(plan, self.lanes)
+            plan = Plan(self.sums, self.sums.outputs, len(self.parameters), self.input_count, wanted)
+            found = self.runners[wanted] = Runner(plan, self.lanes)
         return found
 
     def __call__(self, *arrays):
@@ -228,33 +228,51 @@ cdef class Program:
             factor: 1 for the sum, 1 / n for the mean.
             input_values: for each number in the arrays, in order, a Value that gets its gradient, or None.
         """
-        cdef int k, wanted = FORWARD
-        cdef list seeds = None, results = []
-        if grad_enabled():
-            wanted, seeds = PARAMETER_GRADIENTS if input_values is None else INPUT_GRADIENTS, [factor]
-        for k in range(self.output_count):
-            call = self.runner(wanted, k).run(self, arrays, seeds, with_outputs=False)
-            results.append(self.node(call, factor, input_values))
-            call.release()
+        cdef Later later
+        cdef Call call = self.runner(self.wanted_now(input_values)).run(
+            self, arrays, [factor] if self.output_count == 1 and grad_enabled() else None, with_outputs=False)
+        if self.output_count == 1:
+            results = [self.node(call, factor, input_values)]
+        else:
+            later = None
+            if grad_enabled():    # the arrays are the caller's, who may change them
+                later = Later(tuple([numpy().array(a, float, order="C", ndmin=1) for a in arrays]))
+            results = self.nodes_of(call, factor, input_values, later)
+        call.release()
         return results
 
     def example(self, Example example not None):
         """Return the outputs of one example, Values: nodes over the parameters and the example's Values."""
-        cdef int k, wanted = FORWARD
-        cdef Runner runner
-        cdef Call call
-        cdef list seeds = None, results = []
-        if grad_enabled():
-            wanted, seeds = PARAMETER_GRADIENTS if example.values is None else INPUT_GRADIENTS, [1.0]
-        for k in range(self.output_count):
-            runner = self.runner(wanted, k)
-            call = runner.spare.pop() if runner.spare else Call(runner)
-            call.set_example(example)
-            call.set_seeds(seeds)
-            call.execute(self)
-            results.append(self.node(call, 1.0, example.values))
-            call.release()
+        cdef Runner runner = self.runner(self.wanted_now(example.values))
+        cdef Call call = runner.spare.pop() if runner.spare else Call(runner)
+        call.set_example(example)
+        call.set_seeds(ONE_SEED if self.output_count == 1 and grad_enabled() else None)
+        call.read_parameters(self)
+        call.execute()
+        if self.output_count == 1:
+            results = [self.node(call, 1.0, example.values)]
+        else:
+            results = self.nodes_of(call, 1.0, example.values, Later(example) if grad_enabled() else None)
+        call.release()
         return results
+
+    cdef int wanted_now(self, list input_values) except -1:
+        """What the first run of a call has to find: for several outputs no gradients, which are found when asked for.
+        """
+        if self.output_count > 1 or not grad_enabled():
+            return FORWARD
+        return PARAMETER_GRADIENTS if input_values is None else INPUT_GRADIENTS
+
+    cdef list nodes_of(self, Call call, double factor, list input_values, Later later):
+        """The sums of the call's outputs, times a factor, as nodes that send their gradients on by one run."""
+        cdef list numbers = [call.sums[k] * factor for k in range(self.output_count)]
+        cdef list given = [] if input_values is None else [v for v in input_values if v is not None]
+        if later is None:
+            return [Value(x) for x in numbers]
+        later.begin(self, call, factor, input_values)
+        if given or call.parameter_flags & (MGC_CLOSURE | MGC_TRACKED):
+            return joint_nodes(numbers, (*self.parameters, *given), None, later)
+        return joint_nodes(numbers, self.parameters, self.leaves, later)
 
     cdef object node(self, Call call, double factor, list input_values):
         """The sum of the call's one output, times a factor, as a node."""

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ class Reached:
         self.dicts: list[dict[Any, Any]] = []
         self.cells: list[CellType] = []
         self.variables: list[tuple[dict[str, Any], str]] = []
+        self.attributes: list[tuple[Any, str]] = []
+        self.others: list[Any] = []
         self.saved: list[Callable[[], None]] = [_saved_generator(random), _saved_generator(np.random)]
         self._seen: dict[int, tuple[Any, bool]] = {}    # what was visited, kept alive, and whether within a module
         self._stack: list[tuple[Any, bool]] = []
@@ -43,7 +45,7 @@ class Reached:
 
     def watch(self) -> Watch:
         """Return a Watch over the places that hold parameters, or what has some."""
-        return Watch(self.lists, self.dicts, self.cells, self.variables)
+        return Watch(self.lists, self.dicts, self.cells, self.variables, self.attributes, self.others)
 
     def restore(self) -> None:
         """Put back the state of the modules and of generators of random numbers; Values and their holders stay."""
@@ -81,8 +83,10 @@ class Reached:
             if inside and thing.flags.writeable:
                 self.saved.append(_saved_array(thing))
             if thing.dtype == object:
+                if first and thing.flags.forc:      # else its entries in a row would be a copy
+                    self.others.append((thing if thing.flags.c_contiguous else thing.T).reshape(-1))
                 self._push(thing.ravel().tolist(), inside)
-        elif _is_library(type(thing)):
+        elif _is_library(type(thing)) and not isinstance(thing, SimpleNamespace):
             return
         else:
             inside = inside or callable(getattr(type(thing), "parameters", None))
@@ -93,18 +97,34 @@ class Reached:
         if isinstance(attributes, dict):
             if inside:
                 self.saved.append(_saved_dict(attributes))
-            self._push(list(attributes.values()), inside)    # what is set there is said to `changes`
+            if first and not _says_changes(type(thing)):
+                self.variables += [(attributes, name) for name, entry in attributes.items() if _may_hold(entry)]
+            self._push(list(attributes.values()), inside)
         names = [name for kind in type(thing).__mro__ for name in _slots(kind) if hasattr(thing, name)]
         if names:
             if inside:
                 self.saved.append(_saved_slots(thing, names))
+            if first:
+                self.attributes += [(thing, name) for name in names if _may_hold(getattr(thing, name))]
             self._push([getattr(thing, name) for name in names], inside)
         for kind in type(thing).__mro__:
             if not _is_library_name(kind.__module__):
                 self._push([entry for entry in vars(kind).values() if isinstance(entry, FunctionType)], False)
+                self._visit_class(kind)
+
+    def _visit_class(self, kind: Any) -> None:
+        if not isinstance(kind, type) or _is_library_name(kind.__module__) or id(kind) in self._seen:
+            return
+        self._seen[id(kind)] = kind, False
+        for name, entry in vars(kind).items():
+            if isinstance(entry, (Value, list, tuple, dict, np.ndarray)) and not name.startswith("__"):
+                self.attributes.append((kind, name))
+                self._push([entry], False)
 
     def _visit_entries(self, thing: Any, inside: bool, first: bool) -> None:
         entries = list(thing)
+        if isinstance(thing, deque) and first:
+            self.others.append(thing)
         if isinstance(thing, list) and first and not all(isinstance(entry, (int, float, str)) for entry in entries):
             self.lists.append(thing)
         if inside and not isinstance(thing, (tuple, frozenset)):
@@ -124,9 +144,10 @@ class Reached:
                 content = cell.cell_contents
             except ValueError:      # a variable that has no value yet
                 continue
-            if not isinstance(content, _PLAIN) or isinstance(content, Value):
+            if _may_hold(content):
                 self.cells.append(cell)
             self._push([content], False)
+            self._visit_class(content)
         names: set[str] = set()
         codes = [f.__code__]
         while codes:
@@ -139,9 +160,10 @@ class Reached:
             content = f.__globals__[name]
             if isinstance(content, ModuleType) and not _is_library_name(content.__name__):
                 self._push([vars(content)[other] for other in names & vars(content).keys()], False)
-            elif not isinstance(content, _PLAIN) or isinstance(content, Value):
+            elif _may_hold(content):
                 self.variables.append((f.__globals__, name))
                 self._push([content], False)
+            self._visit_class(content)
         self._push([f.__defaults__, f.__kwdefaults__, getattr(f, "__wrapped__", None)], False)
 
     def _push(self, things: Iterable[Any], inside: bool) -> None:
@@ -236,6 +258,16 @@ def _saved_slots(thing: Any, names: list[str]) -> Callable[[], None]:
                 object.__setattr__(thing, name, entry)
 
     return put_back
+
+
+def _may_hold(entry: Any) -> bool:
+    """Return whether something may be a parameter or hold some."""
+    return isinstance(entry, Value) or not isinstance(entry, _PLAIN)
+
+
+def _says_changes(kind: type) -> bool:
+    """Return whether a class says to `changes` that an attribute is set, as modules do."""
+    return getattr(kind.__setattr__, "__module__", None) == "microgradc.nn.module"
 
 
 def _is(x: Any, y: Any) -> bool:

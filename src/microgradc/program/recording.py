@@ -19,6 +19,7 @@ from microgradc.program.reached import Reached
 
 ARRAYS = (np.ndarray,)
 TOLERANCE = 1e-9     # of the largest number on the way
+INTEGER_END = 2.0**63    # NumPy's integers wrap around from here on
 _thread = threading.local()     # trying: whether this thread makes the plain call of a recording
 
 
@@ -143,19 +144,22 @@ class Recording:
             reached.restore()
         self.shape = second.shape        # the graphs are not needed any more
         self.has_one_output = self.shape == trees.LEAF
+        columns = [_Part(i, ()) for i in range(self.shape.leaf_count)]
+        self.parts = trees.flatten(trees.unflatten(self.shape, columns, _list_or_axis), (_Part,))
         self.layout = _layout(args) if keep_layout else None
         self.keys: list[Any] = []        # in Recordings
         self.renew_watch(f)
 
     def _compare(self, f: Callable[..., Any], args: tuple[Any, ...], numbers: Any, traced: _Traced) -> None:
         """Raise CompileError unless a plain call gives the numbers that the recording had."""
+        largest = self.program.largest_number()
         try:
-            found = _plain_call(f, args)
+            found = _plain_call(f, args, may_wrap=largest >= INTEGER_END)
         except Exception:
             row = [plain_number(x) for x in trees.flatten(numbers)[0]]
             self.program(np.array([row]))    # an index that is out of range: says for which example
             raise
-        limit = TOLERANCE * self.program.largest_number()
+        limit = TOLERANCE * largest
         wanted = [v.data for v in traced.values]
         if len(found) != len(wanted):
             parting = f"it returns {len(found)} numbers, and the recording {len(wanted)}"
@@ -196,8 +200,8 @@ class Recording:
 
     def rebuild_arrays(self, results: np.ndarray) -> Any:
         """Return the columns of results in the shape of what the function returned: a list becomes an axis."""
-        columns = [column.copy() for column in results.T] if results.shape[1] > 1 else [results[:, 0]]
-        return trees.unflatten(self.shape, columns, _list_or_axis)
+        parts, shape = self.parts
+        return trees.unflatten(shape, [part.of(results) for part in parts])
 
     def gradients(self, row: np.ndarray, args: tuple[Any, ...]) -> Any:
         """Return the numbers of a row in the shape of the arguments: a list becomes an array if it has equal rows."""
@@ -269,22 +273,55 @@ def _trace(f: Callable[..., Any], args: tuple[Any, ...], change: bool) -> _Trace
         return _Traced(returned, [], shape, inputs)
 
 
-def _plain_call(f: Callable[..., Any], args: tuple[Any, ...]) -> list[float]:
-    """Return the numbers that f returns for args, or, where it needs Values, for Values in their place."""
+def _plain_call(f: Callable[..., Any], args: tuple[Any, ...], may_wrap: bool) -> list[float]:
+    """Return the numbers that f returns for args; where it cannot take these, for others that say the same.
+
+    Integers of NumPy wrap around where a recording, like Python, does not, and have no negative powers: in their place
+    may be Python's. x.exp() needs a Value.
+    """
     before, _thread.trying = is_trying(), True
+    ways: list[Callable[[], tuple[Any, ...]]] = [
+        lambda: trees.map_leaves(_in_double, args, ARRAYS),
+        lambda: trees.map_leaves(_in_exact_integers, args, ARRAYS),
+        lambda: trees.map_leaves(_with_value, trees.map_leaves(without_values, args, ARRAYS)),
+    ]
+    if may_wrap or not any(map(_is_numpys_integer, trees.flatten(args, ARRAYS)[0])):
+        del ways[0 if may_wrap else 1]
     try:
         with no_grad():
-            try:
-                return _numbers_in(f(*trees.map_leaves(_in_double, args, ARRAYS)))
-            except Exception:      # x.exp() of a float, 1 / 0.0
-                return _numbers_in(f(*trees.map_leaves(_with_value, trees.map_leaves(without_values, args, ARRAYS))))
+            for way in ways[:-1]:
+                try:
+                    return _numbers_in(f(*way()))
+                except Exception:      # the next way may do, and the last one raises
+                    continue
+            return _numbers_in(f(*ways[-1]()))
     finally:
         _thread.trying = before
 
 
 def _numbers_in(returned: Any) -> list[float]:
     leaves, _ = trees.flatten(trees.map_leaves(_without_array, returned, ARRAYS))
-    return [v.data if isinstance(v, Value) else Value(v).data for v in leaves]
+    return [_number_of(v) for v in leaves]
+
+
+def _number_of(leaf: Any) -> float:
+    """Return the number of a Value, or a number in double precision: an integer that has none is infinite."""
+    try:
+        return leaf.data if isinstance(leaf, Value) else Value(leaf).data
+    except OverflowError:
+        return -math.inf if leaf < 0 else math.inf
+
+
+def _is_numpys_integer(leaf: Any) -> bool:
+    return getattr(getattr(leaf, "dtype", None), "kind", "") in ("i", "u")
+
+
+def _in_exact_integers(leaf: Any) -> Any:
+    """Return Python's integers in place of NumPy's; all else as `_in_double` does."""
+    leaf = _as_array(leaf)
+    if _is_numpys_integer(leaf):
+        return leaf.astype(object) if isinstance(leaf, np.ndarray) else leaf.item()
+    return _in_double(leaf)
 
 
 def _with_value(leaf: Any) -> Any:
@@ -324,20 +361,34 @@ def _without_array(leaf: Any) -> Any:
     return leaf.tolist() if isinstance(leaf, np.ndarray) else leaf
 
 
+class _Part:
+    """What is one array of `map`: columns one after another of the results, and the axes that it has for them."""
+
+    def __init__(self, first: int, axes: tuple[int, ...]) -> None:
+        self.first, self.axes = first, axes
+
+    def of(self, results: np.ndarray) -> np.ndarray:
+        """Return the array, with memory of its own."""
+        last = self.first + math.prod(self.axes)
+        columns = results if last - self.first == results.shape[1] else results[:, self.first : last].copy()
+        return columns.reshape(len(results), *self.axes)
+
+
 def _list_or_axis(entries: list[Any]) -> Any:
-    """Return the entries of a list as one array with one more axis after the first, if they are equal arrays."""
+    """Return the entries of a list as one part with one more axis after the first, if they are equal parts."""
     axis = _axis(entries)
     return entries if axis is None else axis
 
 
-def _axis(entry: Any) -> np.ndarray | None:
-    if isinstance(entry, np.ndarray):
+def _axis(entry: Any) -> _Part | None:
+    if isinstance(entry, _Part):
         return entry
     if not isinstance(entry, (list, tuple)) or not entry:
         return None
-    arrays = [_axis(part) for part in entry]
-    shapes = {None if array is None else array.shape for array in arrays}
-    return np.stack(arrays, axis=1) if len(shapes) == 1 and None not in shapes else None  # type: ignore[arg-type]
+    parts = [_axis(part) for part in entry]
+    if parts[0] is None or any(part is None or part.axes != parts[0].axes for part in parts):
+        return None
+    return _Part(parts[0].first, (len(parts), *parts[0].axes))
 
 
 def _layout(args: tuple[Any, ...]) -> tuple[list[tuple[int, tuple[int, ...]] | None], trees.Shape]:

@@ -54,6 +54,7 @@ typedef struct {
     int *clear_slots, *clear_sizes;
     int output_count;
     int *output_places;      /* a slot, or -1 - a scalar */
+    int careful_rows;        /* that a careful step back sets aside, at most */
 } mgc_program;
 
 typedef struct {
@@ -67,6 +68,7 @@ typedef struct {
     const int *array_columns;
     double *outputs;                  /* n rows of output_count numbers, or NULL */
     const double *seeds;              /* d result / d output of an example, for each output; NULL for no gradients */
+    int careful;                      /* a step to which no gradient came sends none; see below */
     double *const *input_grads;       /* like arrays, or NULL */
     double *scalars, *weights;
     double *partials;                 /* of each partition: mgc_partial_size(program) numbers */
@@ -121,6 +123,17 @@ static void mgc_run_scalars(const mgc_program *p, double *scalars)
     }
 }
 
+/* Whether a gradient is that of something to which none was sent. All gradients of a careful run begin at -0, and what
+   is sent makes them another number: 0 is added to it, which makes 0 of -0. So a 0 that was sent, and meets an infinite
+   derivative, becomes nan, as it does in a graph; but what `take` did not take, and an output that nobody asks for,
+   sends nothing. */
+static inline int mgc_is_none(double g) { return g == 0 && signbit(g); }
+
+static inline void mgc_fill(double *to, Py_ssize_t count, double x)
+{
+    for (Py_ssize_t i = 0; i < count; i++) to[i] = x;
+}
+
 static inline void mgc_products_back(const int *places, int k, const double *scalars, double g, double *gradients)
 {
     for (int i = 0; i < k; i++) {
@@ -134,12 +147,13 @@ static inline void mgc_products_back(const int *places, int k, const double *sca
     }
 }
 
-static void mgc_run_scalars_back(const mgc_program *p, const double *scalars, double *gradients)
+static void mgc_run_scalars_back(const mgc_program *p, const double *scalars, double *gradients, int careful)
 {
     for (const mgc_step *step = p->scalar_steps + p->scalar_step_count; step-- > p->scalar_steps;) {
         const int *places = p->places + step->places;
         const double f = scalars[step->f], g = gradients[step->f];
         double received[3];
+        if (careful && mgc_is_none(g)) continue;
         switch (step->op) {
         case MGC_PRODUCTS:
             mgc_products_back(places, step->k, scalars, g, gradients);
@@ -155,6 +169,14 @@ static void mgc_run_scalars_back(const mgc_program *p, const double *scalars, do
             if (step->receives & MGC_X_RECEIVES) gradients[step->x] += received[0];
             if (step->receives & MGC_Y_RECEIVES) gradients[step->y] += received[1];
             if (step->receives & MGC_Z_RECEIVES) gradients[step->z] += received[2];
+        }
+        if (!careful) continue;
+        if (step->op < MGC_TABLE_END) {
+            if (step->receives & MGC_X_RECEIVES) gradients[step->x] += 0.0;
+            if (step->receives & MGC_Y_RECEIVES) gradients[step->y] += 0.0;
+            if (step->receives & MGC_Z_RECEIVES) gradients[step->z] += 0.0;
+        } else {
+            for (int i = 0; i < (step->op == MGC_PRODUCTS ? 2 : 1) * step->k; i++) gradients[places[i]] += 0.0;
         }
     }
 }
@@ -219,40 +241,96 @@ static void mgc_run_lanes(const mgc_call *c, double *base, Py_ssize_t n)
     }
 }
 
+static void mgc_step_back(const mgc_call *c, const mgc_step *step, const double *base, double *gbase, double *gweights,
+                          Py_ssize_t n, Py_ssize_t valid, double *scratch)
+{
+    const mgc_lanes *lanes = c->lanes;
+    const int *places = c->program->places + step->places, count = step->count, k = step->k, receives = step->receives;
+    const double *weights = c->weights + step->weights;
+    double *gw = gweights + step->weights;
+    const double *x = base + step->x * n, *y = base + step->y * n, *z = base + step->z * n;
+    const double *f = base + step->f * n, *g = gbase + step->f * n;
+    double *gx = gbase + step->x * n, *gy = gbase + step->y * n, *gz = gbase + step->z * n;
+    switch (step->op) {
+    case MGC_DENSE:
+        if (receives & MGC_WEIGHTS_RECEIVE)
+            lanes->dense_weights(g, base, places, gw, gw + (Py_ssize_t)count * k, count, k, n, valid, scratch);
+        if (receives & MGC_OPERANDS_RECEIVE)
+            lanes->dense_operands(weights, g, gbase, places, receives & MGC_OPERANDS_RECEIVE_FIRST, count, k, n);
+        break;
+    case MGC_PRODUCTS: lanes->products_back(base, places, g, gbase, k, n); break;
+    case MGC_LOGSUMEXP: lanes->logsumexp_back(base, places, f, g, gbase, k, n); break;
+    case MGC_CROSS_ENTROPY: lanes->cross_entropy_back(x, base, places, f, g, gbase, k, n); break;
+    case MGC_TAKE:
+        for (Py_ssize_t l = 0; l < n; l++) gbase[places[mgc_index(x[l], k)] * n + l] += g[l];
+        break;
+    case MGC_TAKE_WEIGHT:
+        for (Py_ssize_t l = 0; l < valid; l++) gw[mgc_index(x[l], k)] += g[l];
+        break;
+    default:
+        lanes->backward[step->op](x, y, z, f, g, receives & MGC_X_RECEIVES ? gx : NULL,
+                                  receives & MGC_Y_RECEIVES ? gy : NULL,
+                                  receives & MGC_Z_RECEIVES ? gz : NULL, count * n);
+    }
+}
+
+/* A careful step back, of one result: what its operands have in lanes to which nothing came, stays. The memory that is
+   set aside for rows is behind the scratch. */
+static void mgc_result_back(const mgc_call *c, const mgc_step *step, int result, const double *base, double *gbase,
+                            double *gweights, Py_ssize_t n, Py_ssize_t valid, double *scratch)
+{
+    const int *places = c->program->places + step->places, k = step->k, is_row = step->op < MGC_TABLE_END;
+    const int operands[] = {step->x + result, step->y + result, step->z + result};
+    int received[3], rows = 0;
+    const int *receivers = is_row ? received : places;
+    if (is_row) for (int i = 0; i < 3; i++) {
+        if (step->receives & MGC_X_RECEIVES << i) received[rows++] = operands[i];
+    } else if (step->op != MGC_TAKE && step->op != MGC_TAKE_WEIGHT) {
+        rows = step->op == MGC_PRODUCTS ? 2 * k : k;
+    }
+    const double *g = gbase + (step->f + result) * n;
+    double *aside = scratch + MGC_SCRATCH;
+    int any = 0;
+    for (Py_ssize_t l = 0; l < n; l++) any |= !mgc_is_none(g[l]);
+    if (!any) return;
+    if (step->op == MGC_DENSE && step->receives & MGC_WEIGHTS_RECEIVE) {
+        int *own_places = (int *)(aside + (Py_ssize_t)rows * n);
+        double *gw = gweights + step->weights;
+        for (int i = 0; i < rows; i++) {
+            own_places[i] = i;
+            for (Py_ssize_t l = 0; l < n; l++) aside[i * n + l] = mgc_is_none(g[l]) ? 0 : base[places[i] * n + l];
+        }
+        c->lanes->dense_weights(g, aside, own_places, gw + (Py_ssize_t)result * k,
+                                gw + (Py_ssize_t)step->count * k + result, 1, k, n, valid, scratch);
+        for (int i = 0; i < k; i++) gw[(Py_ssize_t)result * k + i] += 0.0;
+        gw[(Py_ssize_t)step->count * k + result] += 0.0;
+        if (!(step->receives & MGC_OPERANDS_RECEIVE)) return;
+    }
+    for (int i = 0; i < rows; i++)
+        memcpy(aside + i * n, gbase + receivers[i] * n, (size_t)n * sizeof *aside);
+    if (step->op == MGC_DENSE) {
+        c->lanes->dense_operands(c->weights + step->weights + (Py_ssize_t)result * k, g, gbase, places, 0, 1, k, n);
+    } else {
+        mgc_step one = *step;
+        one.count = 1, one.f += result;
+        if (is_row) one.x = operands[0], one.y = operands[1], one.z = operands[2];
+        mgc_step_back(c, &one, base, gbase, gweights, n, valid, scratch);
+    }
+    for (int i = 0; i < rows; i++) {
+        double *row = gbase + receivers[i] * n;
+        for (Py_ssize_t l = 0; l < n; l++) row[l] = mgc_is_none(g[l]) ? aside[i * n + l] : row[l] + 0.0;
+    }
+}
+
 static void mgc_run_lanes_back(const mgc_call *c, const double *base, double *gbase, double *gweights,
                                Py_ssize_t n, Py_ssize_t valid, double *scratch)
 {
     const mgc_program *p = c->program;
-    const mgc_lanes *lanes = c->lanes;
     for (const mgc_step *step = p->lane_steps + p->lane_step_count; step-- > p->lane_steps;) {
-        const int *places = p->places + step->places, count = step->count, k = step->k, receives = step->receives;
-        const double *weights = c->weights + step->weights;
-        double *gw = gweights + step->weights;
-        const double *x = base + step->x * n, *y = base + step->y * n, *z = base + step->z * n;
-        const double *f = base + step->f * n, *g = gbase + step->f * n;
-        double *gx = gbase + step->x * n, *gy = gbase + step->y * n, *gz = gbase + step->z * n;
-        if (!receives) continue;
-        switch (step->op) {
-        case MGC_DENSE:
-            if (receives & MGC_WEIGHTS_RECEIVE)
-                lanes->dense_weights(g, base, places, gw, gw + (Py_ssize_t)count * k, count, k, n, valid, scratch);
-            if (receives & MGC_OPERANDS_RECEIVE)
-                lanes->dense_operands(weights, g, gbase, places, receives & MGC_OPERANDS_RECEIVE_FIRST, count, k, n);
-            break;
-        case MGC_PRODUCTS: lanes->products_back(base, places, g, gbase, k, n); break;
-        case MGC_LOGSUMEXP: lanes->logsumexp_back(base, places, f, g, gbase, k, n); break;
-        case MGC_CROSS_ENTROPY: lanes->cross_entropy_back(x, base, places, f, g, gbase, k, n); break;
-        case MGC_TAKE:
-            for (Py_ssize_t l = 0; l < n; l++) gbase[places[mgc_index(x[l], k)] * n + l] += g[l];
-            break;
-        case MGC_TAKE_WEIGHT:
-            for (Py_ssize_t l = 0; l < valid; l++) gw[mgc_index(x[l], k)] += g[l];
-            break;
-        default:
-            lanes->backward[step->op](x, y, z, f, g, receives & MGC_X_RECEIVES ? gx : NULL,
-                                      receives & MGC_Y_RECEIVES ? gy : NULL,
-                                      receives & MGC_Z_RECEIVES ? gz : NULL, count * n);
-        }
+        if (!step->receives) continue;
+        if (!c->careful) mgc_step_back(c, step, base, gbase, gweights, n, valid, scratch);
+        else for (int i = 0; i < step->count; i++)
+            mgc_result_back(c, step, i, base, gbase, gweights, n, valid, scratch);
     }
 }
 
@@ -281,6 +359,7 @@ static void mgc_store_input_gradients(const mgc_call *c, const double *gbase,
         const int columns = c->array_columns[a];
         double *to = c->input_grads[a] + first * columns;
         for (int j = 0; j < columns; j++, row += n) mgc_put_column(row, to, j, columns, valid);
+        for (Py_ssize_t i = 0; c->careful && i < valid * columns; i++) to[i] += 0.0;     /* -0 becomes 0 */
     }
 }
 
@@ -295,20 +374,26 @@ static void mgc_run_block(const mgc_call *c, Py_ssize_t block, double *memory, d
     mgc_run_lanes(c, base, n);
     mgc_store_outputs(c, base, sums, first, n, valid);
     if (!c->seeds) return;
-    for (int i = 0; i < p->clear_count; i++)
+    if (c->careful) mgc_fill(gbase, p->slot_count * n, -0.0);
+    else for (int i = 0; i < p->clear_count; i++)
         memset(gbase + p->clear_slots[i] * n, 0, (size_t)p->clear_sizes[i] * n * sizeof *gbase);
     for (int i = 0; i < p->output_count; i++)
         if (p->output_places[i] >= 0)
             for (Py_ssize_t l = 0; l < n; l++) gbase[p->output_places[i] * n + l] += c->seeds[i];
     mgc_run_lanes_back(c, base, gbase, gweights, n, valid, gbase + p->slot_count * c->block);
-    for (int i = 0; i < p->broadcast_count; i++)
-        gbroadcast[i] += c->lanes->sum(gbase + p->broadcast_slots[i] * n, valid);
+    for (int i = 0; i < p->broadcast_count; i++) {
+        const double *row = gbase + p->broadcast_slots[i] * n;
+        Py_ssize_t l = 0;
+        while (c->careful && l < valid && mgc_is_none(row[l])) l++;
+        if (l < valid) gbroadcast[i] += c->lanes->sum(row, valid) + 0.0;
+    }
     if (c->input_grads) mgc_store_input_gradients(c, gbase, first, n, valid);
 }
 
 /* One of `workers` takes its partitions; memory is that of its block, 64-byte aligned: slot_count * block numbers, and
-   for gradients as many again and MGC_SCRATCH more. Returns 0 now and then, after a fiftieth of a second of the
-   process, for the caller to look at signals and to go on from there; 1 when all is done, or was stopped. */
+   for gradients as many again and MGC_SCRATCH more, and in a careful run the rows set aside. Returns 0 now and then,
+   after a fiftieth of a second of the process, for the caller to look at signals and to go on from there; 1 when all
+   is done, or was stopped. */
 static int mgc_work(const mgc_call *c, int workers, double *memory, mgc_progress *at)
 {
     const Py_ssize_t size = mgc_partial_size(c->program);
@@ -320,6 +405,7 @@ static int mgc_work(const mgc_call *c, int workers, double *memory, mgc_progress
         double *partial = c->partials + i * size;
         if (at->block < 0) {
             memset(partial, 0, (size_t)size * sizeof *partial);
+            if (c->careful) mgc_fill(partial, size - c->program->output_count, -0.0);
             at->block = c->blocks * i / c->partitions;
         }
         for (; at->block < c->blocks * (i + 1) / c->partitions; at->block++) {
@@ -357,7 +443,7 @@ static void mgc_finish(const mgc_call *c, double *sums, double *gscalars)
         for (Py_ssize_t j = 0; j < size; j++) total[j] += c->partials[i * size + j];
     memcpy(sums, total + p->weight_count + p->broadcast_count, (size_t)p->output_count * sizeof *sums);
     if (!c->seeds) return;
-    memset(gscalars, 0, (size_t)p->scalar_count * sizeof *gscalars);
+    mgc_fill(gscalars, p->scalar_count, c->careful ? -0.0 : 0.0);
     for (int i = 0; i < p->run_count; i++) {
         const double *from = total + p->run_weights[i];
         double *to = gscalars + p->run_scalars[i];
@@ -366,7 +452,8 @@ static void mgc_finish(const mgc_call *c, double *sums, double *gscalars)
     for (int i = 0; i < p->broadcast_count; i++) gscalars[p->broadcast_scalars[i]] += total[p->weight_count + i];
     for (int k = 0; k < p->output_count; k++)
         if (p->output_places[k] < 0) gscalars[-1 - p->output_places[k]] += c->seeds[k] * (double)c->n;
-    mgc_run_scalars_back(p, c->scalars, gscalars);
+    mgc_run_scalars_back(p, c->scalars, gscalars, c->careful);
+    for (int i = 0; c->careful && i < p->parameter_count; i++) gscalars[i] += 0.0;
 }
 
 #endif

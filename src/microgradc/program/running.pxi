@@ -23,6 +23,7 @@ cdef class Runner:
     cdef int wanted                  # FORWARD, …
     cdef double work                 # multiplications of an example, about
     cdef list index_limits           # (input, number of values) for each input that is an index
+    cdef bint takes                  # whether it has a step that sends nothing to some of its operands
 
     def __cinit__(self, Plan plan, lanes):
         self.plan, self.wanted, self.spare = plan, plan.wanted, []
@@ -51,7 +52,10 @@ cdef class Runner:
                 p.places[next_place] = place
                 next_place += 1
             to += 1
+        p.careful_rows = 3
         for step in plan.lane_steps:
+            p.careful_rows = max(p.careful_rows, len(step.places))
+            self.takes = self.takes or step.op == MGC_TAKE or step.op == MGC_TAKE_WEIGHT
             self.work += step.count * (step.k or 4) * (1 if plan.wanted == FORWARD else 3)
             if step.op in (MGC_TAKE, MGC_TAKE_WEIGHT, MGC_CROSS_ENTROPY):
                 limits[step.x] = min(limits.get(step.x, step.k), step.k)
@@ -85,7 +89,8 @@ cdef class Runner:
         cdef Call call = self.spare.pop() if self.spare else Call(self)
         call.set_arrays(arrays, with_outputs)
         call.set_seeds(seeds)
-        call.execute(program)
+        call.read_parameters(program)
+        call.execute()
         return call
 
     def stats(self):
@@ -348,6 +353,8 @@ cdef class Call:
         cdef size_t size = self.runner.program.slot_count * self.call.block * self.runner.numbers_in_slot() + 8
         if self.runner.numbers_in_slot() > 1:
             size += MGC_SCRATCH
+        if self.call.careful:
+            size += self.runner.program.careful_rows * <size_t>(self.call.block + 1)
         if worker == len(self.lane_memory):
             self.lane_memory.append(None)
         cdef Doubles memory = self.lane_memory[worker]
@@ -355,19 +362,51 @@ cdef class Call:
             memory = self.lane_memory[worker] = Doubles(size)
         return memory.doubles
 
-    cdef int execute(self, Program program) except -1:
-        cdef int i, workers, count = self.runner.program.parameter_count
+    cdef int read_parameters(self, Program program) except -1:
+        cdef int i
         cdef unsigned int flags = 0
         cdef double *to = self.scalars.doubles
         cdef mgc_node **nodes = program.nodes
-        for i in range(count):
+        for i in range(self.runner.program.parameter_count):
             to[i] = nodes[i].data
             flags |= nodes[i].flags
         self.parameter_flags = flags
+        return 0
+
+    cdef int execute(self) except -1:
+        """Run, and once more, carefully, if a gradient is nan for something that sent none may have sent a 0."""
+        self.call.careful = False
+        self.run_once()
+        if self.call.seeds != NULL and (self.runner.takes or self.has_unasked_output()) and self.has_nan_gradient():
+            self.call.careful = True
+            self.run_once()
+        return 0
+
+    cdef bint has_unasked_output(self) noexcept:
+        """Whether one of the outputs gets no gradient: its seed is -0."""
+        cdef int i
+        for i in range(self.runner.program.output_count):
+            if mgc_is_none(self.seeds[i]):
+                return True
+        return False
+
+    cdef bint has_nan_gradient(self) noexcept:
+        cdef Py_ssize_t i, a
+        for i in range(self.runner.program.parameter_count):
+            if isnan(self.gscalars.doubles[i]):
+                return True
+        if self.call.input_grads != NULL:
+            for a in range(self.call.array_count):
+                for i in range(self.call.n * self.columns[a]):
+                    if isnan(self.grad_pointers[a][i]):
+                        return True
+        return False
+
+    cdef int run_once(self) except -1:
+        cdef int i, workers = 1
         self.set_blocks()
         self.call.slice = <Py_ssize_t>(SLICE_WORK / (self.runner.work * self.call.block + 1)) + 1
         self.call.stop = False
-        workers = 1
         if self.runner.work * self.call.n >= PARALLEL_WORK:
             workers = min(get_num_threads(), self.call.partitions)
         for i in range(workers):

@@ -19,12 +19,15 @@ ctypedef struct watched_list:
 
 @cython.no_gc_clear       # the pointers are to what the lists hold
 cdef class Watch:
-    """Lists, dicts, variables of functions, and the very objects that are in them now."""
-    cdef list lists, dicts, cells, variables       # pairs of such a place and what was there
+    """Lists, dicts, variables of functions, and the very objects that are in them now.
+
+    attributes are pairs of an object and a name; others are further containers, which are gone through.
+    """
+    cdef list lists, dicts, cells, variables, attributes, others    # pairs of such a place and what was there
     cdef watched_list *watched                     # the lists
     cdef Py_ssize_t list_count
 
-    def __init__(self, lists, dicts, cells, variables):
+    def __init__(self, lists, dicts, cells, variables, attributes, others):
         cdef Py_ssize_t i
         if self.watched != NULL:
             raise TypeError("a Watch is made once")
@@ -32,6 +35,8 @@ cdef class Watch:
         self.dicts = [(x, tuple(x.values())) for x in dicts]
         self.cells = [(x, x.cell_contents) for x in cells]
         self.variables = [(x, name, x[name]) for x, name in variables]
+        self.attributes = [(x, name, getattr(x, name)) for x, name in attributes]
+        self.others = [(x, list(x)) for x in others]
         self.watched = <watched_list *>PyMem_Malloc((len(pairs) + 1) * sizeof(watched_list))
         if self.watched == NULL:
             raise MemoryError("no memory to watch lists")
@@ -70,4 +75,13 @@ cdef class Watch:
         for names, name, content in self.variables:
             if PyDict_GetItem(names, name) != <PyObject *>content:
                 return False
+        for thing, name, content in self.attributes:
+            if getattr(thing, name, None) is not content:
+                return False
+        for container, before in self.others:
+            if len(container) != len(before):
+                return False
+            for now, content in zip(container, before):
+                if now is not content:
+                    return False
         return True

@@ -118,22 +118,33 @@ static void MGC_V(cross_entropy)(const double *index, const double *base, const 
     }
 }
 
-/* v receives g (softmax(v) - (v is the one that was taken)), softmax(v) = exp((v - v[index]) - f). */
+/* v receives g (softmax(v) - (v is the one that was taken)), softmax(v) = exp((v - v[index]) - f); or, where v[index]
+   is -inf and f inf, exp(v - logsumexp(v)). */
 static void MGC_V(cross_entropy_back)(const double *index, const double *base, const int *places, const double *f,
                                       const double *g, double *gbase, Py_ssize_t k, Py_ssize_t n)
 {
     for (Py_ssize_t first = 0; first < n; first += MGC_LANE_MULTIPLE) {
-        double taken[MGC_LANE_MULTIPLE], scale[MGC_LANE_MULTIPLE];
-        for (int l = 0; l < MGC_LANE_MULTIPLE; l++)
+        double taken[MGC_LANE_MULTIPLE], total[MGC_LANE_MULTIPLE], scale[MGC_LANE_MULTIPLE];
+        int any_infinite = 0;
+        for (int l = 0; l < MGC_LANE_MULTIPLE; l++) {
             taken[l] = base[places[mgc_index(index[first + l], k)] * n + first + l];
-        MGC_V(softmax_scale)(base + first, places, taken, f + first, k, n, scale);
+            total[l] = f[first + l];
+            any_infinite |= taken[l] == -INFINITY;
+        }
+        if (any_infinite) {
+            double m[MGC_LANE_MULTIPLE], others[MGC_LANE_MULTIPLE];
+            MGC_V(largest_and_others)(base + first, places, k, n, m, others);
+            for (int l = 0; l < MGC_LANE_MULTIPLE; l++)
+                if (taken[l] == -INFINITY) taken[l] = 0, total[l] = m[l] + MGC_V(log1p)(others[l]);
+        }
+        MGC_V(softmax_scale)(base + first, places, taken, total, k, n, scale);
         for (Py_ssize_t i = 0; i < k; i++) {
             const double *v = base + places[i] * n + first;
             double *gv = gbase + places[i] * n + first;
             MGC_EACH_LANE
             for (int l = 0; l < MGC_LANE_MULTIPLE; l++)
                 gv[l] += g[first + l]
-                       * (MGC_V(exp)((v[l] - taken[l]) - f[first + l]) * scale[l] - (index[first + l] == (double)i));
+                       * (MGC_V(exp)((v[l] - taken[l]) - total[l]) * scale[l] - (index[first + l] == (double)i));
         }
     }
 }

@@ -1,0 +1,51 @@
+# Gradients of a call with several outputs: found when a backward pass asks for them. Included by program.pyx.
+
+
+@cython.internal
+@cython.final
+cdef class Later:
+    """What a call was made with, to run it once more for the gradients of those outputs that a backward pass reaches.
+
+    Args:
+        given: the Example, or the arrays, which stay as they are.
+    """
+    cdef Program program
+    cdef object given
+    cdef Doubles parameters         # as they were then
+    cdef double factor
+    cdef list input_values
+
+    def __init__(self, given):
+        self.given = given
+
+    cdef int begin(self, Program program, Call call, double factor, list input_values) except -1:
+        cdef size_t count = len(program.parameters)
+        self.program, self.factor, self.input_values = program, factor, input_values
+        self.parameters = Doubles(count)
+        memcpy(self.parameters.doubles, call.scalars.doubles, count * sizeof(double))
+        return 0
+
+    def __call__(self, list seeds):
+        """Add gradients to the parameters and to the Values among the arguments.
+
+        Args:
+            seeds: for each output the gradient that it got; -0.0 if it is in no graph that is gone through.
+        """
+        cdef Program program = self.program
+        cdef Runner runner = program.runner(PARAMETER_GRADIENTS if self.input_values is None else INPUT_GRADIENTS)
+        cdef Call call = runner.spare.pop() if runner.spare else Call(runner)
+        cdef Py_ssize_t i, count = len(program.parameters)
+        if isinstance(self.given, Example):
+            call.set_example(self.given)
+        else:
+            call.set_arrays(self.given, with_outputs=False)
+        call.set_seeds([seed * self.factor for seed in seeds])
+        memcpy(call.scalars.doubles, self.parameters.doubles, count * sizeof(double))
+        call.execute()
+        for i in range(count):
+            program.nodes[i].grad += call.gscalars.doubles[i]
+        if self.input_values is not None:
+            for value, grad in zip(self.input_values, call.input_gradients()):
+                if value is not None:
+                    (<Value>value).node.grad += <double>grad
+        call.release()
