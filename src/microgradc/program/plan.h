@@ -566,6 +566,12 @@ static int mgc_make_plan(const mgc_graph *g, const int *outputs, int output_coun
     to->clear_count = plan->clear_slots.count, to->clear_slots = plan->clear_slots.items;
     to->clear_sizes = plan->clear_sizes.items;
     to->output_count = plan->outputs.count, to->output_places = plan->outputs.items;
+    to->careful_rows = 3;
+    for (int i = 0; i < to->lane_step_count; i++) {
+        const mgc_step *step = &to->lane_steps[i];
+        const int rows = step->op == MGC_PRODUCTS ? 2 * step->k : step->k;
+        if (rows > to->careful_rows) to->careful_rows = rows;
+    }
     return 0;
 }
 

@@ -7,18 +7,19 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.math cimport floor, isnan
+from libc.string cimport memcmp, memcpy, memset
 
 from microgradc.engine.float64 cimport view_float64
 from microgradc.engine.value cimport *
+from microgradc.program.graph cimport *
 
-from microgradc.engine.value import TABLE, CompileError
+from collections import namedtuple
+
+from microgradc.engine.value import TABLE
 
 include "lanes/levels.pxi"
 
 cdef extern from "program/replay.h":
-    enum:
-        MGC_DENSE, MGC_PRODUCTS, MGC_CROSS_ENTROPY, MGC_TAKE_WEIGHT
-
     ctypedef enum mgc_receiver:
         MGC_X_RECEIVES, MGC_Y_RECEIVES, MGC_Z_RECEIVES
         MGC_OPERANDS_RECEIVE, MGC_WEIGHTS_RECEIVE, MGC_OPERANDS_RECEIVE_FIRST
@@ -32,16 +33,9 @@ cdef extern from "program/replay.h":
         int scalar_step_count, lane_step_count
         int *places
         int scalar_count, parameter_count, weight_count
-        int run_count
-        int *run_weights
-        int *run_scalars
-        int *run_sizes
         int input_count, slot_count, broadcast_count
         int *broadcast_scalars
         int *broadcast_slots
-        int clear_count
-        int *clear_slots
-        int *clear_sizes
         int output_count
         int *output_places
         int careful_rows
@@ -73,23 +67,36 @@ cdef extern from "program/replay.h":
     bint mgc_work(const mgc_call *, int workers, double *memory, mgc_progress *) nogil
     void mgc_finish(const mgc_call *, double *sums, double *gscalars) nogil
 
-__all__ = ["Program", "get_num_threads", "set_num_threads"]
+cdef extern from "program/plan.h":
+    enum:      # what is wanted of a run
+        FORWARD "MGC_FORWARD"
+        PARAMETER_GRADIENTS "MGC_PARAMETER_GRADIENTS"
+        INPUT_GRADIENTS "MGC_INPUT_GRADIENTS"         # and those of the parameters
 
-cdef enum:      # what is wanted of a run
-    FORWARD
-    PARAMETER_GRADIENTS
-    INPUT_GRADIENTS         # and those of the parameters
+    ctypedef struct mgc_plan:
+        mgc_program program
+        mgc_ints index_inputs, index_limits
+        double *constants
+        int constant_count
+
+    int mgc_make_plan(const mgc_graph *, const int *outputs, int output_count, int parameter_count, int input_count,
+                      int wanted, mgc_plan *)
+    void mgc_free_plan(mgc_plan *)
+
+__all__ = ["Program", "get_num_threads", "set_num_threads"]
 
 cdef list ONE_SEED = [1.0]
 
 include "doubles.pxi"
-include "lowering.pxi"
-include "planning.pxi"
 include "threads.pxi"
 include "examples.pxi"
 include "running.pxi"
 include "later.pxi"
 include "watching.pxi"
+
+
+cdef bint same_bits(double x, double y) noexcept:
+    return not memcmp(&x, &y, sizeof(double))
 
 
 cdef bint is_lane_count(object lanes):
@@ -127,12 +134,13 @@ cdef class Program:
     cdef readonly tuple parameters
     cdef readonly int input_count, output_count
     cdef object lanes
-    cdef list outputs, inputs  # the graph that was recorded
-    cdef Sums sums
-    cdef dict runners        # by what is wanted
-    cdef SharedLeaves leaves  # the parameters
-    cdef mgc_node **nodes  # the same
-    cdef set made_anew     # the addresses of leaves that the recorded function makes itself, each time
+    cdef Graph recorded, graph   # as it was recorded; as it is run, None until then
+    cdef list leaves             # those that are no inputs; None for one that the function makes itself, each time
+    cdef list numbers            # of these, and None for parameters
+    cdef double largest
+    cdef dict runners            # by what is wanted
+    cdef SharedLeaves shared     # the parameters
+    cdef mgc_node **nodes        # the same
 
     def __init__(self, outputs, inputs, *, lanes=None):
         if self.nodes != NULL:
@@ -153,22 +161,27 @@ cdef class Program:
         if lanes is not None and not is_lane_count(lanes):
             raise ValueError(f"lanes must be a positive multiple of {MGC_LANE_MULTIPLE}, at most {MOST_FORCED_LANES}, "
                              f"got {lanes!r}")
-        cdef Source source = read_graph(outputs, inputs)
-        cdef Sums sums = Sums(source)
-        cdef tuple parameters = tuple(source.parameters)
-        cdef SharedLeaves leaves = SharedLeaves(parameters)
+        cdef Graph recorded = Graph()
+        cdef list leaves = []
+        cdef double largest = record(recorded, outputs, inputs, leaves)
         if self.nodes != NULL:       # what was read above may have run Python code, which made this one
             raise TypeError("a Program is made once; make a new one")
-        self.nodes = <mgc_node **>PyMem_Malloc((len(parameters) + 1) * sizeof(mgc_node *))
-        if self.nodes == NULL:
-            raise MemoryError(f"no memory for a program of {len(parameters):,} parameters")
-        for i in range(len(parameters)):
-            self.nodes[i] = &(<Value>parameters[i]).node
-        self.outputs, self.inputs = outputs, inputs
-        self.parameters, self.leaves, self.sums = parameters, leaves, sums
+        self.set_parameters(tuple(leaves))
+        self.recorded, self.leaves, self.numbers, self.largest = recorded, leaves, [None] * len(leaves), largest
         self.input_count, self.output_count = len(inputs), len(outputs)
         self.lanes = lanes
-        self.runners, self.made_anew = {}, set()
+
+    cdef int set_parameters(self, tuple parameters) except -1:
+        cdef SharedLeaves shared = SharedLeaves(parameters)
+        cdef mgc_node **nodes = <mgc_node **>PyMem_Malloc((len(parameters) + 1) * sizeof(mgc_node *))
+        if nodes == NULL:
+            raise MemoryError(f"no memory for a program of {len(parameters):,} parameters")
+        for i in range(len(parameters)):
+            nodes[i] = &(<Value>parameters[i]).node
+        PyMem_Free(self.nodes)
+        self.nodes, self.parameters, self.shared = nodes, parameters, shared
+        self.runners, self.graph = {}, None
+        return 0
 
     def __dealloc__(self):
         PyMem_Free(self.nodes)
@@ -187,9 +200,22 @@ cdef class Program:
         self.require_initialised()
         found = self.runners.get(wanted)
         if found is None:
-            plan = Plan(self.sums, self.sums.outputs, len(self.parameters), self.input_count, wanted)
-            found = self.runners[wanted] = Runner(plan, self.lanes)
+            if self.graph is None:
+                self.graph = sums(simplify(self.known_graph()))
+            found = self.runners[wanted] = Runner(self.graph, wanted, self.lanes)
         return found
+
+    cdef Graph known_graph(self):
+        """The recorded graph, in which leaves that the function makes itself are constants."""
+        return self.recorded if len(self.parameters) == len(self.leaves) else known(self.recorded, self.numbers)
+
+    @property
+    def stages(self) -> dict:
+        """The graphs that the passes made one after another, by name; the last one is run."""
+        self.require_initialised()
+        recorded = self.known_graph()
+        simplified = simplify(recorded)
+        return {"recorded": recorded, "simplify": simplified, "sums": sums(simplified)}
 
     def __call__(self, *arrays):
         """Return the outputs of n examples: float64 of shape (n, number of outputs).
@@ -272,7 +298,7 @@ cdef class Program:
         later.begin(self, call, factor, input_values)
         if given or call.parameter_flags & (MGC_CLOSURE | MGC_TRACKED):
             return joint_nodes(numbers, (*self.parameters, *given), None, later)
-        return joint_nodes(numbers, self.parameters, self.leaves, later)
+        return joint_nodes(numbers, self.parameters, self.shared, later)
 
     cdef object node(self, Call call, double factor, list input_values):
         """The sum of the call's one output, times a factor, as a node."""
@@ -285,7 +311,7 @@ cdef class Program:
         if input_values is None:
             if call.parameter_flags & (MGC_CLOSURE | MGC_TRACKED):
                 return custom_node(total, self.parameters, call.gscalars.doubles)
-            return shared_node(total, self.leaves, call.gscalars.doubles)
+            return shared_node(total, self.shared, call.gscalars.doubles)
         children = list(self.parameters)
         local = Doubles(count + len(input_values))
         memcpy(local.doubles, call.gscalars.doubles, count * sizeof(double))
@@ -316,13 +342,37 @@ cdef class Program:
                 are no parameters, if their numbers are the same: the function makes them itself, as constants. Later
                 on, the others must be the same Values.
         """
+        cdef Graph other = Graph()
+        cdef list leaves = []
+        cdef bint has_new = False
         self.require_initialised()
-        return same_graphs(self.outputs, self.inputs, outputs, inputs, self.made_anew, again)
+        for v in [*outputs, *inputs]:
+            if not isinstance(v, Value):
+                raise TypeError(f"outputs and inputs must be Values, got {type(v).__name__} {v!r:.40}")
+        record(other, outputs, inputs, leaves)
+        if self.recorded != other:
+            return False
+        for i, (ours, theirs) in enumerate(zip(self.leaves, leaves)):
+            if ours is theirs:
+                continue
+            number = (<Value>theirs).node.data
+            if ours is None:
+                if not same_bits(number, self.numbers[i]):
+                    return False
+            elif not again or not same_bits(number, (<Value>ours).node.data):
+                return False
+            has_new = has_new or ours is not None
+        if has_new:
+            self.numbers = [number if ours is None else None if ours is theirs else (<Value>theirs).node.data
+                            for ours, theirs, number in zip(self.leaves, leaves, self.numbers)]
+            self.leaves = [ours if ours is theirs else None for ours, theirs in zip(self.leaves, leaves)]
+            self.set_parameters(tuple([v for v in self.leaves if v is not None]))
+        return True
 
     def largest_number(self) -> float:
         """Return the size of the largest finite number in the recorded graph."""
         self.require_initialised()
-        return largest_number(self.outputs)
+        return self.largest
 
     def stats(self) -> dict:
         """Return how large the program is: numbers of inputs, parameters, steps, …; bytes for a block of examples."""

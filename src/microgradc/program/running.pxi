@@ -13,72 +13,33 @@ cdef enum:
 
 @cython.internal
 cdef class Runner:
-    """A plan as C structures, which stay as they are; and memory of calls that are over, for the next."""
-    cdef mgc_program program
-    cdef Plan plan
-    cdef Doubles integers             # the program's lists
-    cdef Doubles scalars              # what a call's scalars are before it: the constants
+    """A plan, which stays as it is; and memory of calls that are over, for the next."""
+    cdef mgc_plan plan
+    cdef mgc_program *program
     cdef list spare
     cdef int lanes
     cdef int wanted                  # FORWARD, …
     cdef double work                 # multiplications of an example, about
-    cdef list index_limits           # (input, number of values) for each input that is an index
     cdef bint takes                  # whether it has a step that sends nothing to some of its operands
 
-    def __cinit__(self, Plan plan, lanes):
-        self.plan, self.wanted, self.spare = plan, plan.wanted, []
-        cdef mgc_program *p = &self.program
-        places, steps = [], [plan.scalar_steps, plan.lane_steps]
-        tables = [[s for s, _ in plan.broadcast], [s for _, s in plan.broadcast], plan.outputs]
-        tables += [[first for first, _ in plan.cleared], [size for _, size in plan.cleared]]
-        runs = runs_of(plan.weights)
-        tables += [[run[i] for run in runs] for i in range(3)]
-        step_count = len(plan.scalar_steps) + len(plan.lane_steps)
-        place_count = sum([len(step.places) for group in steps for step in group])
-        cdef size_t bytes_wanted = step_count * sizeof(mgc_step) + (place_count + sum(map(len, tables))) * sizeof(int)
-        self.integers = Doubles(bytes_wanted // sizeof(double) + 1)
-        p.scalar_steps = <mgc_step *>self.integers.doubles
-        p.lane_steps = p.scalar_steps + len(plan.scalar_steps)
-        p.places = <int *>(p.lane_steps + len(plan.lane_steps))
-        p.scalar_step_count, p.lane_step_count = len(plan.scalar_steps), len(plan.lane_steps)
-        cdef int next_place = 0, i
-        cdef mgc_step *to = p.scalar_steps
-        self.work = 0
-        limits = {}
-        for step in plan.scalar_steps + plan.lane_steps:
-            to[0] = mgc_step(op=step.op, x=step.x, y=step.y, z=step.z, f=step.f, count=step.count, k=step.k,
-                             places=next_place, weights=step.weights, receives=step.receives)
-            for place in step.places:
-                p.places[next_place] = place
-                next_place += 1
-            to += 1
-        p.careful_rows = 3
-        for step in plan.lane_steps:
-            p.careful_rows = max(p.careful_rows, len(step.places))
+    def __cinit__(self, Graph graph, int wanted, lanes):
+        cdef mgc_program *p = &self.plan.program
+        cdef mgc_step *step
+        cdef int i
+        self.program, self.wanted, self.spare, self.work = p, wanted, [], 0
+        if mgc_make_plan(&graph.g, graph.output_list.items, graph.output_list.count, graph.parameter_count,
+                         graph.input_count, wanted, &self.plan) < 0:
+            raise MemoryError(f"no memory for the steps of a graph of {len(graph):,} expressions")
+        for i in range(p.lane_step_count):
+            step = &p.lane_steps[i]
             self.takes = self.takes or step.op == MGC_TAKE or step.op == MGC_TAKE_WEIGHT
-            self.work += step.count * (step.k or 4) * (1 if plan.wanted == FORWARD else 3)
-            if step.op in (MGC_TAKE, MGC_TAKE_WEIGHT, MGC_CROSS_ENTROPY):
-                limits[step.x] = min(limits.get(step.x, step.k), step.k)
-        self.index_limits = list(limits.items())
-        cdef int *table = p.places + next_place
-        p.broadcast_scalars = fill(&table, tables[0])
-        p.broadcast_slots = fill(&table, tables[1])
-        p.output_places = fill(&table, tables[2])
-        p.clear_slots = fill(&table, tables[3])
-        p.clear_sizes = fill(&table, tables[4])
-        p.run_weights = fill(&table, tables[5])
-        p.run_scalars = fill(&table, tables[6])
-        p.run_sizes = fill(&table, tables[7])
-        p.clear_count, p.run_count, p.weight_count = len(plan.cleared), len(runs), len(plan.weights)
-        p.broadcast_count, p.output_count = len(plan.broadcast), len(plan.outputs)
-        p.scalar_count, p.parameter_count = plan.scalar_count, plan.parameter_count
-        p.input_count, p.slot_count = plan.input_count, plan.slot_count
-        self.scalars = Doubles(p.scalar_count)
-        for i, x in enumerate(plan.constants):
-            self.scalars.doubles[p.parameter_count + i] = x
+            self.work += <double>step.count * (step.k or 4) * (1 if wanted == FORWARD else 3)
         row_bytes = max(1, p.slot_count) * self.numbers_in_slot() * sizeof(double)
         fitting = CACHE_BYTES // row_bytes // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
         self.lanes = lanes if lanes is not None else min(max(fitting, LEAST_LANES), MOST_LANES)
+
+    def __dealloc__(self):
+        mgc_free_plan(&self.plan)
 
     cdef int numbers_in_slot(self) noexcept:
         """For each lane of a slot: its value, and perhaps its gradient."""
@@ -93,14 +54,30 @@ cdef class Runner:
         call.execute()
         return call
 
+    cdef list steps(self, mgc_step *first, int count):
+        """Steps, for printing."""
+        cdef list found = []
+        cdef mgc_step *s
+        cdef int i, j, places
+        for i in range(count):
+            s = &first[i]
+            places = s.k * (2 if s.op == MGC_PRODUCTS else 1) if s.op != MGC_TAKE_WEIGHT else 0
+            found.append(Step(s.op, s.x, s.y, s.z, s.f, s.count, s.k,
+                              tuple([self.program.places[s.places + j] for j in range(places)])))
+        return found
+
     def stats(self):
         """See Program.stats."""
-        cdef mgc_program *p = &self.program
-        steps = self.plan.scalar_steps + self.plan.lane_steps
+        cdef mgc_program *p = self.program
+        cdef double operations = 0
+        cdef int i
+        for i in range(p.scalar_step_count):
+            operations += p.scalar_steps[i].count * max(1, p.scalar_steps[i].k)
+        for i in range(p.lane_step_count):
+            operations += <double>p.lane_steps[i].count * max(1, p.lane_steps[i].k)
         return {
             "inputs": p.input_count, "parameters": p.parameter_count, "outputs": p.output_count,
-            "scalar steps": p.scalar_step_count, "lane steps": p.lane_step_count,
-            "operations": sum([step.count * max(1, step.k) for step in steps]),
+            "scalar steps": p.scalar_step_count, "lane steps": p.lane_step_count, "operations": int(operations),
             "slots": p.slot_count, "weights": p.weight_count, "lanes": self.lanes,
             "bytes": <size_t>p.slot_count * self.lanes * self.numbers_in_slot() * sizeof(double),
             "simd": LANES.name.decode(),
@@ -108,35 +85,21 @@ cdef class Runner:
 
     def text(self, program):
         """See Program.__str__."""
+        cdef mgc_program *p = self.program
         lines = [repr(program)[1:-1]]
-        if self.plan.scalar_steps:
+        if p.scalar_step_count:
             lines.append("once a call, of scalars:")
-            lines += [f"  {text_of(step, 's')}" for step in self.plan.scalar_steps]
+            lines += [f"  {text_of(step, 's')}" for step in self.steps(p.scalar_steps, p.scalar_step_count)]
         lines.append(f"for each {self.lanes} examples, of rows:")
-        lines += [f"  {place_text('r', slot, 1)} = s{scalar} in all lanes" for scalar, slot in self.plan.broadcast]
-        lines += [f"  {text_of(step, 'r')}" for step in self.plan.lane_steps]
-        outputs = [f"r{place}" if place >= 0 else f"s{-1 - place}" for place in self.plan.outputs]
-        lines.append("outputs: " + ", ".join(outputs))
+        for i in range(p.broadcast_count):
+            lines.append(f"  {place_text('r', p.broadcast_slots[i], 1)} = s{p.broadcast_scalars[i]} in all lanes")
+        lines += [f"  {text_of(step, 'r')}" for step in self.steps(p.lane_steps, p.lane_step_count)]
+        places = [p.output_places[i] for i in range(p.output_count)]
+        lines.append("outputs: " + ", ".join([f"r{place}" if place >= 0 else f"s{-1 - place}" for place in places]))
         return "\n".join(lines)
 
 
-cdef list runs_of(list scalars):
-    """Return (weight, scalar, size) for each run of weights whose scalars follow one another."""
-    runs = []
-    for weight, scalar in enumerate(scalars):
-        if runs and runs[-1][1] + runs[-1][2] == scalar:
-            runs[-1] = (runs[-1][0], runs[-1][1], runs[-1][2] + 1)
-        else:
-            runs.append((weight, scalar, 1))
-    return runs
-
-
-cdef int *fill(int **table, list numbers):
-    cdef int *first = table[0]
-    for x in numbers:
-        table[0][0] = x
-        table[0] += 1
-    return first
+Step = namedtuple("Step", "op x y z f count k places")
 
 
 cdef str place_text(str kind, int first, int count):
@@ -145,7 +108,7 @@ cdef str place_text(str kind, int first, int count):
 
 cdef str text_of(step, str kind):
     result = place_text(kind, step.f, step.count)
-    name = NAMES[step.op]
+    name = op_name(MGC_TAKE if step.op == MGC_TAKE_WEIGHT else step.op)
     if step.op == MGC_DENSE:
         return f"{result} = dense {step.count} x {step.k} of {places_text(kind, step.places)}"
     if step.op == MGC_PRODUCTS:
@@ -192,7 +155,7 @@ cdef class Call:
     cdef unsigned int parameter_flags    # those of all parameters, put together
 
     def __cinit__(self, Runner runner):
-        cdef mgc_program *p = &runner.program
+        cdef mgc_program *p = runner.program
         cdef size_t most = <size_t>p.input_count + 1    # arrays: each has a column at least
         self.runner = runner
         self.scalars, self.gscalars = Doubles(p.scalar_count + 1), Doubles(p.scalar_count + 1)
@@ -205,7 +168,8 @@ cdef class Call:
         self.columns = <int *>PyMem_Malloc(most * sizeof(int))
         if self.views == NULL or self.pointers == NULL or self.grad_pointers == NULL or self.columns == NULL:
             raise MemoryError("no memory for a call of a program")
-        memcpy(self.scalars.doubles, runner.scalars.doubles, p.scalar_count * sizeof(double))
+        memcpy(self.scalars.doubles + p.parameter_count, runner.plan.constants,
+               runner.plan.constant_count * sizeof(double))
         self.call.program, self.call.lanes = p, LANES
         self.call.arrays, self.call.array_columns = self.pointers, self.columns
         self.call.scalars, self.call.weights = self.scalars.doubles, self.weights.doubles
@@ -242,7 +206,7 @@ cdef class Call:
         return view
 
     cdef int set_arrays(self, tuple arrays, bint with_outputs) except -1:
-        cdef mgc_program *p = &self.runner.program
+        cdef mgc_program *p = self.runner.program
         cdef Py_ssize_t n = -1
         cdef int columns, i, total = 0
         cdef Py_buffer *view
@@ -308,13 +272,14 @@ cdef class Call:
         cdef Py_ssize_t example
         cdef const double *index
         cdef double x
-        cdef int limit, a, columns
-        for place, limit in self.runner.index_limits:
-            a = 0
+        cdef int i, limit, place, a, columns
+        cdef mgc_plan *plan = &self.runner.plan
+        for i in range(plan.index_inputs.count):
+            place, limit, a = plan.index_inputs.items[i], plan.index_limits.items[i], 0
             while place >= self.columns[a]:
                 place -= self.columns[a]
                 a += 1
-            index, columns = self.pointers[a] + <int>place, self.columns[a]
+            index, columns = self.pointers[a] + place, self.columns[a]
             for example in range(self.call.n):
                 x = index[example * columns]
                 if not 0 <= x < limit or x != floor(x):
@@ -335,7 +300,7 @@ cdef class Call:
 
     cdef int set_blocks(self) except -1:
         """Cut the examples into blocks, and these into partitions: both depend on the number of examples alone."""
-        cdef mgc_program *p = &self.runner.program
+        cdef mgc_program *p = self.runner.program
         cdef Py_ssize_t n = self.call.n, size = mgc_partial_size(p)
         cdef Py_ssize_t fitting = PARTIAL_BYTES // <Py_ssize_t>(size * sizeof(double) + 1)     # partitions
         cdef Py_ssize_t padded = (n + MGC_LANE_MULTIPLE - 1) // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
