@@ -3,6 +3,7 @@
 import importlib
 import sys
 import warnings
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 
 
@@ -40,7 +41,7 @@ def install():
         sys.meta_path.insert(0, _Finder())
 
 
-class _Finder:
+class _Finder(Loader):
     """An entry of `sys.meta_path`, and a loader: `micrograd.x` is the module `microgradc.x`, never a second copy."""
 
     def find_spec(self, name, path=None, target=None):
