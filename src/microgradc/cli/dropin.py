@@ -54,6 +54,8 @@ class _Finder(Loader):
         except ModuleNotFoundError as error:
             if error.name != ours:
                 raise    # what that module itself imports is missing
+            if sys._getframe(2).f_globals.get("__name__") == "importlib.util":
+                return None    # a program asks whether there is one
             raise ModuleNotFoundError(
                 f"no module {name!r}: `micrograd` is microgradc here (install() or python -m microgradc run), "
                 f"which has no {ours!r}; dir(microgradc) lists what it has",
