@@ -16,8 +16,8 @@ cdef dict OTHER_ARGUMENTS = {
 }
 
 
-cdef int check_names "mgc_check_names"(dict names) except -1:
-    """Raise the TypeError of an argument that Value does not have."""
+cdef int check_names "mgc_check_names"(names) except -1:
+    """Raise the TypeError of an argument that Value does not have; names are a tuple or a dict."""
     for name in names:
         if name not in ("data", "_children", "_op", "label"):
             advice = OTHER_ARGUMENTS.get(name, "it takes data, _children, _op and label")
