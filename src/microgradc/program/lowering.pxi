@@ -228,6 +228,8 @@ cdef int read_node(Expressions to, mgc_node *node, Py_ssize_t count) except -1:
             return to.add(MGC_MUL, (operands[0], operands[0]))
         if exponent == 0.5:
             return to.add(MGC_SQRT, (operands[0],))
+        if exponent == -0.5:
+            return to.add(MGC_DIV, (to.constant(1.0), to.add(MGC_SQRT, (operands[0],))))
         if exponent == -1:
             return to.add(MGC_DIV, (to.constant(1.0), operands[0]))
     if op == MGC_DIV and to.ops[operands[1]] == CONSTANT:
