@@ -1,5 +1,8 @@
 """NumPy object arrays of Values."""
 
+import pickle
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -154,3 +157,147 @@ def test_degrees_have_a_slope():
     v = Value(30.0)
     np.sin(np.deg2rad(v)).backward()
     assert v.grad == pytest.approx(np.cos(np.pi / 6) * np.pi / 180)
+
+
+OF_NUMBERS = "exp exp2 expm1 log log2 log10 log1p sqrt cbrt sin cos tan arcsin arccos arctan sinh cosh tanh".split()
+OF_NUMBERS += "arcsinh arctanh fabs rint deg2rad rad2deg radians degrees sign floor ceil square reciprocal".split()
+
+
+def mixed(x, mask):
+    """An array with Values and floats in it, some rows of either alone; and its Values."""
+    values = array(x)
+    return np.where(mask, values, x), values
+
+
+@pytest.mark.parametrize("name", OF_NUMBERS)
+def test_functions_of_values_and_floats_in_one_array(name):
+    f, x = getattr(np, name), np.array([[0.5, 0.25, 0.75], [0.1, 0.2, 0.3], [0.9, 0.8, 0.6]])
+    mask = np.array([[True, False, True], [False] * 3, [True] * 3])
+    a, values = mixed(x, mask)
+    for view in (slice(None), (slice(None), slice(0, 2)), slice(None, None, -1), (slice(None), 1), (1, 1)):
+        np.testing.assert_allclose(to_numpy(f(a[view])), f(x[view]), rtol=1e-14)
+    of_all = f(values)
+    got = f(a)
+    assert [isinstance(v, Value) for v in got.flat] == mask.ravel().tolist()
+    np.sum(got).backward()
+    slopes = grads(values)
+    for v in values.flat:
+        v.grad = 0
+    np.sum(of_all[mask]).backward()
+    np.testing.assert_array_equal(slopes, grads(values))
+    assert isinstance(f(values[0, 0]), Value)    # of a Value alone, too
+
+
+def test_functions_of_two_numbers_in_mixed_arrays():
+    x, y = np.array([0.5, -2.0, 3.0]), np.array([1.5, 0.25, -1.0])
+    a, values = mixed(x, np.array([True, False, True]))
+    others = [y, list(y), 0.5, array(y), mixed(y, np.array([False, False, True]))[0], Value(2.0), np.float32(3)]
+    for f in (np.arctan2, np.hypot, np.logaddexp):
+        for other in others:
+            numbers = to_numpy(other)
+            np.testing.assert_allclose(to_numpy(f(a, other)), f(x, numbers), rtol=1e-14)
+            np.testing.assert_allclose(to_numpy(f(other, a)), f(numbers, x), rtol=1e-14)
+    assert f(0.0, 1.0) == np.log(1 + np.e)
+    total = np.logaddexp.reduce(values)
+    total.backward()
+    np.testing.assert_allclose(grads(values), torch.softmax(torch.tensor(x), 0).numpy(), rtol=1e-14)
+    assert isinstance(np.logaddexp(Value(1.0), 2.0), Value)
+    with pytest.raises(TypeError, match="must be a Value or a real number"):
+        np.logaddexp(values, "a")
+
+
+@pytest.mark.parametrize("x", [0.0, -0.0, 2.5, -2.5, 1e300, np.inf, -np.inf, np.nan])
+def test_signs_and_steps(x):
+    for f in (np.sign, np.floor, np.ceil):
+        v = Value(x)
+        for result in (f(v), f(array([x]))[0]):
+            expected = 0.0 if x != x and f is np.sign else f(x)    # as in PyTorch
+            np.testing.assert_array_equal(result.data, expected)
+        f(v).backward()
+        assert v.grad == 0
+
+
+def test_arrays_of_other_objects_stay_numpys():
+    class Own:
+        def sqrt(self):
+            return "mine"
+
+        def arctan2(self, other):
+            return "theirs"
+
+        def __floor__(self):
+            return 5
+
+    own = np.array([Own(), Own()])
+    assert list(np.sqrt(own)) == ["mine", "mine"]
+    assert list(np.arctan2(own, own)) == ["theirs", "theirs"]
+    assert list(np.floor(own)) == [5, 5]
+    assert np.sign(np.array([3, -2, 0], object)).tolist() == [1, -1, 0]
+    with pytest.raises(TypeError, match="NoneType which has no callable exp method"):
+        np.exp(np.array([Value(1.0), None]))
+    with pytest.raises(TypeError, match="has no callable sqrt method"):
+        np.sqrt(np.empty(2, object))
+    with pytest.raises(OverflowError):
+        np.sqrt(np.array([10**400], object))
+
+
+def test_places_are_given_back():
+    """References of what was in an output, and of what is put there."""
+    a = array(np.ones(50))
+    out = np.empty(50, object)
+    marker = Value(7.0)
+    out[:] = marker
+    before = sys.getrefcount(marker)
+    for _ in range(3):
+        np.exp(a, out=out)
+        np.logaddexp(a, a, out=out)
+    assert sys.getrefcount(marker) == before - 50
+    made = out[0]
+    assert sys.getrefcount(made) == 3    # the array, the name, the argument
+    np.sqrt(a, out=a)
+    np.exp(a, where=np.arange(50) % 2 == 0, out=a)
+    assert to_numpy(a)[:2].tolist() == [np.e, 1.0]
+
+
+def test_a_replaced_method_is_called():
+    class Own(Value):
+        def exp(self):
+            return "mine"
+
+    assert np.exp(np.array([Own(1.0), Value(0.0), 0.0]))[0] == "mine"
+
+
+@pytest.mark.parametrize("ord", [None, 1, 2, 0.5, 3, np.inf, -np.inf])
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_norms_along_axes(ord, axis):
+    if axis is None and ord not in (None, 1, np.inf, -np.inf):
+        ord = None    # of a matrix, these need singular values
+    x = np.array([[3.0, -4.0, 1.0], [0.5, 2.0, -6.0]])
+    a = array(x)
+    norm = np.linalg.norm(a, ord, axis)
+    np.testing.assert_allclose(to_numpy(norm), np.linalg.norm(x, ord, axis), rtol=1e-14)
+    np.sum(norm).backward()
+    t = torch.tensor(x, requires_grad=True)
+    if axis is None:
+        of_torch = torch.linalg.matrix_norm(t, "fro" if ord is None else ord)
+    else:
+        of_torch = torch.linalg.vector_norm(t, 2 if ord is None else ord, dim=axis)
+    of_torch.sum().backward()
+    np.testing.assert_allclose(grads(a), t.grad.numpy(), rtol=1e-13)
+
+
+@pytest.mark.parametrize("f", [np.linalg.det, np.linalg.inv, lambda a: np.linalg.solve(a, a[0]), np.linalg.pinv])
+def test_what_needs_a_library_of_numbers_is_an_error(f):
+    with pytest.raises(TypeError, match=r"dtype\('O'\)"):
+        f(array(np.eye(2)))
+
+
+def test_arrays_are_numpys_own():
+    a = array([[1.0, 2.0], [3.0, 4.0]])
+    assert type(a) is type(a + a) is type(np.exp(a)) is type(a[0]) is np.ndarray
+    assert isinstance(np.sum(a), Value)
+    assert isinstance(a[0] @ a[1], Value)
+    other = pickle.loads(pickle.dumps(a))
+    assert to_numpy(np.concatenate([a, other])).tolist() == [[1.0, 2.0], [3.0, 4.0]] * 2
+    assert np.asarray(a) is a
+    assert np.stack([a, a]).tolist()[0][0] == [a[0, 0], a[0, 1]]

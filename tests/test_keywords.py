@@ -35,7 +35,7 @@ MEANT = [
 ]
 
 
-@pytest.mark.parametrize("meant, call", MEANT)
+@pytest.mark.parametrize(("meant", "call"), MEANT)
 def test_the_keyword_that_was_meant(meant, call):
     with pytest.raises(TypeError, match=rf"unexpected keyword argument '\w+'\. Did you mean '{meant}'\?$"):
         call()

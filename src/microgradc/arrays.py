@@ -1,12 +1,14 @@
-"""NumPy arrays of Values: how they are made and read back. NumPy does the rest."""
+"""NumPy arrays of Values: how they are made and read back. NumPy does the rest, with the loops of `ufuncs`."""
 
 import warnings
 
 import numpy as np
 
-from microgradc import trees
+from microgradc import trees, ufuncs
 from microgradc.engine import Value
 from microgradc.engine.value import real_number
+
+ufuncs.install()
 
 
 def array(x):

@@ -203,6 +203,23 @@ except ImportError as error:
     assert out.startswith(f"micrograd.{name} no module 'micrograd.{name}': `micrograd` is microgradc here")
 
 
+def test_install_and_a_program_that_asks_for_modules(run_python):
+    """`find_spec` is None for what there is not, as for any package; a module that is imported anew is the same."""
+    run_python("""
+import importlib.util, sys, microgradc
+microgradc.install()
+for name, there in [("nn", True), ("nope", False), ("optim.nope", False), ("optim", True)]:
+    assert (importlib.util.find_spec("micrograd." + name) is not None) is there, name
+import micrograd.engine as engine
+del sys.modules["micrograd.engine"]
+import micrograd.engine as again
+assert again is engine
+names = {}
+exec("from micrograd.engine import *; from micrograd.nn import *", names)
+assert {"Value", "MLP"} <= set(names)
+""")
+
+
 WORKERS = """
 import concurrent.futures, multiprocessing, os, sys
 

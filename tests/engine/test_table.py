@@ -224,7 +224,7 @@ def test_second_derivative_from_the_rule_text(name):
 
 
 # Where an exponent that is a number does what one that is a tensor does: docs/differences.md.
-C_POWERS = {(-0.5, -0.0), (-0.5, -INF), (1.5, -INF), (1.5, -0.0)}
+C_POWERS = {(1.5, -INF), (1.5, -0.0)}
 
 
 @pytest.mark.parametrize("x", [INF, -INF, 0.0, -0.0, 5e-324, 2.0, -2.0, NAN])

@@ -130,6 +130,8 @@ def test_one_value_as_all_operands(name):
 @pytest.mark.parametrize("exponent", [0, 1, 2, 3, -1, -2, 0.5, -0.5, 1.5])
 def test_powers_of_a_constant_exponent(exponent):
     for x in [0.0, -0.0, 1.0, -2.0, 1e-160, 1e160, 1e300, INF, -INF, NAN]:
+        if exponent == -0.5 and math.copysign(1, x) < 0 and x in (0.0, -INF):
+            continue    # the slopes differ there: docs/differences.md
         check(lambda v, w: v[0] ** exponent + 0 * w[0], [[x]], [1.0], share=1e-14)
 
 

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "src" / "microgradc"
 # From the ground up. What lies on one floor knows nothing of its neighbours.
 FLOORS = [
     {"engine"},
-    {"changes", "checks", "keywords", "modes", "moved", "trees"},
+    {"changes", "checks", "keywords", "modes", "moved", "trees", "ufuncs"},
     {"arrays", "program"},
     {"nn", "losses", "optim"},
     {"train"},

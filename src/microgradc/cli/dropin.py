@@ -3,6 +3,7 @@
 import importlib
 import sys
 import warnings
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 
 
@@ -40,7 +41,7 @@ def install():
         sys.meta_path.insert(0, _Finder())
 
 
-class _Finder:
+class _Finder(Loader):
     """An entry of `sys.meta_path`, and a loader: `micrograd.x` is the module `microgradc.x`, never a second copy."""
 
     def find_spec(self, name, path=None, target=None):
@@ -53,6 +54,8 @@ class _Finder:
         except ModuleNotFoundError as error:
             if error.name != ours:
                 raise    # what that module itself imports is missing
+            if sys._getframe(2).f_globals.get("__name__") == "importlib.util":
+                return None    # a program asks whether there is one
             raise ModuleNotFoundError(
                 f"no module {name!r}: `micrograd` is microgradc here (install() or python -m microgradc run), "
                 f"which has no {ours!r}; dir(microgradc) lists what it has",

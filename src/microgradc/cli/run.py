@@ -10,6 +10,7 @@ from pathlib import Path
 
 from microgradc.cli.dropin import install
 
+_former: list[types.ModuleType] = []
 SCRIPT = "MICROGRADC_SCRIPT"    # the variable that tells worker processes which script it is
 
 
@@ -29,7 +30,7 @@ def run(script, arguments):
     sys.argv = [str(script), *arguments]
     sys.path[:1] = [str(script.resolve().parent), str(Path(__file__).parent / "stand_in")]
     os.environ[SCRIPT] = str(script.absolute())
-    run.former = sys.modules["__main__"]    # else its names would be cleared, and this program still runs in it
+    _former.append(sys.modules["__main__"])    # else its names would be cleared, and this program still runs in it
     module = sys.modules["__main__"] = types.ModuleType("__main__")
     module.__spec__ = find_spec("microgradc.cli.spawned")
     try:
@@ -37,7 +38,8 @@ def run(script, arguments):
     except SystemExit:
         raise
     except BaseException as error:
-        error.__traceback__ = error.__traceback__.tb_next.tb_next    # without the frames of this file
+        for _ in range(2):    # without the frames of this file
+            error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
         sys.excepthook(type(error), error, error.__traceback__)
         sys.excepthook = _all_but(error, sys.excepthook)
         raise

@@ -265,11 +265,12 @@ static inline double mgc_value(int id, double x, double y, double z)
     }
 }
 
-/* The same where y is a number of the caller's. PyTorch takes the root where the exponent is the number 1/2, and pow
-   where it is a tensor, which differ at -0 and -inf. A program has SQRT there (lowering.pxi). */
+/* The same where y is a number of the caller's. PyTorch takes roots where the exponent is the number 1/2 or -1/2, and
+   pow where it is a tensor, which differ at -0 and -inf. A program has SQRT there (lowering.pxi). */
 static inline double mgc_value_with_number(int id, double x, double y)
 {
-    return id == MGC_POW && y == 0.5 ? sqrt(x) : mgc_value(id, x, y, 0);
+    if (id != MGC_POW || fabs(y) != 0.5) return mgc_value(id, x, y, 0);
+    return y > 0 ? sqrt(x) : 1 / sqrt(x);
 }
 
 /* pow where it is in the slope of x ** (y + 1). */

@@ -50,7 +50,11 @@ class Value:
 
     __array_priority__: ClassVar[float]
     def __init__(
-        self, data: _Number, _children: Iterable[Value] = (), _op: str | Iterable[_Number] = "", label: Any = ""
+        self,
+        data: _Number,
+        _children: Iterable[Value] | str = (),
+        _op: str | Iterable[_Number] | Iterable[Value] = "",
+        label: Any = "",
     ) -> None: ...
     @property
     def data(self) -> float:

@@ -36,6 +36,9 @@ cdef extern from "engine/memory.h":
     void mgc_track(mgc_node *)
     void mgc_drop_wide(mgc_wide *)
 
+cdef extern from "engine/arguments.h":
+    int mgc_install_check_of_names(PyTypeObject *) except -1
+
 cdef extern from "engine/attributes.h":
     object mgc_baggage_or_none(object)
     object mgc_make_baggage(object)
@@ -86,6 +89,7 @@ include "graph.pxi"
 include "operators.pxi"
 include "wide.pxi"
 include "by_hand.pxi"
+include "arguments.pxi"
 include "shared_leaves.pxi"
 include "joint.pxi"
 include "children.pxi"
@@ -122,7 +126,8 @@ cdef class Value:
 
     Args:
         data: a real number: int, float, bool, a NumPy scalar, anything with `__float__` that is not an array.
-        _children: the Values that this one was made from, for a node built by hand.
+        _children: the Values that this one was made from, for a node built by hand. A str here is the label, and the
+            rest moves up: `Value(2.0, "a")`, `Value(2.0, "c", (a, b), "+")`.
         _op: the name of the operation, for pictures. Or one number for each child: d self / d child. `backward()` then
             uses these. (A node that has children but no such numbers passes nothing back unless `_backward` is
             assigned.)
@@ -146,6 +151,8 @@ cdef class Value:
 
     def __init__(self, data, _children=(), _op="", label=""):
         cdef double number = require_number(data, "data")
+        if type(_children) is str:
+            label, _children, _op = label_first(_children, _op, label)
         if self.node.op != MGC_LEAF or (self.node.flags & MGC_INITIALISED and _children != ()):
             raise TypeError("a Value is given its children once, when it is made; make a new Value")
         local = None
@@ -480,6 +487,7 @@ cdef class Value:
 
 # Before the first subclass, which inherits the slots.
 mgc_install_slots(<PyTypeObject *>Value)
+mgc_install_check_of_names(<PyTypeObject *>Value)
 mgc_install_methods(<PyTypeObject *>Value)
 mgc_install_attributes(<PyTypeObject *>Value, <PyTypeObject *>Baggage)
 Value.__module__ = "microgradc.engine"
