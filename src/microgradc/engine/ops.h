@@ -266,7 +266,7 @@ static inline double mgc_value(int id, double x, double y, double z)
 }
 
 /* The same where y is a number of the caller's. PyTorch takes roots where the exponent is the number 1/2 or -1/2, and
-   pow where it is a tensor, which differ at -0 and -inf. A program has SQRT there (lowering.pxi). */
+   pow where it is a tensor, which differ at -0 and -inf. A program has SQRT there (program/simplify.h). */
 static inline double mgc_value_with_number(int id, double x, double y)
 {
     if (id != MGC_POW || fabs(y) != 0.5) return mgc_value(id, x, y, 0);
