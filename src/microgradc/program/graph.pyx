@@ -1,10 +1,8 @@
 # cython: boundscheck=True, wraparound=True
 """Graph: what a function does, as flat arrays that can be printed, walked, compared and pickled; and passes over it."""
 
-cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.math cimport fabs, isfinite
-from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
 from microgradc.engine.value cimport *
@@ -133,7 +131,7 @@ cdef class Graph:
             ValueError: there is no such operation, or it takes another number of operands.
             IndexError: an operand is not in the graph.
         """
-        cdef int number = NUMBERS.get(op, MGC_CONSTANT), i
+        cdef int number = NUMBERS.get(op, MGC_CONSTANT)
         if number < 0:
             raise ValueError(f"op must be an operation, one of {', '.join(list(NUMBERS)[3:])}, got {op!r:.60}")
         check_operand_count(op, number, len(operands))
@@ -413,7 +411,7 @@ cdef Graph known(Graph graph, list numbers):
     """The graph with some parameters known: numbers has for each its number, or None."""
     cdef Graph to = Graph()
     cdef mgc_ints operands
-    cdef int e, i, place
+    cdef int e, i
     cdef list places = []
     operands.items, operands.count, operands.capacity = NULL, 0, 0
     to.input_count = graph.input_count
@@ -428,7 +426,7 @@ cdef Graph known(Graph graph, list numbers):
                 if mgc_push(&operands, places[mgc_operands_of(&graph.g, e)[i]]) < 0:
                     raise no_memory()
             places.append(checked(mgc_add(&to.g, graph.g.op[e], operands.items, operands.count,
-                                             graph.g.payload[e])))
+                                          graph.g.payload[e])))
     finally:
         mgc_free_ints(&operands)
     to.outputs = [places[x] for x in graph.outputs]

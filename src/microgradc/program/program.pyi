@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 from microgradc.engine import Value
+from microgradc.program.graph import Graph
 
 __all__ = ["Program", "get_num_threads", "set_num_threads"]
 
@@ -50,6 +51,10 @@ class Program:
     def largest_number(self) -> float:
         """Return the size of the largest finite number in the recorded graph."""
 
+    @property
+    def stages(self) -> dict[str, Graph]:
+        """The graphs that the passes made one after another, by name; the last one is run."""
+
     def stats(self) -> dict[str, Any]:
         """Return how large the program is: numbers of inputs, parameters, steps, …; bytes for a block of examples."""
 
@@ -80,6 +85,9 @@ class Watch:
     ) -> None: ...
     def __bool__(self) -> bool:
         """Return whether each is where it was."""
+
+def other_than_values(entries: list[Any]) -> list[Any]:
+    """Return the entries that are no Values, or of a class of their own."""
 
 def require_unmasked(a: Any) -> None:
     """Raise TypeError for a masked array in which something is masked."""

@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from operator import is_
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from microgradc.engine import Value
-from microgradc.program.program import Watch
+from microgradc.program.program import Watch, other_than_values
 
 _PLAIN = (int, float, complex, str, bytes, type(None), type, range, BuiltinFunctionType, CodeType, Value)
 
@@ -125,11 +126,13 @@ class Reached:
         entries = list(thing)
         if isinstance(thing, deque) and first:
             self.others.append(thing)
-        if isinstance(thing, list) and first and not all(isinstance(entry, (int, float, str)) for entry in entries):
+        others = other_than_values(entries)
+        is_watched = len(others) < len(entries) or not all(isinstance(entry, (int, float, str)) for entry in others)
+        if isinstance(thing, list) and first and is_watched:
             self.lists.append(thing)
         if inside and not isinstance(thing, (tuple, frozenset)):
             self.saved.append(_saved_entries(thing, entries))
-        self._push([entry for entry in entries if type(entry) is not Value], inside)
+        self._push(others, inside)
 
     def _visit_dict(self, thing: dict[Any, Any], inside: bool, first: bool) -> None:
         if first and not all(isinstance(entry, (int, float, str)) for entry in thing.values()):
@@ -222,7 +225,7 @@ def _saved_array(array: np.ndarray) -> Callable[[], None]:
 def _saved_entries(container: Any, before: list[Any]) -> Callable[[], None]:
     def put_back() -> None:
         after = list(container)
-        if len(after) == len(before) and all(map(_is, after, before)):
+        if len(after) == len(before) and all(map(is_, after, before)):
             return
         known = set(map(id, before))
         if not holds_parameters([entry for entry in after if id(entry) not in known]):
@@ -268,10 +271,6 @@ def _may_hold(entry: Any) -> bool:
 def _says_changes(kind: type) -> bool:
     """Return whether a class says to `changes` that an attribute is set, as modules do."""
     return getattr(kind.__setattr__, "__module__", None) == "microgradc.nn.module"
-
-
-def _is(x: Any, y: Any) -> bool:
-    return x is y
 
 
 def _slots(kind: type) -> list[str]:

@@ -1,0 +1,54 @@
+"""Graph: what a function does, as flat arrays that can be printed, walked, compared and pickled; and passes over it."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, SupportsFloat
+
+from typing_extensions import disjoint_base
+
+from microgradc.engine import Value
+
+__all__ = ["RULES", "Expression", "Graph", "simplify", "sums"]
+
+RULES: list[tuple[str, str, str]]
+
+class Expression(NamedTuple):
+    """An expression of a graph."""
+
+    op: str
+    operands: tuple[int, ...]
+    number: float | int | None
+
+@disjoint_base
+class Graph:
+    """A function as a list of expressions, each once and after its operands."""
+
+    input_count: int
+    parameter_count: int
+    outputs: tuple[int, ...]
+    def input(self) -> int:
+        """Add the next input; return its place."""
+
+    def parameter(self) -> int:
+        """Add the next parameter; return its place."""
+
+    def constant(self, x: SupportsFloat) -> int:
+        """Add a constant; return its place."""
+
+    def add(self, op: str, *operands: int) -> int:
+        """Add an operation; return its place, which is that of an equal one if there is one."""
+
+    def values(self, inputs: Iterable[Any], parameters: Iterable[Any]) -> list[Value | Any]:
+        """Return the outputs for numbers or Values in the places of inputs and parameters: Values, made by the
+        engine."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: int, /) -> Expression: ...
+    def __iter__(self) -> Iterator[Expression]: ...
+    def __eq__(self, value: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+def simplify(graph: Graph) -> Graph:
+    """Return a graph with the same values and gradients, of cheaper operations: see `RULES`."""
+
+def sums(graph: Graph) -> Graph:
+    """Return a graph in which each sum is one expression."""
