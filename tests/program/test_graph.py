@@ -269,3 +269,15 @@ def test_what_cannot_be_replayed_is_refused():
     x = Value(1.0)
     with pytest.raises(CompileError, match="has a rule of its own"):
         Program(x.func(math.exp), [x])
+
+
+def test_stages_are_printed_when_asked_for(run_python):
+    out = run_python("""
+import contextlib, io
+from microgradc import compile
+with contextlib.redirect_stderr(io.StringIO()) as shown:
+    compile(lambda x: x ** 2).map([1.0, 2.0])
+print(shown.getvalue())
+""", MICROGRADC_DEBUG="program")
+    assert "simplify:\n%0 = input 0\n" in out
+    assert "= mul %0, %0\nreturn" in out

@@ -13,6 +13,8 @@ from microgradc.engine.float64 cimport view_float64
 from microgradc.engine.value cimport *
 from microgradc.program.graph cimport *
 
+import os
+import sys
 from collections import namedtuple
 
 from microgradc.engine.value import TABLE
@@ -202,8 +204,15 @@ cdef class Program:
         if found is None:
             if self.graph is None:
                 self.graph = sums(simplify(self.known_graph()))
+                if "program" in os.environ.get("MICROGRADC_DEBUG", "").split(","):
+                    self.print_stages()
             found = self.runners[wanted] = Runner(self.graph, wanted, self.lanes)
         return found
+
+    cdef int print_stages(self) except -1:
+        for name, graph in self.stages.items():
+            print(f"{self!r}, {name}:", graph, sep="\n", file=sys.stderr)
+        return 0
 
     cdef Graph known_graph(self):
         """The recorded graph, in which leaves that the function makes itself are constants."""
