@@ -241,6 +241,32 @@ def test_arrays_of_other_objects_stay_numpys():
         np.sqrt(np.array([10**400], object))
 
 
+def test_subclasses_of_numbers_keep_their_methods():
+    class Own(float):
+        def sqrt(self):
+            return "mine"
+
+        def arctan2(self, other):
+            return "theirs"
+
+        hypot = arctan2
+
+    class Count(int):
+        sqrt = Own.sqrt
+
+    class Single(np.float32):
+        sqrt = Own.sqrt
+
+    for own in Own(4.0), Count(4), Single(4.0):
+        assert np.sqrt(np.array([own, Value(4.0)], object))[0] == "mine"
+    for f in np.arctan2, np.hypot:
+        assert f(np.array([Own(4.0)], object), np.array([Own(1.0)], object)).tolist() == ["theirs"]
+    plain = np.array([4, True, 4.0, np.float64(4), np.float16(4), np.int8(4), np.bool_(True), np.longdouble(4)], object)
+    assert np.sqrt(plain).tolist() == [2.0, 1.0, 2.0, 2.0, 2.0, 2.0, 1.0, 2.0]
+    with pytest.raises(TypeError, match="timedelta64 which has no callable sqrt method"):
+        np.sqrt(np.array([np.timedelta64(4)], object))
+
+
 def test_places_are_given_back():
     """References of what was in an output, and of what is put there."""
     a = array(np.ones(50))

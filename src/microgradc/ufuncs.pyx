@@ -3,7 +3,8 @@
 For an array of objects, `np.sqrt` calls the method `sqrt` of each entry, which a float does not have; `np.sign`
 compares with 0, which a Value of 0 is not; `np.floor` makes ints; `np.logaddexp` takes no objects. NumPy's C API can
 put another loop in the place of one, and add one. These loops compute Values and, where NumPy's fails, plain numbers;
-any other entry goes to NumPy's own loop. Arithmetic, which is right as it is, and arrays of numbers stay NumPy's.
+any other entry, a subclass of float for one, goes to NumPy's own loop. Arithmetic, which is right as it is, and arrays
+of numbers stay NumPy's.
 
 A subclass of arrays would do the same only for what `microgradc.array` makes, not for `np.where(mask, a, 0.0)` or
 `v * np.ones(3)`; each sum and product would take a tenth longer, and a sum would be an array without dimensions.
@@ -62,8 +63,16 @@ cdef tuple BY_METHOD = (
 cdef Loop numpys_method, numpys_sign, numpys_floor, numpys_ceil, numpys_arctan2, numpys_hypot
 
 
+# Exact types: a subclass of float may have a method sqrt of its own.
+cdef frozenset OF_NUMPY = frozenset(
+    kind for kind in numpy.sctypeDict.values()
+    if issubclass(kind, (numpy.floating, numpy.integer, numpy.bool_)) and not issubclass(kind, numpy.timedelta64)
+)
+cdef frozenset NUMBERS = OF_NUMPY | {float, int, bool}
+
+
 cdef bint is_number(entry) except -1:
-    return isinstance(entry, (float, int, numpy.floating, numpy.integer, numpy.bool_))
+    return type(entry) in NUMBERS
 
 
 cdef object entry_at(char *place):
