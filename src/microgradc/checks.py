@@ -90,6 +90,8 @@ def shown(text: Any, limit: int = 80) -> str:
     """Return a text from elsewhere, such as a name in a file, as a message may show it: no control characters, cut."""
     text = str(text)
     cut = text[:limit] + "…" * (len(text) > limit)
+    if cut.isprintable():
+        return cut
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in cut)
 
 

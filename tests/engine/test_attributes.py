@@ -172,6 +172,27 @@ def test_parent_pointers_are_collected():
     assert len(ended) == 1
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_a_cycle_through_a_node_is_found_if_the_attribute_was_there_first(before):
+    """docs/differences.md has the exception."""
+
+    class Witness:
+        pass
+
+    witness, v = Witness(), Value(1.0)
+    seen = weakref.ref(witness)
+    if before:
+        v.witness = witness
+    witness.result = v * 2
+    v.witness = witness
+    del witness
+    del v
+    gc.collect()
+    assert (seen() is None) == before
+    if not before:
+        del seen().result
+
+
 def test_numbers_as_attributes_do_not_slow_down_what_is_computed():
     p = Value(1.0)
     p.m, p.name, p.array = 0.5, "p", np.zeros(3)
