@@ -117,8 +117,8 @@ static void MGC_V(cross_entropy)(const double *index, const double *base, const 
     }
 }
 
-/* v receives g (softmax(v) - (v is the one that was taken)), softmax(v) = exp((v - v[index]) - f). Where f is large, and
-   would lose digits of v or be inf, it is exp((v - m) - log1p(others)); where f is nan, all receive nan. */
+/* v receives g (softmax(v) - (v is the one that was taken)), softmax(v) = exp((v - v[index]) - f). Where f is large,
+   and would lose digits of v or be inf, it is exp((v - m) - log1p(others)); where f is nan, all receive nan. */
 static void MGC_V(cross_entropy_back)(const double *index, const double *base, const int *places, const double *f,
                                       const double *g, double *gbase, Py_ssize_t k, Py_ssize_t n)
 {
