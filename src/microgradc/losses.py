@@ -194,12 +194,9 @@ def cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any
         return _reduce([-dot(p, log_softmax(row)) for row, p in zip(rows, classes, strict=True)], shape, reduction)
     losses: list[Any] = []
     for row, y in zip(rows, classes, strict=True):
-        if is_tracing():     # a program has a step for this, which does by itself what follows
-            if isinstance(y, Value):
-                chosen: Any = take(log_softmax(row), y)
-                losses.append(-chosen)
-            else:            # a class that is known is taken off, so that no digits are lost
-                losses.append(logsumexp([x - row[y] for x in row]))
+        if is_tracing():     # where the class is an argument, a program has a step for this
+            chosen: Any = take(log_softmax(row), y)
+            losses.append(-chosen)
             continue
         # The largest logit is taken off first, where it would cancel digits of the result, as in `log_softmax`. It is a
         # constant: what it takes from one term, it takes from the other.
