@@ -241,6 +241,58 @@ def test_arrays_of_other_objects_stay_numpys():
         np.sqrt(np.array([10**400], object))
 
 
+def test_subclasses_of_numbers_keep_their_methods():
+    class Own(float):
+        def sqrt(self):
+            return "mine"
+
+        def arctan2(self, other):
+            return "theirs"
+
+        hypot = arctan2
+
+    class Count(int):
+        sqrt = Own.sqrt
+
+    class Single(np.float32):
+        sqrt = Own.sqrt
+
+    for own in Own(4.0), Count(4), Single(4.0):
+        assert np.sqrt(np.array([own, Value(4.0)], object))[0] == "mine"
+    for f in np.arctan2, np.hypot:
+        assert f(np.array([Own(4.0)], object), np.array([Own(1.0)], object)).tolist() == ["theirs"]
+    plain = np.array([4, True, 4.0, np.float64(4), np.float16(4), np.int8(4), np.bool_(True), np.longdouble(4)], object)
+    assert np.sqrt(plain).tolist() == [2.0, 1.0, 2.0, 2.0, 2.0, 2.0, 1.0, 2.0]
+    with pytest.raises(TypeError, match="timedelta64 which has no callable sqrt method"):
+        np.sqrt(np.array([np.timedelta64(4)], object))
+
+
+@pytest.mark.parametrize("f", [np.trunc, np.fix])
+def test_truncation_takes_numbers_of_any_type(f):
+    numbers = [2.5, np.float32(-1.5), np.float64(-0.5), np.float16(7.5), np.int8(3), 4, np.bool_(True)]
+    assert [float(v) for v in f(np.array(numbers, object))] == [2, -1, 0, 7, 3, 4, 1]
+    first, second = f(np.array([Value(-1.5), np.float32(1)], object))
+    assert (int(first), second) == (-1, 1)
+
+
+ZERO, MINUS = Value(0.0), Value(-1.0)
+OF_ZERO = [[ZERO, 1.0], [1.0, ZERO], [0.0, ZERO], [ZERO, 0.0], [0.0, 0.0], [np.float32(0), ZERO]]
+
+
+@pytest.mark.parametrize("entries", OF_ZERO)
+def test_one_cause_one_warning(entries):
+    with pytest.warns(RuntimeWarning) as caught:
+        np.log(np.array(entries, object))
+    assert [str(warning.message) for warning in caught] == ["divide by zero encountered in log"]
+    with pytest.warns(RuntimeWarning) as caught:
+        np.log(np.array([*entries, -1.0, MINUS], object))
+    assert [str(w.message).partition(" enc")[0] for w in caught] == ["divide by zero", "invalid value"]
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError, match="divide by zero encountered in log"):
+        np.log(np.array(entries, object))
+    with np.errstate(all="ignore"):
+        np.log(np.array([*entries, -1.0], object))
+
+
 def test_places_are_given_back():
     """References of what was in an output, and of what is put there."""
     a = array(np.ones(50))
@@ -284,6 +336,13 @@ def test_norms_along_axes(ord, axis):
         of_torch = torch.linalg.vector_norm(t, 2 if ord is None else ord, dim=axis)
     of_torch.sum().backward()
     np.testing.assert_allclose(grads(a), t.grad.numpy(), rtol=1e-13)
+
+
+@pytest.mark.parametrize("ord", [3, 0.5, 1.5])
+def test_any_norm_of_a_vector(ord):
+    """NumPy looks for the dtype of what is an array only with keepdims."""
+    x = np.array([3.0, -4.0, 1.0])
+    assert np.linalg.norm(array(x), ord, keepdims=True)[0].data == pytest.approx(np.linalg.norm(x, ord), rel=1e-14)
 
 
 @pytest.mark.parametrize("f", [np.linalg.det, np.linalg.inv, lambda a: np.linalg.solve(a, a[0]), np.linalg.pinv])

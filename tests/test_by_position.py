@@ -134,6 +134,13 @@ def test_what_is_refused():
     for call in (lambda: mg.sum(masked), lambda: mg.mse_loss(masked, [1, 1]), lambda: MLP(2, [1])(masked)):
         with pytest.raises(ValueError, match="masked entries"):
             call()
+    for call in (
+        lambda: mg.batches([masked, masked], [1, 2], 1),
+        lambda: mg.batches([1.0, 2.0], [1, np.ma.masked], 1),
+        lambda: MLP(2, [1]).fit([[1.0, 2.0], masked], [1.0, 2.0], epochs=1, progress=False),
+    ):
+        with pytest.raises(ValueError, match="masked entries"):
+            call()
     assert mg.sum(np.ma.masked_array([1.0, 2.0])) == 3.0
     with pytest.raises(TypeError, match="got a dict"):
         mg.sum({1: 2.0})

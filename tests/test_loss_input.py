@@ -50,7 +50,8 @@ def test_reduction(any_loss, reduction):
         ([V], 1.0, "(1,) and ()", ""),
         ([[V], [V]], [1.0, 1.0], "(2, 1) and (2,)", "take it out, as in [row[0] for row in input]"),
         ([V, V], [[1.0], [1.0]], "(2,) and (2, 1)", "take it out, as in [row[0] for row in target]"),
-        (array([[0.5], [0.5]]), np.ones(2), "(2, 1) and (2,)", "take it out, as in [row[0] for row in input]"),
+        (array([[0.5], [0.5]]), np.ones(2), "(2, 1) and (2,)", "take it out, as in input[:, 0]"),
+        ([V, V], np.ones((2, 1)), "(2,) and (2, 1)", "take it out, as in target[:, 0]"),
         ([[[V]]], [[1.0]], "(1, 1, 1) and (1, 1)", ""),
         ([[V, V]], [[1.0], [1.0]], "(1, 2) and (2, 1)", ""),
         ([[V, V], [V, V]], np.ones((2, 3)), "(2, 2) and (2, 3)", ""),
@@ -192,11 +193,12 @@ def test_classes_as_an_array_of_floats(of_classes):
 @pytest.mark.parametrize(
     ("input", "target", "message"),
     [
-        (ROWS, 1, r"target must be 2 indices, one for each row of input, of shape \(2, 3\), got shape \(\)"),
+        (ROWS, 1, r"target must be 2 indices, one for each row of input, got shape \(\)"),
         (ROWS, [1], r"target must be 2 indices, .*, got shape \(1,\)"),
         (ROWS, [1, 1, 1], r"target must be 2 indices, .*, got shape \(3,\)"),
-        (ROWS, [[0, 1, 0], [1, 0, 0]], r"target must be 2 indices, .*, got shape \(2, 3\)"),
-        (ROWS[0], [1], r"target must be one index of input, of shape \(3,\), got shape \(1,\)"),
+        (ROWS, [[0, 1, 0], [1, 0, 0]], r"target must be 2 indices, .*, got an entry for each of input, .*np.argmax"),
+        (ROWS[0], [0, 1, 2], r"target must be one index, .*, got an entry for each of input, shape \(3,\).*argmax"),
+        (ROWS[0], [1], r"target must be one index, for the one row of input, got shape \(1,\)"),
         (V, 0, r"input must have shape \(C,\), one number for each class, or \(N, C\), got \(\)"),
         ([ROWS], [[0, 0]], r"input must have shape \(C,\), .*, got \(1, 2, 3\)"),
     ],
@@ -204,6 +206,29 @@ def test_classes_as_an_array_of_floats(of_classes):
 def test_shapes_of_classes(of_classes, input, target, message):
     with pytest.raises(ValueError, match=message):
         of_classes(input, target)
+
+
+def test_bools_are_one_hot_rows():
+    logits = [[0.5, -1.0, 2.0], [0.0, 1.0, 0.25]]
+    one_hot = np.array([1, 2])[:, None] == np.arange(3)
+    for target in one_hot, one_hot.tolist():
+        assert losses.cross_entropy(logits, target) == pytest.approx(losses.cross_entropy(logits, [1, 2]), rel=1e-15)
+    one = losses.cross_entropy(logits[0], [False, True, False])
+    assert one == pytest.approx(losses.cross_entropy(logits[0], 1), rel=1e-15)
+    with pytest.raises(ValueError, match=r"target must be 2 indices, .*np.argmax"):
+        losses.nll_loss(logits, one_hot)
+
+
+def test_tables_of_pandas(elementwise):
+    pandas = pytest.importorskip("pandas", reason="tables of pandas")
+    y = pandas.Series(["b", "c", "b"])
+    assert losses.cross_entropy([[1.0, 2.0]] * 3, pandas.get_dummies(y)) == losses.cross_entropy(
+        [[1.0, 2.0]] * 3, [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
+    )
+    column = pandas.DataFrame({"a": [1.0, 1.0]})
+    with pytest.raises(ValueError, match=r"take it out, as in input\.iloc\[:, 0\]$"):
+        elementwise(column, [1.0, 1.0])
+    assert elementwise(column.iloc[:, 0], [1.0, 1.0]) is not None
 
 
 def test_an_error_changes_nothing(elementwise):

@@ -6,12 +6,15 @@ that is imported on first use, networks (`nn`), losses, optimizers, training, sm
 
 import sys as _sys
 
+from microgradc import after_numpy as _after_numpy
 from microgradc import engine
 from microgradc import moved as _moved
 from microgradc.engine import functions as _functions
 
 __version__ = "0.1.0"
-_sys.meta_path.append(_moved)
+if _moved not in _sys.meta_path:
+    _sys.meta_path.append(_moved)
+_after_numpy.extend_numpy()
 
 
 def _read_stub():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
 from microgradc import checks
 from microgradc.keywords import suggest_keywords
-from microgradc.nn.module import Module, check_shapes
+from microgradc.nn.module import Module, check_names, check_shapes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,7 @@ _OTHER_DTYPES = frozenset(
 _LONGEST_HEADER = 100_000_000   # bytes, the format's own limit
 _MOST_DIMENSIONS = 32           # NumPy 1's
 _PIECE = 1 << 16                # numbers that are read at a time
+_MANY = 1000                    # entries
 
 
 @suggest_keywords
@@ -142,7 +143,7 @@ def _read(path: Path, model: Any) -> dict[str, np.ndarray]:
     they are: only what the model takes is read."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        header = _header(file, size)
+        header = _header(file, size, model)
         start = size - max((entry.end for entry in header.values()), default=0)
         for name, entry in header.items():
             if entry.dtype not in _DTYPES:
@@ -158,9 +159,10 @@ def _loads_as_modules_do(model: Any) -> bool:
     return getattr(model.load_state_dict, "__func__", None) is Module.load_state_dict
 
 
-def _header(file: BinaryIO, size: int) -> dict[str, _Entry]:
+def _header(file: BinaryIO, size: int, model: Any) -> dict[str, _Entry]:
     """Return the entries by name, sorted, from a header that keeps the rules of the format, all of which are checked:
-    the data has no gap, no overlap, and nothing before or after it."""
+    the data has no gap, no overlap, and nothing before or after it. If there are very many entries, it is seen first
+    whether the model has such names."""
     head = file.read(8)
     length = int.from_bytes(head, "little")
     if len(head) < 8 or not 2 <= length <= min(size - 8, _LONGEST_HEADER):
@@ -175,6 +177,8 @@ def _header(file: BinaryIO, size: int) -> dict[str, _Entry]:
     metadata = found.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _damaged("its metadata must be texts by name")
+    if len(found) > _MANY and _loads_as_modules_do(model):
+        check_names(model, found)
     entries = {name: _entry(name, found[name]) for name in sorted(found)}
     end = 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1][2:]):
@@ -188,7 +192,6 @@ def _header(file: BinaryIO, size: int) -> dict[str, _Entry]:
 
 def _entry(name: str, found: Any) -> _Entry:
     """Return what a header says of one entry."""
-    shown = checks.shown(name)
     try:
         name.encode()   # half a surrogate pair is not a text
         dtype, shape, (begin, end) = found["dtype"], found["shape"], found["data_offsets"]
@@ -196,15 +199,15 @@ def _entry(name: str, found: Any) -> _Entry:
     except (UnicodeError, TypeError, KeyError, ValueError):
         is_whole = False
     if not is_whole or not isinstance(dtype, str) or not isinstance(shape, list):
-        raise _damaged(f"{shown} must have a dtype, a shape and two data_offsets")
+        raise _damaged(f"{checks.shown(name)} must have a dtype, a shape and two data_offsets")
     if dtype not in _DTYPES and dtype not in _OTHER_DTYPES:
-        raise _damaged(f"{shown} has the dtype {checks.shown(dtype)}, which the format does not have")
+        raise _damaged(f"{checks.shown(name)} has the dtype {checks.shown(dtype)}, which the format does not have")
     if len(shape) > _MOST_DIMENSIONS:
-        raise _damaged(f"{shown} has {len(shape)} dimensions, NumPy takes {_MOST_DIMENSIONS} at most")
+        raise _damaged(f"{checks.shown(name)} has {len(shape)} dimensions, NumPy takes {_MOST_DIMENSIONS} at most")
     if dtype in _DTYPES and end - begin != math.prod(shape) * int(_DTYPES[dtype][-1]):
-        raise _damaged(f"{shown} of shape {tuple(shape)} and dtype {dtype} has {end - begin:,} bytes")
+        raise _damaged(f"{checks.shown(name)} of shape {tuple(shape)} and dtype {dtype} has {end - begin:,} bytes")
     if begin > end:
-        raise _damaged(f"{shown} ends before it begins")
+        raise _damaged(f"{checks.shown(name)} ends before it begins")
     return _Entry(dtype, tuple(shape), begin, end)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable
+from itertools import chain
 from math import inf, isfinite
 from operator import index
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -90,6 +91,8 @@ def shown(text: Any, limit: int = 80) -> str:
     """Return a text from elsewhere, such as a name in a file, as a message may show it: no control characters, cut."""
     text = str(text)
     cut = text[:limit] + "…" * (len(text) > limit)
+    if cut.isprintable():
+        return cut
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in cut)
 
 
@@ -138,11 +141,12 @@ def real_array(a: Any, name: str, and_objects: bool = False) -> np.ndarray:
         and_objects: whether its dtype may be object too; what the objects are is left to the caller.
 
     Raises:
-        ValueError: it has rows that differ in length, or is masked.
+        ValueError: it has rows that differ in length, or is masked, or has rows that are.
         TypeError: it is made of something else, or what `array_of` refuses.
     """
     import numpy as np
 
+    require_unmasked(a, name)
     array = array_of(a, name)
     try:
         a = np.asarray(a) if array is None else array
@@ -153,6 +157,24 @@ def real_array(a: Any, name: str, and_objects: bool = False) -> np.ndarray:
     if a.dtype.kind not in ("fiubO" if and_objects else "fiub"):
         raise TypeError(f"{name} must be real numbers, got dtype {a.dtype}")
     return a
+
+
+def require_unmasked(a: Any, name: str) -> None:
+    """Raise ValueError if a list or tuple has masked entries, at any depth: NumPy would take what is under the mask."""
+    masked_arrays: Any = sys.modules.get("numpy.ma")     # where nobody imported it, nobody has one
+    rows: list[Any] = [a] if masked_arrays is not None and isinstance(a, (list, tuple)) else []
+    while rows:
+        entries = rows[0] if len(rows) == 1 else list(chain.from_iterable(rows))
+        types = set(map(type, entries))      # few, so that there is no test for each entry
+        if any(issubclass(t, masked_arrays.MaskedArray) for t in types):
+            for entry in entries:
+                if isinstance(entry, masked_arrays.MaskedArray):
+                    array_of(entry, name)
+        nested = [issubclass(t, (list, tuple)) for t in types]
+        if all(nested):
+            rows = entries
+        else:
+            rows = [entry for entry in entries if isinstance(entry, (list, tuple))] if any(nested) else []
 
 
 def examples(X: Any, y: Any, check_finite: bool = True, whose: str = "") -> tuple[np.ndarray, np.ndarray]:

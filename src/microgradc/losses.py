@@ -177,7 +177,7 @@ def cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any
     Args:
         input: the logits x of one example, of shape (C,), or of a batch, (N, C).
         target: the index of the right class, in [0, C); for a batch, N of them. Or probabilities of the classes, floats
-            in input's shape, such as one-hot rows.
+            or bools in input's shape, such as one-hot rows.
         reduction: 'mean', 'sum' or 'none'. The mean is over the examples.
 
     Raises:
@@ -194,12 +194,9 @@ def cross_entropy(input: Any, target: Any, reduction: Reduction = "mean") -> Any
         return _reduce([-dot(p, log_softmax(row)) for row, p in zip(rows, classes, strict=True)], shape, reduction)
     losses: list[Any] = []
     for row, y in zip(rows, classes, strict=True):
-        if is_tracing():     # a program has a step for this, which does by itself what follows
-            if isinstance(y, Value):
-                chosen: Any = take(log_softmax(row), y)
-                losses.append(-chosen)
-            else:            # a class that is known is taken off, so that no digits are lost
-                losses.append(logsumexp([x - row[y] for x in row]))
+        if is_tracing():     # where the class is an argument, a program has a step for this
+            chosen: Any = take(log_softmax(row), y)
+            losses.append(-chosen)
             continue
         # The largest logit is taken off first, where it would cancel digits of the result, as in `log_softmax`. It is a
         # constant: what it takes from one term, it takes from the other.
@@ -239,9 +236,17 @@ def _read_pairs(input: Any, target: Any, reduction: str) -> tuple[list[Any], lis
         advice = ""
         for name, longer, shorter in (("input", shape, target_shape), ("target", target_shape, shape)):
             if len(longer) == 2 and longer == (*shorter, 1):
-                advice = f"; each row of {name} has one entry: take it out, as in [row[0] for row in {name}]"
+                entries = _first_of_rows(input if name == "input" else target, name)
+                advice = f"; each row of {name} has one entry: take it out, as in {entries}"
         raise ValueError(f"input and target must have the same shape, got {shape} and {target_shape}{advice}")
     return _to_floats(inputs, "input", shape), _to_floats(targets, "target", shape), shape
+
+
+def _first_of_rows(x: Any, name: str) -> str:
+    """Return how a program says what the rows of x begin with."""
+    if hasattr(x, "iloc"):
+        return f"{name}.iloc[:, 0]"
+    return f"{name}[:, 0]" if hasattr(x, "shape") else f"[row[0] for row in {name}]"
 
 
 def _read_classes(
@@ -258,17 +263,19 @@ def _read_classes(
     entries = _to_floats(entries, "input", shape)
     *batch, n_classes = shape
     indices, target_shape = _read_entries(target, "target")
-    integers = all(isinstance(y, (int, IntegerInput)) for y in indices)
+    integers = all(isinstance(y, (int, IntegerInput)) and not isinstance(y, bool) for y in indices)
     if or_probabilities and target_shape == shape and not integers:
         probabilities = _to_floats(indices, "target", shape)
         _check_probabilities(probabilities, "target", shape, "they are the probabilities of the classes")
         return trees.rows(entries, n_classes), trees.rows(probabilities, n_classes), tuple(batch)
     if target_shape != tuple(batch):
-        expected = f"{batch[0]} indices, one for each row" if batch else "one index"
+        expected = f"{batch[0]} indices, one for each row of input" if batch else "one index, for the one row of input"
         advice = f"; or probabilities of the classes, floats of shape {shape}" if or_probabilities else ""
+        got = f"shape {target_shape}"
         if target_shape == shape:
+            got = f"an entry for each of input, shape {shape}"
             advice += "; np.argmax(target, axis=-1) has the indices of one-hot rows"
-        raise ValueError(f"target must be {expected} of input, of shape {shape}, got shape {target_shape}{advice}")
+        raise ValueError(f"target must be {expected}, got {got}{advice}")
     for i, y in enumerate(indices):
         if isinstance(y, IntegerInput):
             continue

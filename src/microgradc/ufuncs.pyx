@@ -1,12 +1,13 @@
 """NumPy's functions of arrays that hold Values and plain numbers, with the derivatives of the table.
 
 For an array of objects, `np.sqrt` calls the method `sqrt` of each entry, which a float does not have; `np.sign`
-compares with 0, which a Value of 0 is not; `np.floor` makes ints; `np.logaddexp` takes no objects. NumPy's C API can
-put another loop in the place of one, and add one. These loops compute Values and, where NumPy's fails, plain numbers;
-any other entry goes to NumPy's own loop. Arithmetic, which is right as it is, and arrays of numbers stay NumPy's.
+compares with 0, which a Value of 0 is not; `np.floor` makes ints, and `np.trunc` takes no `np.float32`; `np.logaddexp`
+takes no objects. NumPy's C API can put another loop in the place of one, and add one. These loops compute Values and,
+where NumPy's fails, plain numbers; any other entry, a subclass of float for one, goes to NumPy's own loop. Arithmetic,
+which is right as it is, and arrays of numbers stay NumPy's.
 
 A subclass of arrays would do the same only for what `microgradc.array` makes, not for `np.where(mask, a, 0.0)` or
-`v * np.ones(3)`; each sum and product would take a tenth longer, and a sum would be an array without dimensions.
+`v * np.ones(3)`, and a sum would be an array without dimensions.
 """
 
 from cpython.object cimport PyObject
@@ -23,6 +24,9 @@ __all__ = ["install"]
 
 cdef extern from "<fenv.h>":
     int feclearexcept(int)
+    int feraiseexcept(int)
+    int fetestexcept(int)
+    const int FE_ALL_EXCEPT
     const int FE_INVALID
 
 # From here on, what NumPy's ufuncobject.h and dtype_api.h promise. An exception that a loop leaves set is raised.
@@ -59,11 +63,19 @@ cdef tuple BY_METHOD = (
     "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "fabs", "rint", "deg2rad", "rad2deg", "radians",
     "degrees",
 )
-cdef Loop numpys_method, numpys_sign, numpys_floor, numpys_ceil, numpys_arctan2, numpys_hypot
+cdef Loop numpys_method, numpys_sign, numpys_floor, numpys_ceil, numpys_trunc, numpys_arctan2, numpys_hypot
+
+
+# Exact types: a subclass of float may have a method sqrt of its own.
+cdef frozenset OF_NUMPY = frozenset(
+    kind for kind in numpy.sctypeDict.values()
+    if issubclass(kind, (numpy.floating, numpy.integer, numpy.bool_)) and not issubclass(kind, numpy.timedelta64)
+)
+cdef frozenset NUMBERS = OF_NUMPY | {float, int, bool}
 
 
 cdef bint is_number(entry) except -1:
-    return isinstance(entry, (float, int, numpy.floating, numpy.integer, numpy.bool_))
+    return type(entry) in NUMBERS
 
 
 cdef object entry_at(char *place):
@@ -79,6 +91,15 @@ cdef int put(char *place, object result) except -1:
     return 0
 
 
+cdef object number_of(ufunc, entry):
+    """The function of a number. What it would warn of is added to what the loop has met: NumPy warns of that after."""
+    cdef int met = fetestexcept(FE_ALL_EXCEPT)
+    with numpy.errstate(all="ignore"):
+        result = ufunc(float(entry)).item()
+    feraiseexcept(met)
+    return result
+
+
 cdef int map_one(str name, bint with_numbers, Loop numpys, char **places, const Py_ssize_t *counts,
                  const Py_ssize_t *steps, void *data) except -1:
     """Call the method of each Value; compute what is a number, if asked to; leave anything else to NumPy."""
@@ -91,7 +112,7 @@ cdef int map_one(str name, bint with_numbers, Loop numpys, char **places, const 
         if isinstance(entry, Value):
             put(place[1], getattr(entry, name)())
         elif with_numbers and is_number(entry):
-            put(place[1], ufunc(float(entry)).item())
+            put(place[1], number_of(ufunc, entry))
         else:
             numpys(place, &one, steps, data)
     return 0
@@ -127,6 +148,19 @@ cdef void floor(char **places, const Py_ssize_t *counts, const Py_ssize_t *steps
 
 cdef void ceil(char **places, const Py_ssize_t *counts, const Py_ssize_t *steps, void *data) except *:
     map_one("ceil", False, numpys_ceil, places, counts, steps, data)
+
+
+cdef void trunc(char **places, const Py_ssize_t *counts, const Py_ssize_t *steps, void *data) except *:
+    """Make ints, as NumPy's loop does, of NumPy's numbers too."""
+    cdef Py_ssize_t i, one = 1
+    cdef char **place = [NULL, NULL]
+    for i in range(counts[0]):
+        place[0], place[1] = places[0] + i * steps[0], places[1] + i * steps[1]
+        entry = entry_at(place[0])
+        if type(entry) in OF_NUMPY:
+            put(place[1], int(entry))
+        else:
+            numpys_trunc(place, &one, steps, data)
 
 
 cdef void arctan2(char **places, const Py_ssize_t *counts, const Py_ssize_t *steps, void *data) except *:
@@ -194,6 +228,7 @@ def install() -> None:
     replace(replace_loop, numpy.sign, sign, &numpys_sign)
     replace(replace_loop, numpy.floor, floor, &numpys_floor)
     replace(replace_loop, numpy.ceil, ceil, &numpys_ceil)
+    replace(replace_loop, numpy.trunc, trunc, &numpys_trunc)
     replace(replace_loop, numpy.arctan2, arctan2, &numpys_arctan2)
     replace(replace_loop, numpy.hypot, hypot, &numpys_hypot)
     if new:

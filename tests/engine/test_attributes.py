@@ -132,6 +132,67 @@ def test_cycles_through_attributes_are_collected(cls):
         assert seen() is None
 
 
+@pytest.mark.parametrize("hold", [
+    lambda v, out: setattr(v, "result", out),
+    lambda v, out: setattr(v, "users", [out]),
+    lambda v, out: setattr(v, "users", (1, out)),
+    lambda v, out: setattr(v, "tape", {"out": out}),
+])  # fmt: skip
+def test_cycles_to_results_that_were_there_before_are_collected(hold):
+    ended = []
+
+    class Ends:
+        def __del__(self):
+            ended.append(self)
+
+    leaf = Value(1.0)
+    out = leaf * 2
+    leaf.witness = Ends()
+    hold(leaf, out)
+    del leaf, out
+    gc.collect()
+    assert len(ended) == 1
+
+
+def test_parent_pointers_are_collected():
+    ended = []
+
+    class Ends:
+        def __del__(self):
+            ended.append(self)
+
+    x = Value(1.0)
+    x.witness = Ends()
+    root = ((x * 2) + 1).tanh() * x
+    for node in microgradc.topological_sort(root):
+        for child in node._prev:
+            child.parent = node
+    del x, root, node, child
+    gc.collect()
+    assert len(ended) == 1
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_cycle_through_a_node_is_found_if_the_attribute_was_there_first(before):
+    """docs/differences.md has the exception."""
+
+    class Witness:
+        pass
+
+    witness, v = Witness(), Value(1.0)
+    seen = weakref.ref(witness)
+    if before:
+        v.witness = witness
+    witness.result = v * 2
+    v.witness = witness
+    del witness
+    del v
+    gc.collect()
+    assert (seen() is None) == before
+    if not before:
+        del seen().result
+
+
 def test_numbers_as_attributes_do_not_slow_down_what_is_computed():
     p = Value(1.0)
     p.m, p.name, p.array = 0.5, "p", np.zeros(3)

@@ -1,6 +1,7 @@
 """Bad input gets a TypeError or ValueError that names the argument, what came and what was expected; and changes
 nothing."""
 
+import operator
 from decimal import Decimal
 from fractions import Fraction
 
@@ -176,3 +177,14 @@ def test_methods_called_on_something_else(cls):
         for arguments in ((3,), (3, 4), (3, 4, 5), ()):
             with pytest.raises(TypeError):
                 getattr(attribute, "__get__" if not callable(attribute) else "__call__")(*arguments)
+
+
+def test_what_is_masked_is_no_operand():
+    v, masked = Value(1.0), np.ma.masked
+    for f in (operator.add, operator.sub, operator.mul, operator.truediv, operator.pow):
+        with pytest.raises(TypeError, match=r"^an operand of .* got numpy\.ma.*; .* fill it, a\.filled\(0\.0\)"):
+            f(v, masked)
+    with pytest.raises(TypeError, match=r"^data must be a real number, got numpy\.ma.*; .* fill it, a\.filled\(0\.0\)"):
+        Value(masked)
+    assert (v < masked) is masked    # as of any number
+    assert (v * np.ma.array([2.0, 3.0], mask=[False, True])).tolist()[1] is None

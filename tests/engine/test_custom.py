@@ -110,6 +110,14 @@ def test_differences_of_smooth_functions(name):
         (lambda t: t, 1e300, 1.0, 1e-9),
         (lambda t: t, math.inf, math.nan, 0.0),
         (lambda t: t if t == 1 else math.nan, 1.0, math.nan, 0.0),
+        (math.floor, 2.5, 0.0, 0.0),
+        (math.ceil, -2.5, 0.0, 0.0),
+        (lambda t: t // 1, 7.3, 0.0, 0.0),
+        (lambda t: float(int(t)), 123.4, 0.0, 0.0),
+        (lambda t: t % 1, 1e6 + 0.5, 1.0, 1e-6),
+        (lambda t: round(t, 2), 2.503, 0.0, 0.0),
+        (lambda t: abs(t - 3) if t > 2 else 1.0, 1.9, 0.0, 0.0),
+        (math.cos, 1e-8, -1e-8, 1e-12),
     ],
 )
 def test_differences_at_ends_and_corners(f, x, expected, tolerance):

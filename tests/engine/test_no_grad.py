@@ -1,9 +1,11 @@
 """no_grad where the code that enters a block does not run in one go: generators, coroutines, threads."""
 
 import asyncio
+import copy
 import contextlib
 import gc
 import inspect
+import pickle
 import threading
 
 import pytest
@@ -389,4 +391,78 @@ def test_an_enable_grad_is_entered_once_and_left_in_order():
         assert not keeps_graphs()
         with first:
             assert keeps_graphs()
+    assert keeps_graphs()
+
+
+def test_a_no_grad_can_be_copied():
+    block = no_grad()
+    with block:
+        for other in (copy.copy(block), copy.deepcopy(block), pickle.loads(pickle.dumps(block))):
+            with other:
+                assert not keeps_graphs()
+            with pytest.raises(RuntimeError, match="more often than entered"):
+                other.__exit__(None, None, None)
+        assert not keeps_graphs()
+    assert keeps_graphs()
+
+
+WITHOUT_MEMORY = """
+import _testcapi
+from microgradc import Value, no_grad
+x = Value(2.0)
+def blocked():
+    with no_grad():
+        yield
+        while True:
+            yield attempt(lambda: x * 3)
+def attempt(f):
+    try:
+        return f()
+    except MemoryError:
+        return None
+generator = blocked()
+next(generator)
+def enter_and_leave():
+    inside = blocked()
+    next(inside)
+    inside.close()
+wrong, failed = [], 0
+for start in range(60):
+    for name, call in (("outside", lambda: x * 3), ("inside", lambda: next(generator)), ("entry", enter_and_leave)):
+        _testcapi.set_nomemory(start, start + 1)
+        try:
+            result = call()
+        except MemoryError:
+            result, failed = None, failed + 1
+        except StopIteration:       # the generator itself was ended by a MemoryError
+            result = None
+        finally:
+            _testcapi.remove_mem_hooks()
+        if name == "outside" and result is not None and not result._prev:
+            wrong.append((name, start))
+        if generator.gi_frame is None:
+            generator = blocked()
+            next(generator)
+    assert (x * 3)._prev
+assert not wrong, wrong
+assert failed
+"""
+
+
+def test_memory_errors_leave_the_blocks_in_order(run_python):
+    pytest.importorskip("_testcapi", reason="this Python has no _testcapi to inject MemoryError with")
+    run_python(WITHOUT_MEMORY)
+
+
+def test_a_suspended_generator_with_a_block_costs_others_nothing():
+    def generator():
+        with no_grad():
+            yield
+
+    suspended = [generator() for _ in range(5)]
+    for g in suspended:
+        next(g)
+    assert keeps_graphs()
+    for g in suspended:
+        g.close()
     assert keeps_graphs()

@@ -163,6 +163,11 @@ def test_masked_entries_are_refused():
     ):
         with pytest.raises(TypeError, match="masked"):
             call(given)
+    for given in ([rows[0], rows[0]], [[1.0, np.ma.masked]], [[[1.0]], [[rows[0]]]], [(1.0, rows[0])]):
+        for call in (f.map, f.mean, f.map_value_and_grad):
+            with pytest.raises(ValueError, match="masked entries"):
+                call(given)
+    assert f.map([np.ma.array([3.0, 2.0]), [1.0, 2.0]]).tolist() == [6.0, 2.0]
 
 
 @pytest.mark.parametrize("f", [

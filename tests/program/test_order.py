@@ -1,5 +1,6 @@
 """The order of sums, and softmax of any size: a compiled function has the digits that the function has."""
 
+import itertools
 import math
 import signal
 import time
@@ -142,3 +143,46 @@ def test_the_gradient_of_an_infinite_logit_that_is_taken_is_that_of_torch(row, i
         value, (grad, _) = made.value_and_grad(row, i)
         assert np.allclose(value, loss.item(), equal_nan=True)
         assert np.allclose(grad, x.grad.tolist(), equal_nan=True)
+
+
+LOGITS = [0.0, 1.5, 40.0, math.inf, -math.inf, 1e308, -1e308, math.nan]
+
+
+@pytest.mark.parametrize("i", [0, 1, 2])
+@pytest.mark.parametrize("integer", [False, True], ids=["class known", "class an argument"])
+def test_cross_entropy_of_infinite_and_huge_logits_is_that_of_torch(i, integer):
+    torch = pytest.importorskip("torch")
+    losses = (
+        microgradc.cross_entropy,
+        lambda x, i: microgradc.nll_loss(microgradc.log_softmax(x), i),
+        lambda x, i: microgradc.cross_entropy([x], [i]),
+    )
+    compiled = [compile(f if integer else lambda x, f=f: f(x, i)) for f in losses]
+    target = ([i],) if integer else ()
+    for f in compiled:
+        f.mean([[1.0, 2.0, 3.0]], *target)      # recorded on finite logits
+    rows = list(itertools.product(LOGITS, repeat=3))
+    x = torch.tensor(rows, dtype=torch.float64, requires_grad=True)
+    values = torch.nn.functional.cross_entropy(x, torch.tensor([i] * len(rows)), reduction="none")
+    values.sum().backward()
+    targets = (np.full(len(rows), i),) if integer else ()
+    for f in compiled:
+        found, gradients = f.map_value_and_grad(np.array(rows), *targets)
+        np.testing.assert_allclose(found, values.detach(), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(gradients[0] if integer else gradients, x.grad, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("integer", [False, True], ids=["class known", "class an argument"])
+@pytest.mark.parametrize("row", [*ROWS_WITH_INFINITIES, [1e308, -1e308, 0.0], [math.inf, 1.0, 2.0]])
+def test_cross_entropy_is_recorded_on_infinite_logits(row, integer):
+    for i in range(3):
+        leaves = [Value(x) for x in row]
+        loss = microgradc.cross_entropy(leaves, i)
+        loss.backward()
+        expected = [v.grad for v in leaves]
+        if integer:
+            value, (grad, _) = compile(lambda x, i: microgradc.cross_entropy(x, i)).value_and_grad(row, i)
+        else:
+            value, grad = compile(lambda x, i=i: microgradc.cross_entropy(x, i)).value_and_grad(row)
+        np.testing.assert_allclose(value, loss.data, rtol=1e-12)
+        np.testing.assert_allclose(grad, expected, rtol=1e-12, atol=1e-15)

@@ -3,6 +3,8 @@
 import math
 import os
 import pickle
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -389,3 +391,41 @@ def test_long_chains_and_many_outputs():
     assert p.grad == pytest.approx(expected, rel=1e-12)
     outputs = Program([(x * float(i)).tanh() for i in range(1000)], [x])
     assert outputs(X)[1] == pytest.approx(np.tanh(0.75 * np.arange(1000)))
+
+
+def test_a_program_that_is_made_while_it_is_made():
+    x, w = Value(1.0), [Value(float(i)) for i in range(2000)]
+    made = Program.__new__(Program)
+
+    class Outputs:
+        def __iter__(self):
+            made.__init__([w[1] * x], [x])
+            yield microgradc.dot(w, [x] * len(w))
+
+    with pytest.raises(TypeError, match="made once"):
+        made.__init__(Outputs(), [x])
+    assert made.parameters == (w[1],)
+    sums, _, gradients, _ = made.run((np.full((8, 1), 3.0),), [1.0], False, True)
+    assert (sums, gradients.tolist()) == ([24.0], [24.0])
+
+
+SMALL_STACKS = """
+import threading
+threading.stack_size(32768)
+import numpy as np, microgradc
+microgradc.set_num_threads(4)
+model = microgradc.nn.MLP(16, [16, 16, 1], seed=0)
+X = np.random.default_rng(0).random((20000, 16))
+total = microgradc.compile(lambda x: model(x)).sum(X)
+total.backward()
+print(total.data, sum(p.grad for p in model.parameters()))
+"""
+
+
+def test_threads_with_the_smallest_stacks():
+    found = [
+        subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+        for text in (SMALL_STACKS, SMALL_STACKS.replace("threading.stack_size(32768)", ""))
+    ]
+    assert [run.returncode for run in found] == [0, 0], found[0].stderr
+    assert found[0].stdout == found[1].stdout != ""

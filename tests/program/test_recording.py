@@ -233,6 +233,21 @@ def test_finalizers_and_callbacks_are_not_refused():
     assert compile(f)(3.0).data == 6.0
     assert seen == [2.0] * 6
 
+    def generator():
+        try:
+            yield
+        finally:
+            seen.append(w.data)
+
+    def closes(x):
+        waiting = generator()
+        next(waiting)
+        del waiting         # it is closed, and its `finally` runs
+        return w * x
+
+    assert compile(closes)(3.0).data == 6.0
+    assert seen == [2.0] * 9
+
     class Compiles:
         def __del__(self):
             try:

@@ -4,6 +4,7 @@ place is."""
 import collections
 import copy
 import dataclasses
+import sys
 import types
 
 import numpy as np
@@ -20,6 +21,14 @@ class Slotted:
 
 class Plain:
     pass
+
+
+class Partnered(Value):
+    pass
+
+
+class SlottedValue(Value):
+    __slots__ = ("partner",)
 
 
 class InClass:
@@ -112,7 +121,97 @@ def in_copied_layer():
     return lambda x: model([x]), put
 
 
+def in_python_module(imported):
+    within, settings = types.ModuleType("own_settings"), types.ModuleType("own_settings.within")
+    within.settings, settings.w, settings.within = settings, Value(2.0), within    # either refers to the other
+    sys.modules["own_settings"] = within
+
+    def put(v):
+        settings.w = v
+
+    if imported:
+
+        def f(x):
+            import own_settings
+
+            return own_settings.settings.w * x
+
+        return f, put
+    return lambda x: within.settings.w * x, put
+
+
+def in_module_in_attribute():
+    line, settings = Plain(), types.ModuleType("own_settings")
+    line.settings, settings.w = settings, Value(2.0)
+    return lambda x: line.settings.w * x, lambda v: setattr(settings, "w", v)
+
+
+def in_defaults():
+    def f(x, w=Value(2.0)):  # noqa: B008
+        return w * x
+
+    return f, lambda v: setattr(f, "__defaults__", (v,))
+
+
+def in_keyword_defaults():
+    def f(x, *, w=Value(2.0)):  # noqa: B008
+        return w * x
+
+    return f, lambda v: setattr(f, "__kwdefaults__", {"w": v})
+
+
+def in_function_attribute():
+    def f(x):
+        return f.w * x
+
+    f.w = Value(2.0)
+    return f, lambda v: setattr(f, "w", v)
+
+
+def in_set():
+    entries = {Value(2.0)}
+
+    def put(v):
+        entries.clear()
+        entries.add(v)
+
+    return lambda x: next(iter(entries)) * x, put
+
+
+def in_proxy():
+    entries = {"w": Value(2.0)}
+    proxy = types.MappingProxyType(entries)
+    return lambda x: proxy["w"] * x, lambda v: entries.__setitem__("w", v)
+
+
+def in_strided():
+    W = np.array([[Value(2.0) for _ in range(4)] for _ in range(2)], object)[:, ::2]
+    return lambda x: W[1, 1] * x, lambda v: W.__setitem__((1, 1), v)
+
+
+def in_attribute_of_value(kind=Value):
+    v = kind(1.0)
+    v.partner = Value(2.0)
+    pair = [v, Value(1.0)]
+    return lambda x: pair[0].partner * x, lambda new: setattr(v, "partner", new)
+
+
 PLACES = {
+    "python module": lambda: in_python_module(False),
+    "python module imported within": lambda: in_python_module(True),
+    "python module in an attribute": in_module_in_attribute,
+    "defaults": in_defaults,
+    "keyword defaults": in_keyword_defaults,
+    "function attribute": in_function_attribute,
+    "set": in_set,
+    "proxy": in_proxy,
+    "user list": lambda: in_entry(collections.UserList([Value(2.0)])),
+    "user dict": lambda: in_entry(collections.UserDict(w=Value(2.0)), "w"),
+    "chain map": lambda: in_entry(collections.ChainMap({"w": Value(2.0)}), "w"),
+    "strided array": in_strided,
+    "attribute of a Value": in_attribute_of_value,
+    "attribute of a Value of a subclass": lambda: in_attribute_of_value(Partnered),
+    "slot of a Value of a subclass": lambda: in_attribute_of_value(SlottedValue),
     "module": lambda: in_attribute(Line()),
     "instance": lambda: in_attribute(Plain()),
     "dataclass": lambda: in_attribute(Data(Value(0.0))),

@@ -1,7 +1,9 @@
 """Functions that return several Values: one run for all of them, and their gradients by one more run when asked for."""
 
+import copy
 import gc
 import itertools
+import pickle
 import tracemalloc
 import weakref
 
@@ -282,3 +284,51 @@ def test_a_zero_that_was_sent_is_none_that_was_not():
     f = compile(lambda x, i: take([sqrt(x) * 0.0, x], i))
     assert np.isnan(f.value_and_grad(0.0, 0)[1][0])
     assert f.value_and_grad(0.0, 1)[1][0] == 1.0
+
+
+def by_pickle(v):
+    return pickle.loads(pickle.dumps(v))
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, by_pickle])
+def test_an_output_is_copied_as_a_node_over_parameters_and_arguments(made, duplicate):
+    model, leaves, eager, outputs, gradients = made
+    originals = [*model.parameters(), *leaves]
+    for one, expected in zip(outputs, eager, strict=True):
+        wanted = gradients(expected)
+        model.zero_grad()
+        for v in leaves:
+            v.grad = 0.0
+        double = duplicate(one)
+        assert double.data == one.data
+        assert all(v.grad == 0 for v in originals)
+        children = double._prev
+        assert set(children).isdisjoint(originals) or set(children) == set(originals)
+        assert (set(children) == set(originals)) == (duplicate is copy.copy)
+        double.backward()
+        assert close(sorted(v.grad for v in children), sorted(wanted))
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, by_pickle])
+def test_what_is_made_of_outputs_is_copied(duplicate):
+    w, x = Value(3.0), Value(2.0)
+    f = compile(lambda x: [w * x, w * w * x, sqrt(x - 2.0)])    # the last has no gradient at 2
+    y = f(x)
+    w.data = 5.0      # gradients are those at the call
+    several = duplicate({"loss": y[0] + y[1], "part": y[0], "x": x, "all": y, "w": w})
+    several["loss"].backward()
+    assert (several["x"].grad, several["w"].grad) == (3.0 + 9.0, 2.0 + 12.0)
+    assert (x.grad, w.grad) == (0.0, 0.0)
+    assert several["part"].data == several["all"][0].data == 6.0
+    assert several["part"] is several["all"][0]
+    (y[0] + y[1]).backward()      # which still are what they were
+    assert (x.grad, w.grad) == (12.0, 14.0)
+
+
+def test_a_copy_of_the_total_over_a_batch():
+    w = Value(3.0)
+    double, product = copy.deepcopy(compile(lambda x: [w * 2, w * x]).sum([1.0, 2.0]))
+    product.backward()
+    double.backward()
+    assert [v.grad for v in double._prev] == [3.0 + 4.0]
+    assert w.grad == 0.0

@@ -44,12 +44,19 @@ def test_without_a_seed_it_uses_numpys_global_generator():
         (lambda: data.make_circles(factor=1.0), r"factor must be in \[0, 1\), got 1.0"),
         (lambda: data.make_blobs(centers=0), "centers must be a positive integer"),
         (lambda: data.make_blobs(centers=[1.0, 2.0]), "shape"),
+        (lambda: data.make_blobs(5, cluster_std=-1.0), "cluster_std must be standard deviations, at least 0, got -1.0"),
         (lambda: data.make_blobs([3, 4], centers=3), "one entry for each of the 3 centers"),
     ],
 )
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("make", [data.make_moons, data.make_circles, data.make_blobs])
+def test_a_generator_of_numpy_as_random_state(make):
+    first, second = (make(5, random_state=np.random.default_rng(0))[0] for _ in range(2))
+    np.testing.assert_array_equal(first, second)
 
 
 def test_a_number_that_is_not_an_integer():

@@ -126,7 +126,8 @@ def test_validation(moons, model):
     assert history.validation_accuracy[-1] == accuracy(model, *held_out)
     expected = losses.binary_cross_entropy_with_logits(outputs(model, held_out[0]), held_out[1])
     assert history.validation_loss[-1] == pytest.approx(float(expected), rel=1e-14)
-    part = nn.MLP(2, [8, 1], seed=3).fit(X, y, validation=0.25, epochs=2, batch_size=30, seed=0, progress=False)
+    quarter = np.float32(0.25)
+    part = nn.MLP(2, [8, 1], seed=3).fit(X, y, validation=quarter, epochs=2, batch_size=30, seed=0, progress=False)
     assert len(part.validation_loss) == 2
     assert {a * 10 for a in part.validation_accuracy} <= set(range(11)), "10 examples were kept apart"
 

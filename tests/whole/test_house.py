@@ -19,7 +19,7 @@ PACKAGE = ROOT / "src" / "microgradc"
 FLOORS = [
     {"engine"},
     {"changes", "checks", "keywords", "modes", "moved", "trees", "ufuncs"},
-    {"arrays", "program"},
+    {"after_numpy", "arrays", "program"},
     {"nn", "losses", "optim"},
     {"train"},
     {"checkpoint", "interop", "viz"},

@@ -60,7 +60,9 @@ def _children_of(*values):
         ("op", "_op"),
         ("_label", "label"),
         ("grad", "v.grad = "),
-        ("lable", "it takes data, _children, _op and label"),
+        ("lable", "did you mean 'label'"),
+        ("child", "did you mean '_children'"),
+        ("colour", "it takes data, _children, _op and label"),
     ],
 )
 def test_an_argument_of_others_is_an_error_that_names_ours(kind, name, advice):

@@ -20,9 +20,15 @@ cdef int check_names "mgc_check_names"(names) except -1:
     """Raise the TypeError of an argument that Value does not have; names are a tuple or a dict."""
     for name in names:
         if name not in ("data", "_children", "_op", "label"):
-            advice = OTHER_ARGUMENTS.get(name, "it takes data, _children, _op and label")
-            raise TypeError(f"Value has no argument {name!r}: {advice}")
+            raise TypeError(f"Value has no argument {name!r}: {OTHER_ARGUMENTS.get(name) or which_is_meant(name)}")
     return 0
+
+
+cdef str which_is_meant(name):
+    from difflib import get_close_matches
+
+    meant = get_close_matches(name, ("data", "_children", "_op", "label"), 1)
+    return f"did you mean {meant[0]!r}?" if meant else "it takes data, _children, _op and label"
 
 
 cdef int label_value "mgc_set_label"(value, label) except -1:

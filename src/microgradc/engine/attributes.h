@@ -53,6 +53,25 @@ static inline PyObject *mgc_attributes(PyObject *self)
     return attributes && PyDict_GET_SIZE(attributes) ? attributes : NULL;
 }
 
+static inline void mgc_track_if_value(PyObject *o)
+{
+    if (PyObject_TypeCheck(o, mgc_type)) mgc_track(&((mgc_object *)o)->node);
+}
+
+/* Nodes that an attribute is, or holds, are shown to the garbage collector too: a cycle may lead through them, as
+   from an operand to its result. */
+static void mgc_track_values_in(PyObject *value)
+{
+    mgc_track_if_value(value);
+    if (PyList_CheckExact(value) || PyTuple_CheckExact(value)) {
+        for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(value); i++)
+            mgc_track_if_value(PySequence_Fast_GET_ITEM(value, i));
+    } else if (PyDict_CheckExact(value)) {
+        PyObject *key, *entry;
+        for (Py_ssize_t i = 0; PyDict_Next(value, &i, &key, &entry);) mgc_track_if_value(entry);
+    }
+}
+
 /* Set an attribute; delete it if the value is NULL. Returns -1 with an exception. */
 static int mgc_set_attribute(PyObject *self, PyObject *name, PyObject *value)
 {
@@ -68,7 +87,10 @@ static int mgc_set_attribute(PyObject *self, PyObject *name, PyObject *value)
     PyObject *baggage = mgc_make_baggage(self);
     if (!baggage) return -1;
     Py_DECREF(baggage);
-    if (value && PyObject_IS_GC(value)) mgc_track(&((mgc_object *)self)->node);
+    if (value && PyObject_IS_GC(value)) {
+        mgc_track(&((mgc_object *)self)->node);
+        mgc_track_values_in(value);
+    }
     return PyObject_GenericSetAttr(self, name, value);
 }
 

@@ -34,3 +34,12 @@ cdef int set_label(Value v, label) except -1:
     if type(label) is not str:
         mgc_track(&v.node)   # it may refer to v
     return 0
+
+
+def without_bare(things) -> list:
+    """Return a list of things without the Values that have no attributes."""
+    cdef list kept = []
+    for thing in things:
+        if type(thing) is not Value or mgc_attributes(thing) != NULL:
+            kept.append(thing)
+    return kept

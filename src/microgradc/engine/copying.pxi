@@ -64,13 +64,14 @@ cdef object reduce(Value root):
     cdef Baggage baggage = baggage_if_any(root)
     refuse_to_copy_closure(root)
     op = TRUTH if root.node.op == MGC_LEAF and mgc_is_truth(&root.node) else OP_NAMES[root.node.op]
-    fields = (type(root), op, root.node.data, root.node.grad, operands_of(root))
+    operands, local = parts_of(root)
+    fields = (type(root), op, root.node.data, root.node.grad, operands)
     if root.node.op == MGC_CUSTOM or baggage is not None:
-        fields += (local_of(root), root.label, None if baggage is None else baggage.op)
+        fields += (local, root.label, None if baggage is None else baggage.op)
     state = state_of(root)
     if root.node.op == MGC_LEAF or is_listed(root):
         return (_restore, (None, *fields), state)
-    nodes = nodes_of(root)
+    nodes = nodes_to_copy(root)
     nodes.pop()
     begin = Listing.__new__(Listing)
     begin.ids = {id(v) for v in nodes}
@@ -144,12 +145,12 @@ cdef Value build(type cls, int op, double data, tuple operands, local):
     return v
 
 
-cdef Value copy_with(Value v, tuple operands):
+cdef Value copy_with(Value v, tuple operands, tuple local):
     """A copy of a node, over other operands; its __dict__ is left to the caller."""
     cdef Value copy
     cdef Baggage baggage = baggage_if_any(v)
     refuse_to_copy_closure(v)
-    copy = build(type(v), v.node.op, v.node.data, operands, local_of(v))
+    copy = build(type(v), v.node.op, v.node.data, operands, local)
     copy.node.grad = v.node.grad
     if copy.node.op == MGC_LEAF and mgc_is_truth(&v.node):
         mgc_make_truth(&copy.node)
@@ -160,7 +161,8 @@ cdef Value copy_with(Value v, tuple operands):
 
 
 cdef Value shallow_copy(Value v):
-    copy = copy_with(v, operands_of(v))
+    operands, local = parts_of(v)
+    copy = copy_with(v, operands, local)
     set_state(copy, state_of(v))
     return copy
 
@@ -183,8 +185,7 @@ cdef int set_state(Value v, state) except -1:
     return 0
 
 
-cdef tuple copied_operands_of(Value v, dict memo):
-    cdef tuple operands = operands_of(v)
+cdef tuple copied_operands_of(tuple operands, dict memo):
     cdef list copies = [None] * len(operands)
     for i, o in enumerate(operands):
         copies[i] = memo[id(o)] if isinstance(o, Value) else o
@@ -194,10 +195,11 @@ cdef tuple copied_operands_of(Value v, dict memo):
 cdef object deepcopy(Value root, dict memo):
     cdef Value v
     cdef list baggage = []
-    for v in nodes_of(root):
+    for v in nodes_to_copy(root):
         if id(v) in memo:
             continue
-        copy = copy_with(v, copied_operands_of(v, memo))
+        operands, local = parts_of(v)
+        copy = copy_with(v, copied_operands_of(operands, memo), local)
         memo[id(v)] = copy
         if type(v) is not Value or type(v.label) is not str or mgc_attributes(v) != NULL:
             baggage.append((v, copy))

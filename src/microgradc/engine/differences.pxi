@@ -118,7 +118,12 @@ cdef int attempt(Slope *best, Probe probe, double x, double value, double h) exc
     if not isfinite(first + apart + rounding):
         return 0
     is_resolved = apart <= 10 * rounding or apart <= 1e-3 * fabs(first)
-    is_better = is_resolved if is_resolved != best.is_resolved else apart + rounding < best.error
+    if is_resolved != best.is_resolved:
+        is_better = is_resolved
+    elif is_resolved and best.found and fabs(first - best.value) > 10 * (apart + rounding + best.error):
+        is_better = h < best.step      # the larger step went past a jump or a bend
+    else:
+        is_better = apart + rounding < best.error
     if best.found and not is_better:
         return 0
     best.value, best.error, best.step, best.found = first, apart + rounding, h, True

@@ -104,11 +104,28 @@ static PyFrameObject *mgc_generator_from(PyFrameObject *frame)
     return frame;
 }
 
-/* Whether this code runs in a no_grad() block, if some are open. */
+/* Whether a generator runs, in any thread, itself or what it calls. */
+static inline int mgc_is_running(const mgc_block *block)
+{
+    PyObject *generator = PyFrame_GetGenerator(block->frame);
+    if (!generator) return 0;
+#if PY_VERSION_HEX < 0x030E0000
+    const int is = ((PyGenObject *)generator)->gi_frame_state == 0;     /* FRAME_EXECUTING; of coroutines the same */
+#else
+    const int is = 1;       /* not to be seen there: look among the frames */
+#endif
+    Py_DECREF(generator);
+    return is;
+}
+
+/* Whether this code runs in a no_grad() block, if some are open. Frames are looked through only while a generator that
+   has a block runs. Each is an object for that; without memory for one, the graph is kept. */
 static int mgc_is_in_block(void)
 {
     if (mgc_no_grad_here && mgc_no_grad_here->blocks > 0) return 1;
-    if (!mgc_generators_blocks) return 0;
+    int is_running = 0;
+    for (mgc_block *b = mgc_generators_blocks; b && !is_running; b = b->next) is_running = mgc_is_running(b);
+    if (!is_running) return 0;
     for (PyFrameObject *frame = mgc_current_frame(); frame; frame = mgc_caller(frame)) {
         if (mgc_enabled && frame == mgc_enabled->frame) {
             Py_DECREF(frame);
@@ -121,6 +138,7 @@ static int mgc_is_in_block(void)
             return 1;
         }
     }
+    PyErr_Clear();
     return 0;
 }
 
@@ -227,6 +245,10 @@ static mgc_block *mgc_open_block(void)
 {
     mgc_close_blocks_left_behind();
     PyFrameObject *frame = mgc_owner_of_block();
+    if (PyErr_Occurred()) {
+        Py_XDECREF((PyObject *)frame);
+        return NULL;
+    }
     if (!frame && !mgc_no_grad_here && !(mgc_no_grad_here = PyMem_Calloc(1, sizeof *mgc_no_grad_here)))
         return (mgc_block *)PyErr_NoMemory();
     mgc_block *block = PyMem_Calloc(1, sizeof *block);

@@ -1,5 +1,7 @@
 # no_grad. Included by value.pyx; which blocks are in force where, is in modes.h.
 
+from cpython.exc cimport PyErr_Clear
+
 cdef extern from "engine/modes.h":
     ctypedef struct PyFrameObject
     ctypedef struct mgc_block:
@@ -38,6 +40,7 @@ cdef class Blocks:
             raise RuntimeError("no_grad was left more often than entered")
         if last > 0:    # one object may be entered by several generators and threads: each leaves its own
             owner = mgc_owner_of_block()
+            PyErr_Clear()    # without memory for frames, it leaves the last one
             for i in range(self.count):
                 if mgc_is_block_of(self.open[i], owner):
                     last = i
@@ -80,6 +83,9 @@ class no_grad:
 
     def __exit__(self, *exception):
         (<Blocks>self._blocks).leave()
+
+    def __reduce__(self):
+        return type(self), ()       # a copy has no blocks open
 
     def __call__(self, f):
         from microgradc.engine.resumed import wrap

@@ -48,6 +48,11 @@ def plain_number(x) -> float:
     return x.data if isinstance(x, Value) else float(x)
 
 
+cdef bint is_masked(object o):
+    """Whether o is what NumPy gives for a masked entry of an array, which is an array itself."""
+    return (<type>type(o)).__name__ == "MaskedConstant"
+
+
 cdef object not_a_number(object o, str name, str expected):
     advice = ""
     if isinstance(o, Value):
@@ -56,6 +61,8 @@ cdef object not_a_number(object o, str name, str expected):
         advice = "; complex numbers are not supported"
     elif getattr(o, "requires_grad", False) is True:
         advice = "; PyTorch's graph would be lost: pass .detach() of it"
+    elif is_masked(o):
+        advice = "; what is masked has no number: fill it, a.filled(0.0), or leave it out"
     elif getattr(o, "shape", None) == () and hasattr(o, "item"):
         advice = "; its number is .item()"
     elif hasattr(o, "shape") or isinstance(o, (list, tuple)):

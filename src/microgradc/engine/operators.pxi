@@ -23,7 +23,7 @@ cdef object binary(int op, object x, object y):
 
 cdef object leave_to(object other, const char *op):
     """NotImplemented, so that other's type may do the operation; or an error, if it is known that it cannot."""
-    if type(other) in (str, bytes, list, tuple, dict, set, complex, type(None)):
+    if type(other) in (str, bytes, list, tuple, dict, set, complex, type(None)) or is_masked(other):
         raise not_a_number(other, f"an operand of {op.decode()}", "a Value or a real number")
     return NotImplemented
 
@@ -54,7 +54,7 @@ cdef object compare(Value self, object other, int relation):
     if isinstance(other, Value):
         y = (<Value>other).node.data
     elif not read_number(other, &y):
-        return leave_to(other, b"a comparison")
+        return NotImplemented if is_masked(other) else leave_to(other, b"a comparison")    # NumPy's is masked
     if relation == Py_LT:
         return x < y
     if relation == Py_LE:

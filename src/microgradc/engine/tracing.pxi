@@ -55,6 +55,7 @@ cdef str FLOAT_WOULD_LOSE = (
     "math and of arrays of floats take those of microgradc, such as microgradc.exp(v); the number alone is v.data or "
     "v.item(), and within microgradc.no_grad() float(v) too")
 cdef int CO_VARARGS = 0x4     # as in the module inspect
+cdef int GENERATORS = 0x2A0   # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
 cdef object traces = threading.local()      # current: the Trace of this thread, while there is one
 
 
@@ -66,10 +67,11 @@ cdef bint is_library(str package):
 cdef bint runs_at_any_time(object frame):
     """Whether a function was not called by what is recorded, but by the interpreter meanwhile.
 
-    Such are `__del__`, callbacks of weak references and of the garbage collector, and signal handlers.
+    Such are `__del__`, callbacks of weak references and of the garbage collector, signal handlers, and what a generator
+    does when it is closed because nobody needs it any more.
     """
     code = frame.f_code
-    if code.co_name == "__del__":
+    if code.co_name == "__del__" or (code.co_flags & GENERATORS and sys.exc_info()[0] is GeneratorExit):
         return True
     count = code.co_argcount
     names = code.co_varnames

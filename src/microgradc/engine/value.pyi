@@ -340,8 +340,14 @@ def _restore(
 
 def plain_number(x: Any) -> float:
     """Return the number of a Value, whose graph is not wanted, or of anything else that `float` takes."""
+    ...
+
 def real_number(value: Any, name: str) -> float:
     """Return a real number as a float, or raise the TypeError that says what the argument `name` should have been."""
+    ...
+
+def without_bare(things: Iterable[Any]) -> list[Any]:
+    """Return a list of things without the Values that have no attributes."""
     ...
 
 def array_of(o: Any, name: str) -> NDArray[Any] | None:

@@ -183,6 +183,11 @@ def check_shapes(module: Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
     _refuse_faults(module, faults)
 
 
+def check_names(module: Module, names: Mapping[str, Any]) -> None:
+    """Raise the ValueError that `load_state_dict` raises if arrays have other names than it needs."""
+    _refuse_faults(module, _wrong_names(_groups(module), names))
+
+
 class _Group:
     """Parameters that make up one array of a state dict."""
 
@@ -216,11 +221,15 @@ def _groups(module: Module) -> dict[str, _Group]:
     return groups
 
 
+_SHOWN = 20   # faults of a state that its error lists; the others are counted
+
+
 def _wrong_names(groups: Mapping[str, _Group], names: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with the names of a state, a text for each that is missing or unexpected."""
     faults = [f"{checks.shown(name)} is missing" for name in groups if name not in names]
     unexpected = [name for name in names if name not in groups]
-    return faults + [f"{checks.shown(name)} is unexpected: the model has no such entry" for name in unexpected]
+    faults += [f"{checks.shown(name)} is unexpected: the model has no such entry" for name in unexpected[:_SHOWN]]
+    return faults + unexpected[_SHOWN:]   # these are not listed
 
 
 def _wrong_shape(name: str, shape: tuple[int, ...], group: _Group) -> list[str]:
@@ -231,5 +240,5 @@ def _wrong_shape(name: str, shape: tuple[int, ...], group: _Group) -> list[str]:
 
 def _refuse_faults(module: Module, faults: list[str]) -> None:
     if faults:
-        listed = "\n  ".join(faults[:20] + [f"… and {len(faults) - 20} more"] * (len(faults) > 20))
+        listed = "\n  ".join(faults[:_SHOWN] + [f"… and {len(faults) - _SHOWN} more"] * (len(faults) > _SHOWN))
         raise ValueError(f"the state does not fit {type(module).__name__}, which stays as it was:\n  {listed}")

@@ -31,21 +31,38 @@ cdef class Later:
         Args:
             seeds: for each output the gradient that it got; -0.0 if it is in no graph that is gone through.
         """
+        cdef Call call = self.run(seeds)
         cdef Program program = self.program
-        cdef Runner runner = program.runner(PARAMETER_GRADIENTS if self.input_values is None else INPUT_GRADIENTS)
-        cdef Call call = runner.spare.pop() if runner.spare else Call(runner)
-        cdef Py_ssize_t i, count = len(program.parameters)
-        if isinstance(self.given, Example):
-            call.set_example(self.given)
-        else:
-            call.set_arrays(self.given, with_outputs=False)
-        call.set_seeds([seed * self.factor for seed in seeds])
-        memcpy(call.scalars.doubles, self.parameters.doubles, count * sizeof(double))
-        call.execute()
-        for i in range(count):
+        cdef Py_ssize_t i
+        for i in range(len(program.parameters)):
             program.nodes[i].grad += call.gscalars.doubles[i]
         if self.input_values is not None:
             for value, grad in zip(self.input_values, call.input_gradients()):
                 if value is not None:
                     (<Value>value).node.grad += <double>grad
         call.release()
+
+    def local_gradients(self, list seeds):
+        """Return what would be added to each parameter, and then to each Value among the arguments."""
+        cdef Call call = self.run(seeds)
+        cdef Py_ssize_t i
+        cdef list gradients = [call.gscalars.doubles[i] for i in range(len(self.program.parameters))]
+        if self.input_values is not None:
+            for value, grad in zip(self.input_values, call.input_gradients()):
+                if value is not None:
+                    gradients.append(grad)
+        call.release()
+        return gradients
+
+    cdef Call run(self, list seeds):
+        cdef Program program = self.program
+        cdef Runner runner = program.runner(PARAMETER_GRADIENTS if self.input_values is None else INPUT_GRADIENTS)
+        cdef Call call = runner.spare.pop() if runner.spare else Call(runner)
+        if isinstance(self.given, Example):
+            call.set_example(self.given)
+        else:
+            call.set_arrays(self.given, with_outputs=False)
+        call.set_seeds([seed * self.factor for seed in seeds])
+        memcpy(call.scalars.doubles, self.parameters.doubles, len(program.parameters) * sizeof(double))
+        call.execute()
+        return call

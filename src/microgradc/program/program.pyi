@@ -86,9 +86,6 @@ class Watch:
     def __bool__(self) -> bool:
         """Return whether each is where it was."""
 
-def other_than_values(entries: list[Any]) -> list[Any]:
-    """Return the entries that are no Values, or of a class of their own."""
-
 def require_unmasked(a: Any) -> None:
     """Raise TypeError for a masked array in which something is masked."""
 

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
-from collections import deque
+from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from operator import is_
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    MappingProxyType,
+    MethodType,
+    ModuleType,
+    SimpleNamespace,
+)
 from typing import Any
 
 import numpy as np
 
 from microgradc.engine import Value
-from microgradc.program.program import Watch, other_than_values
+from microgradc.engine.value import without_bare
+from microgradc.program.program import Watch
 
-_PLAIN = (int, float, complex, str, bytes, type(None), type, range, BuiltinFunctionType, CodeType, Value)
+_PLAIN = (int, float, complex, str, bytes, type(None), type, range, BuiltinFunctionType, CodeType)
+_HOLDERS = (SimpleNamespace, UserList, UserDict, ChainMap)    # of the standard library: their attributes are looked at
 
 
 class Reached:
     """What a function reaches through its variables, defaults, `self`, and what it wraps.
 
     A module is an object with a method `parameters`, and the object that is called, or whose method is. Its parts are
-    what is in its attributes, of any class.
+    what is in its attributes, of any class. Of the user's Python modules those names are looked at that a function
+    has.
     """
 
     def __init__(self, f: Callable[..., Any]) -> None:
@@ -37,12 +50,18 @@ class Reached:
         self.saved: list[Callable[[], None]] = [_saved_generator(random), _saved_generator(np.random)]
         self._seen: dict[int, tuple[Any, bool]] = {}    # what was visited, kept alive, and whether within a module
         self._stack: list[tuple[Any, bool]] = []
+        self._names: set[str] = set()                   # that functions have
+        self._modules: list[ModuleType] = []            # that are in something other than a function's variables
+        self._watched: set[tuple[int, str]] = set()     # the variables, by the dicts they are in
         owner = getattr(f, "__self__", f)
         self._stack.append((f, False))
-        if not isinstance(owner, (FunctionType, ModuleType, *_PLAIN)):
+        if not isinstance(owner, (FunctionType, ModuleType, Value, *_PLAIN)):
             self._stack.append((owner, True))
-        while self._stack:
-            self._visit(*self._stack.pop())
+        while self._stack or self._modules:
+            if self._stack:
+                self._visit(*self._stack.pop())
+            else:
+                self._visit_names([vars(self._modules.pop())], self._names)
 
     def watch(self) -> Watch:
         """Return a Watch over the places that hold parameters, or what has some."""
@@ -68,7 +87,10 @@ class Reached:
         elif isinstance(thing, partial):
             self._push([thing.func, thing.args, thing.keywords], inside)
         elif isinstance(thing, ModuleType):
-            return
+            if not _is_library_name(thing.__name__):
+                self._modules.append(thing)
+        elif isinstance(thing, Value):
+            self._visit_instance(thing, False, before is None)
         else:
             self._visit_object(thing, inside, before is None)
 
@@ -84,10 +106,12 @@ class Reached:
             if inside and thing.flags.writeable:
                 self.saved.append(_saved_array(thing))
             if thing.dtype == object:
-                if first and thing.flags.forc:      # else its entries in a row would be a copy
-                    self.others.append((thing if thing.flags.c_contiguous else thing.T).reshape(-1))
+                if first:
+                    self.others += _rows_of(thing)
                 self._push(thing.ravel().tolist(), inside)
-        elif _is_library(type(thing)) and not isinstance(thing, SimpleNamespace):
+        elif isinstance(thing, MappingProxyType):
+            self._push(gc.get_referents(thing), False)
+        elif _is_library(type(thing)) and not isinstance(thing, _HOLDERS):
             return
         else:
             inside = inside or callable(getattr(type(thing), "parameters", None))
@@ -124,15 +148,12 @@ class Reached:
 
     def _visit_entries(self, thing: Any, inside: bool, first: bool) -> None:
         entries = list(thing)
-        if isinstance(thing, deque) and first:
-            self.others.append(thing)
-        others = other_than_values(entries)
-        is_watched = len(others) < len(entries) or not all(isinstance(entry, (int, float, str)) for entry in others)
-        if isinstance(thing, list) and first and is_watched:
-            self.lists.append(thing)
+        if first and not isinstance(thing, (tuple, frozenset)) and any(map(_may_hold, entries)):
+            places: list[Any] = self.lists if isinstance(thing, list) else self.others
+            places.append(thing)
         if inside and not isinstance(thing, (tuple, frozenset)):
             self.saved.append(_saved_entries(thing, entries))
-        self._push(others, inside)
+        self._push(entries, inside)
 
     def _visit_dict(self, thing: dict[Any, Any], inside: bool, first: bool) -> None:
         if first and not all(isinstance(entry, (int, float, str)) for entry in thing.values()):
@@ -142,15 +163,6 @@ class Reached:
         self._push(list(thing.values()), inside)
 
     def _visit_function(self, f: FunctionType) -> None:
-        for cell in f.__closure__ or ():
-            try:
-                content = cell.cell_contents
-            except ValueError:      # a variable that has no value yet
-                continue
-            if _may_hold(content):
-                self.cells.append(cell)
-            self._push([content], False)
-            self._visit_class(content)
         names: set[str] = set()
         codes = [f.__code__]
         while codes:
@@ -159,18 +171,54 @@ class Reached:
             codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
         if _is_library_name(f.__globals__.get("__name__")):    # they are what they are
             names.clear()
-        for name in names & f.__globals__.keys():
-            content = f.__globals__[name]
-            if isinstance(content, ModuleType) and not _is_library_name(content.__name__):
-                self._push([vars(content)[other] for other in names & vars(content).keys()], False)
+        self._names |= names
+        namespaces = [f.__globals__]
+        for cell in f.__closure__ or ():
+            try:
+                content = cell.cell_contents
+            except ValueError:      # a variable that has no value yet
+                continue
+            if isinstance(content, ModuleType):
+                namespaces.append(vars(content))
             elif _may_hold(content):
-                self.variables.append((f.__globals__, name))
+                self.cells.append(cell)
                 self._push([content], False)
             self._visit_class(content)
-        self._push([f.__defaults__, f.__kwdefaults__, getattr(f, "__wrapped__", None)], False)
+        package = f.__globals__.get("__package__")
+        for name in names:          # of what is imported within the function
+            for module in (sys.modules.get(name), sys.modules.get(f"{package}.{name}")):
+                if isinstance(module, ModuleType) and not _is_library_name(module.__name__):
+                    namespaces.append(vars(module))
+        self._visit_names(namespaces, names)
+        for name in ("__defaults__", "__kwdefaults__"):
+            if getattr(f, name) is not None:
+                self.attributes.append((f, name))
+        self._visit_variables(vars(f), list(vars(f)))
+        self._push([f.__defaults__, f.__kwdefaults__], False)
+
+    def _visit_names(self, namespaces: list[dict[str, Any]], names: set[str]) -> None:
+        """Visit those of a function's names that are in the variables of modules, and of modules in these."""
+        done = set()
+        for variables in namespaces:     # which grows
+            is_library = variables is not namespaces[0] and _is_library_name(variables.get("__name__"))
+            if is_library or id(variables) in done:
+                continue
+            done.add(id(variables))
+            found = names & variables.keys()
+            namespaces += [vars(variables[name]) for name in found if isinstance(variables[name], ModuleType)]
+            self._visit_variables(variables, [name for name in found if not isinstance(variables[name], ModuleType)])
+
+    def _visit_variables(self, variables: dict[str, Any], names: list[str]) -> None:
+        for name in names:
+            content = variables[name]
+            if _may_hold(content) and (id(variables), name) not in self._watched:
+                self._watched.add((id(variables), name))
+                self.variables.append((variables, name))
+                self._push([content], False)
+            self._visit_class(content)
 
     def _push(self, things: Iterable[Any], inside: bool) -> None:
-        self._stack += [(thing, inside) for thing in things if not isinstance(thing, _PLAIN)]
+        self._stack += [(thing, inside) for thing in without_bare(things) if not isinstance(thing, _PLAIN)]
 
 
 @contextmanager
@@ -265,7 +313,15 @@ def _saved_slots(thing: Any, names: list[str]) -> Callable[[], None]:
 
 def _may_hold(entry: Any) -> bool:
     """Return whether something may be a parameter or hold some."""
-    return isinstance(entry, Value) or not isinstance(entry, _PLAIN)
+    return not isinstance(entry, _PLAIN)
+
+
+def _rows_of(array: np.ndarray) -> list[np.ndarray]:
+    """Return views that have the entries of an array of objects: one if they are in a row, else its rows."""
+    array = np.asarray(array)
+    if array.flags.forc:
+        return [(array if array.flags.c_contiguous else array.T).reshape(-1)]
+    return [array[place] for place in np.ndindex(array.shape[:-1])]
 
 
 def _says_changes(kind: type) -> bool:

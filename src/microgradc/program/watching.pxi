@@ -85,12 +85,3 @@ cdef class Watch:
                 if now is not content:
                     return False
         return True
-
-
-def other_than_values(list entries not None) -> list:
-    """Return the entries that are no Values, or of a class of their own."""
-    cdef list others = []
-    for entry in entries:
-        if type(entry) is not Value:
-            others.append(entry)
-    return others

@@ -257,6 +257,7 @@ def _sequence(a, name):
         expected = "a list, an array or the like, with an entry for each example"
         advice = "; list(x) has the entries of an iterator" if hasattr(a, "__next__") else ""
         raise TypeError(f"{name} must be {expected}, got {type(a).__name__} {a!r:.40}{advice}")
+    checks.require_unmasked(a, name)
     return a
 
 

@@ -67,9 +67,9 @@ static void MGC_V(logsumexp)(const double *base, const int *places, double *f, P
     }
 }
 
-/* For MGC_LANE_MULTIPLE lanes: 1 / the sum of exp((v - from) - f) where f is large, as in engine/wide.h; else 1. */
-MGC_INLINE void MGC_V(softmax_scale)(const double *base, const int *places, const double *from, const double *f,
-                                     Py_ssize_t k, Py_ssize_t n, double *scale)
+/* For MGC_LANE_MULTIPLE lanes: 1 / the sum of exp(v - f) where f is large, as in engine/wide.h; else 1. */
+MGC_INLINE void MGC_V(softmax_scale)(const double *base, const int *places, const double *f, Py_ssize_t k, Py_ssize_t n,
+                                     double *scale)
 {
     int is_large = 0;
     double total[MGC_LANE_MULTIPLE];
@@ -81,7 +81,7 @@ MGC_INLINE void MGC_V(softmax_scale)(const double *base, const int *places, cons
     for (Py_ssize_t i = 0; i < k; i++) {
         const double *v = base + places[i] * n;
         MGC_EACH_LANE
-        for (int l = 0; l < MGC_LANE_MULTIPLE; l++) total[l] += MGC_V(exp)((v[l] - from[l]) - f[l]);
+        for (int l = 0; l < MGC_LANE_MULTIPLE; l++) total[l] += MGC_V(exp)(v[l] - f[l]);
     }
     for (int l = 0; l < MGC_LANE_MULTIPLE; l++)
         if (fabs(f[l]) > 32 && fabs(f[l]) != HUGE_VAL) scale[l] = 1 / total[l];
@@ -91,9 +91,8 @@ static void MGC_V(logsumexp_back)(const double *base, const int *places, const d
                                   double *gbase, Py_ssize_t k, Py_ssize_t n)
 {
     for (Py_ssize_t first = 0; first < n; first += MGC_LANE_MULTIPLE) {
-        const double from[MGC_LANE_MULTIPLE] = {0};
         double scaled[MGC_LANE_MULTIPLE];
-        MGC_V(softmax_scale)(base + first, places, from, f + first, k, n, scaled);
+        MGC_V(softmax_scale)(base + first, places, f + first, k, n, scaled);
         for (int l = 0; l < MGC_LANE_MULTIPLE; l++) scaled[l] *= g[first + l];
         for (Py_ssize_t i = 0; i < k; i++) {
             const double *v = base + places[i] * n + first;
@@ -118,33 +117,31 @@ static void MGC_V(cross_entropy)(const double *index, const double *base, const 
     }
 }
 
-/* v receives g (softmax(v) - (v is the one that was taken)), softmax(v) = exp((v - v[index]) - f); or, where v[index]
-   is -inf and f inf, exp(v - logsumexp(v)). */
+/* v receives g (softmax(v) - (v is the one that was taken)), softmax(v) = exp((v - v[index]) - f). Where f is large,
+   and would lose digits of v or be inf, it is exp((v - m) - log1p(others)); where f is nan, all receive nan. */
 static void MGC_V(cross_entropy_back)(const double *index, const double *base, const int *places, const double *f,
                                       const double *g, double *gbase, Py_ssize_t k, Py_ssize_t n)
 {
     for (Py_ssize_t first = 0; first < n; first += MGC_LANE_MULTIPLE) {
-        double taken[MGC_LANE_MULTIPLE], total[MGC_LANE_MULTIPLE], scale[MGC_LANE_MULTIPLE];
-        int any_infinite = 0;
+        double from[MGC_LANE_MULTIPLE], total[MGC_LANE_MULTIPLE];
+        int any_large = 0;
         for (int l = 0; l < MGC_LANE_MULTIPLE; l++) {
-            taken[l] = base[places[mgc_index(index[first + l], k)] * n + first + l];
+            from[l] = base[places[mgc_index(index[first + l], k)] * n + first + l];
             total[l] = f[first + l];
-            any_infinite |= taken[l] == -INFINITY;
+            any_large |= fabs(total[l]) > 32;
         }
-        if (any_infinite) {
+        if (any_large) {
             double m[MGC_LANE_MULTIPLE], others[MGC_LANE_MULTIPLE];
             MGC_V(largest_and_others)(base + first, places, k, n, m, others);
             for (int l = 0; l < MGC_LANE_MULTIPLE; l++)
-                if (taken[l] == -INFINITY) taken[l] = 0, total[l] = m[l] + MGC_V(log1p)(others[l]);
+                if (fabs(total[l]) > 32) from[l] = m[l], total[l] = MGC_V(log1p)(others[l]);
         }
-        MGC_V(softmax_scale)(base + first, places, taken, total, k, n, scale);
         for (Py_ssize_t i = 0; i < k; i++) {
             const double *v = base + places[i] * n + first;
             double *gv = gbase + places[i] * n + first;
             MGC_EACH_LANE
             for (int l = 0; l < MGC_LANE_MULTIPLE; l++)
-                gv[l] += g[first + l]
-                       * (MGC_V(exp)((v[l] - taken[l]) - total[l]) * scale[l] - (index[first + l] == (double)i));
+                gv[l] += g[first + l] * (MGC_V(exp)((v[l] - from[l]) - total[l]) - (index[first + l] == (double)i));
         }
     }
 }
