@@ -5,6 +5,7 @@
 #define MGC_PLAN_H
 
 #include "program/graph.h"
+#include "program/grouping.h"
 #include "program/replay.h"
 
 /* What is wanted of a run. */
@@ -40,12 +41,6 @@ static void mgc_free_plan(mgc_plan *p)
     memset(p, 0, sizeof *p);
 }
 
-/* A row of ops.h with its operands in places, until those of a level are put together. */
-typedef struct {
-    int rank;                   /* of its operation among those of the level, by first appearance */
-    int x, y, z, e;
-} mgc_member;
-
 typedef struct {
     const mgc_graph *g;
     mgc_plan *plan;
@@ -64,7 +59,7 @@ typedef struct {
     int *table;                 /* layers of a level by their operands */
     int table_size;
     int *rank;                  /* of operations of a level */
-    mgc_ints layers, layer_of;
+    mgc_ints layers, layer_of, kinds;
 } mgc_planning;
 
 static int mgc_push_step(mgc_steps *steps, mgc_step step)
@@ -369,46 +364,90 @@ static int mgc_place_layers(mgc_planning *p, const int *level, int count)
     return 0;
 }
 
-static int mgc_compare_members(const void *first, const void *second)
+/* A step for members of one operation whose operands advance by constant strides. */
+static int mgc_place_run(mgc_planning *p, const mgc_member *members, int count)
 {
-    const mgc_member *a = first, *b = second;
-    const int left[] = {a->rank, a->x, a->y, a->z, a->e}, right[] = {b->rank, b->x, b->y, b->z, b->e};
-    for (int i = 0; i < 5; i++)
-        if (left[i] != right[i]) return left[i] < right[i] ? -1 : 1;
+    const int op = p->g->op[members->e], operands = mgc_rows[op].operands;
+    const int ascends = count < 2 || !mgc_are_neighbours(members, operands) || mgc_stride(members, 0) > 0;
+    const mgc_member *first = ascends ? members : members + count - 1;
+    mgc_step step = {.op = op, .x = first->at[0], .y = first->at[1], .z = first->at[2], .dx = 1, .dy = 1, .dz = 1,
+                     .count = count, .is_run = count < 2 || mgc_are_neighbours(members, operands),
+                     .f = mgc_give_slots(p, count)};
+    if (step.f < 0) return -1;
+    if (!step.is_run) {
+        step.dx = mgc_stride(members, 0);
+        if (operands > 1) step.dy = mgc_stride(members, 1);
+        if (operands > 2) step.dz = mgc_stride(members, 2);
+    }
+    for (int i = 0; i < count; i++) {
+        p->slot[members[i].e] = step.f + (ascends ? i : count - 1 - i);
+        step.receives |= p->receives[members[i].e];
+    }
+    return mgc_push_step(&p->plan->lane_steps, step);
+}
+
+/* Steps for members of one operation: the longest runs first, so that they are not torn apart by others. */
+static int mgc_place_members(mgc_planning *p, mgc_member *members, int count)
+{
+    const int operands = mgc_rows[p->g->op[members->e]].operands;
+    while (count > 2) {
+        const int64_t best = mgc_sort_by_best_order(members, count, operands);
+        if (!best) break;
+        int left = 0;
+        for (int i = 0, length; i < count; i += length) {
+            length = mgc_run_length(members + i, count - i, operands);
+            if (2 * mgc_worth(members + i, length, operands) >= best) {
+                if (mgc_place_run(p, members + i, length) < 0) return -1;
+                continue;
+            }
+            if (length == 2 && count - i > 2) length = 1;
+            memmove(members + left, members + i, (size_t)length * sizeof *members);
+            left += length;
+        }
+        count = left;
+    }
+    mgc_sort_members(members, count, MGC_BY_X);
+    for (int i = 0, length; i < count; i += length) {
+        length = mgc_short_run(members + i, count - i, operands);
+        if (mgc_place_run(p, members + i, length) < 0) return -1;
+    }
     return 0;
 }
 
-/* The rows of ops.h of a level: one step for those of one operation whose operands are in places one after another. */
+/* The rows of ops.h of a level, those of one operation after another, by first appearance. */
 static int mgc_place_rows(mgc_planning *p, const int *level, int count)
 {
     const mgc_graph *g = p->g;
-    int members = 0, ranks = 0;
+    mgc_ints *kinds = &p->kinds;            /* (an operation, the end of its members) */
+    int end = 0, failed = 0;
+    kinds->count = 0;
     for (int i = 0; i < count; i++) {
-        const int e = level[i], op = g->op[e], *operands = mgc_operands_of(g, e), n = mgc_operands_in(g, e);
+        const int op = g->op[level[i]];
         if (op >= MGC_TABLE_END) continue;
-        if (p->rank[op] < 0) p->rank[op] = ranks++;
-        p->members[members++] = (mgc_member){p->rank[op], p->slot[operands[0]], n > 1 ? p->slot[operands[1]] : 0,
-                                             n > 2 ? p->slot[operands[2]] : 0, e};
-    }
-    if (members > 1) qsort(p->members, (size_t)members, sizeof *p->members, mgc_compare_members);
-    for (int first = 0, i = 1; i <= members; i++) {
-        const mgc_member *a = &p->members[i - 1], *b = &p->members[i], *begin = &p->members[first];
-        const int op = g->op[a->e], n = mgc_operands_in(g, a->e);
-        if (i < members && a->rank == b->rank && b->x == a->x + 1 && (n < 2 || b->y == a->y + 1)
-            && (n < 3 || b->z == a->z + 1)) continue;
-        mgc_step step = {.op = op, .x = begin->x, .y = begin->y, .z = begin->z, .count = i - first,
-                         .f = mgc_give_slots(p, i - first)};
-        if (step.f < 0) return -1;
-        for (int j = first; j < i; j++) {
-            p->slot[p->members[j].e] = step.f + j - first;
-            step.receives |= p->receives[p->members[j].e];
+        if (p->rank[op] < 0) {
+            p->rank[op] = kinds->count / 2;
+            if (mgc_push(kinds, op) < 0 || mgc_push(kinds, 0) < 0) return -1;
         }
-        if (mgc_push_step(&p->plan->lane_steps, step) < 0) return -1;
-        first = i;
+        kinds->items[2 * p->rank[op] + 1]++;
     }
-    for (int i = 0; i < count; i++)
-        if (g->op[level[i]] < MGC_TABLE_END) p->rank[g->op[level[i]]] = -1;
-    return 0;
+    for (int i = 0; i < kinds->count; i += 2) {
+        const int many = kinds->items[i + 1];
+        kinds->items[i + 1] = end;
+        end += many;
+    }
+    for (int i = 0; i < count; i++) {
+        const int e = level[i], op = g->op[e], *operands = mgc_operands_of(g, e);
+        if (op >= MGC_TABLE_END) continue;
+        mgc_member *member = &p->members[kinds->items[2 * p->rank[op] + 1]++];
+        memset(member, 0, sizeof *member);
+        member->e = e;
+        for (int j = 0; j < mgc_operands_in(g, e); j++) member->at[j] = p->slot[operands[j]];
+    }
+    for (int i = 0, begin = 0; i < kinds->count; begin = kinds->items[i + 1], i += 2) {
+        p->rank[kinds->items[i]] = -1;
+        failed = failed || mgc_place_members(p, p->members + begin, kinds->items[i + 1] - begin) < 0;
+    }
+    return -failed;
 }
 
 /* Go through the expressions level by level, those of one kind together, so that they become one step. */
@@ -442,8 +481,9 @@ static int mgc_find_cleared(mgc_planning *p)
         mgc_step *step = &plan->lane_steps.items[i];
         if (step->op < MGC_TABLE_END) {
             const int first[] = {step->x, step->y, step->z};
+            const int strides[] = {step->dx, step->dy, step->dz};
             for (int j = 0; j < mgc_rows[step->op].operands; j++)
-                memset(written + first[j], 1, (size_t)step->count);
+                for (int result = 0; result < step->count; result++) written[first[j] + result * strides[j]] = 1;
             continue;
         }
         if (step->op == MGC_TAKE_WEIGHT) continue;
@@ -555,6 +595,7 @@ static int mgc_make_plan(const mgc_graph *g, const int *outputs, int output_coun
     mgc_free_ints(&p.free_slots);
     mgc_free_ints(&p.layers);
     mgc_free_ints(&p.layer_of);
+    mgc_free_ints(&p.kinds);
     if (failed) return -1;
     to->scalar_steps = plan->scalar_steps.items, to->scalar_step_count = plan->scalar_steps.count;
     to->lane_steps = plan->lane_steps.items, to->lane_step_count = plan->lane_steps.count;

@@ -25,7 +25,7 @@ cdef extern from "program/replay.h":
         MGC_OPERANDS_RECEIVE, MGC_WEIGHTS_RECEIVE, MGC_OPERANDS_RECEIVE_FIRST
 
     ctypedef struct mgc_step:
-        int op, x, y, z, f, count, k, places, weights, receives
+        int op, x, y, z, dx, dy, dz, f, count, k, places, weights, receives
 
     ctypedef struct mgc_program:
         mgc_step *scalar_steps

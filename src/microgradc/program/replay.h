@@ -29,8 +29,10 @@ typedef enum {
 typedef struct {
     int op;
     int x, y, z;    /* the places of the operands: scalars or slots; x is the index of TAKE and CROSS_ENTROPY */
+    int dx, dy, dz; /* of a row of ops.h: how far the operands of the next result are from those of this one */
+    int is_run;     /* whether these strides are all 1: a kernel then goes over all results at once */
     int f;          /* the place of the result, of the first of them if there are several */
-    int count;      /* how many results, in places one after another; so are then the operands of a row of ops.h */
+    int count;      /* how many results, in places one after another */
     int k;          /* how many operands of a dot product, how many pairs, how many values */
     int places;     /* where the places of these begin in the program's list */
     int weights;    /* where count * k weights begin, and then count biases */
@@ -236,9 +238,25 @@ static void mgc_run_lanes(const mgc_call *c, double *base, Py_ssize_t n)
         case MGC_TAKE_WEIGHT:
             for (Py_ssize_t l = 0; l < n; l++) f[l] = weights[mgc_index(x[l], k)];
             break;
-        default: lanes->forward[step->op](x, y, z, f, count * n);
+        default:
+            if (step->is_run) lanes->forward[step->op](x, y, z, f, count * n);
+            else for (int i = 0; i < count; i++, x += step->dx * n, y += step->dy * n, z += step->dz * n, f += n)
+                lanes->forward[step->op](x, y, z, f, n);
         }
     }
+}
+
+/* A row of ops.h back whose strides are not all 1: the last result first, as if each were a step. So arrives what they
+   send to the same operand. */
+static void mgc_rows_back(mgc_backward *backward, const mgc_step *step, const double *base, double *gbase, Py_ssize_t n)
+{
+    const int receives = step->receives;
+    const Py_ssize_t dx = step->dx * n, dy = step->dy * n, dz = step->dz * n, last = step->count - 1;
+    Py_ssize_t x = step->x * n + last * dx, y = step->y * n + last * dy, z = step->z * n + last * dz;
+    Py_ssize_t f = (step->f + last) * n;
+    for (int i = 0; i < step->count; i++, x -= dx, y -= dy, z -= dz, f -= n)
+        backward(base + x, base + y, base + z, base + f, gbase + f, receives & MGC_X_RECEIVES ? gbase + x : NULL,
+                 receives & MGC_Y_RECEIVES ? gbase + y : NULL, receives & MGC_Z_RECEIVES ? gbase + z : NULL, n);
 }
 
 static void mgc_step_back(const mgc_call *c, const mgc_step *step, const double *base, double *gbase, double *gweights,
@@ -268,9 +286,10 @@ static void mgc_step_back(const mgc_call *c, const mgc_step *step, const double 
         for (Py_ssize_t l = 0; l < valid; l++) gw[mgc_index(x[l], k)] += g[l];
         break;
     default:
-        lanes->backward[step->op](x, y, z, f, g, receives & MGC_X_RECEIVES ? gx : NULL,
-                                  receives & MGC_Y_RECEIVES ? gy : NULL,
-                                  receives & MGC_Z_RECEIVES ? gz : NULL, count * n);
+        if (!step->is_run) mgc_rows_back(lanes->backward[step->op], step, base, gbase, n);
+        else lanes->backward[step->op](x, y, z, f, g, receives & MGC_X_RECEIVES ? gx : NULL,
+                                       receives & MGC_Y_RECEIVES ? gy : NULL,
+                                       receives & MGC_Z_RECEIVES ? gz : NULL, count * n);
     }
 }
 
@@ -280,7 +299,7 @@ static void mgc_result_back(const mgc_call *c, const mgc_step *step, int result,
                             double *gweights, Py_ssize_t n, Py_ssize_t valid, double *scratch)
 {
     const int *places = c->program->places + step->places, k = step->k, is_row = step->op < MGC_TABLE_END;
-    const int operands[] = {step->x + result, step->y + result, step->z + result};
+    const int operands[] = {step->x + result * step->dx, step->y + result * step->dy, step->z + result * step->dz};
     int received[3], rows = 0;
     const int *receivers = is_row ? received : places;
     if (is_row) for (int i = 0; i < 3; i++) {
@@ -312,7 +331,7 @@ static void mgc_result_back(const mgc_call *c, const mgc_step *step, int result,
         c->lanes->dense_operands(c->weights + step->weights + (Py_ssize_t)result * k, g, gbase, places, 0, 1, k, n);
     } else {
         mgc_step one = *step;
-        one.count = 1, one.f += result;
+        one.count = 1, one.is_run = 1, one.f += result;
         if (is_row) one.x = operands[0], one.y = operands[1], one.z = operands[2];
         mgc_step_back(c, &one, base, gbase, gweights, n, valid, scratch);
     }
@@ -329,7 +348,7 @@ static void mgc_run_lanes_back(const mgc_call *c, const double *base, double *gb
     for (const mgc_step *step = p->lane_steps + p->lane_step_count; step-- > p->lane_steps;) {
         if (!step->receives) continue;
         if (!c->careful) mgc_step_back(c, step, base, gbase, gweights, n, valid, scratch);
-        else for (int i = 0; i < step->count; i++)
+        else for (int i = step->count; i-- > 0;)
             mgc_result_back(c, step, i, base, gbase, gweights, n, valid, scratch);
     }
 }

@@ -62,7 +62,7 @@ cdef class Runner:
         for i in range(count):
             s = &first[i]
             places = s.k * (2 if s.op == MGC_PRODUCTS else 1) if s.op != MGC_TAKE_WEIGHT else 0
-            found.append(Step(s.op, s.x, s.y, s.z, s.f, s.count, s.k,
+            found.append(Step(s.op, (s.x, s.y, s.z), (s.dx, s.dy, s.dz), s.f, s.count, s.k,
                               tuple([self.program.places[s.places + j] for j in range(places)])))
         return found
 
@@ -99,11 +99,18 @@ cdef class Runner:
         return "\n".join(lines)
 
 
-Step = namedtuple("Step", "op x y z f count k places")
+Step = namedtuple("Step", "op operands strides f count k places")
 
 
-cdef str place_text(str kind, int first, int count):
-    return f"{kind}{first}" if count == 1 else f"{kind}{first}…{kind}{first + count - 1}"
+cdef str place_text(str kind, int first, int count, int stride=1):
+    """The places, count of them: `r3`, `r3…r8`, or `r3, r5, … r11` where a stride is not 1."""
+    if count == 1 or stride == 0:
+        return f"{kind}{first}"
+    last = first + (count - 1) * stride
+    if stride == 1:
+        return f"{kind}{first}…{kind}{last}"
+    begin = f"{kind}{first}, {kind}{first + stride}"
+    return begin if count == 2 else f"{begin}, {'… ' if count > 3 else ''}{kind}{last}"
 
 
 cdef str text_of(step, str kind):
@@ -116,11 +123,11 @@ cdef str text_of(step, str kind):
         return f"{result} = products of {first} and {second}"
     if step.op in (MGC_TAKE, MGC_TAKE_WEIGHT, MGC_CROSS_ENTROPY):
         values = places_text(kind, step.places) if step.places else f"{step.k} weights"
-        return f"{result} = {name} {kind}{step.x} of {values}"
+        return f"{result} = {name} {kind}{step.operands[0]} of {values}"
     if step.op == MGC_LOGSUMEXP:
         return f"{result} = {name} of {places_text(kind, step.places)}"
-    operands = (step.x, step.y, step.z)[:TABLE[step.op - 1].operands]
-    return f"{result} = {name} " + ", ".join([place_text(kind, place, step.count) for place in operands])
+    operands = list(zip(step.operands, step.strides))[:TABLE[step.op - 1].operands]
+    return f"{result} = {name} " + ", ".join([place_text(kind, x, step.count, stride) for x, stride in operands])
 
 
 cdef str places_text(str kind, tuple places):
