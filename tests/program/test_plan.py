@@ -1,5 +1,6 @@
 """The plan of a program: which rows become one step, with which strides; values and gradients against eager."""
 
+import itertools
 import random
 
 import numpy as np
@@ -26,7 +27,7 @@ def step_lines(build, columns, params=()):
 
 
 def rosenbrock(x, w):
-    return sum(100 * (b - a**2) ** 2 + (1 - a) ** 2 for a, b in zip(x, x[1:], strict=False))
+    return sum(100 * (b - a**2) ** 2 + (1 - a) ** 2 for a, b in itertools.pairwise(x))
 
 
 def of_a_scalar(x, w):
@@ -34,7 +35,7 @@ def of_a_scalar(x, w):
 
 
 def of_neighbours(x, w):
-    return microgradc.sum([(a * b).tanh() for a, b in zip(x, x[1:], strict=False)])
+    return microgradc.sum([(a * b).tanh() for a, b in itertools.pairwise(x)])
 
 
 def of_opposites(x, w):

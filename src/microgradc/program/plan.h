@@ -1,5 +1,5 @@
-/* From a graph to the steps of a program: what needs a gradient, in which order, in which places. Changes with how steps
- * are put together, and with how places are given out.
+/* From a graph to the steps of a program: what needs a gradient, in which order, in which places. Changes with how
+ * steps are put together, and with how places are given out.
  */
 #ifndef MGC_PLAN_H
 #define MGC_PLAN_H
@@ -134,6 +134,14 @@ static void mgc_find_live(mgc_planning *p, const int *outputs, int output_count)
             for (int i = g->first[e]; i < g->first[e + 1]; i++) p->live[g->operands.items[i]] = 1;
 }
 
+/* How many operands, the first ones, are rows: the index and those that are not weights. */
+static inline int mgc_operand_rows_in(const mgc_graph *g, int e)
+{
+    const mgc_kind *kind = &mgc_kinds[g->op[e]];
+    const int count = mgc_operands_in(g, e);
+    return kind->name ? kind->index + kind->rows * mgc_k_of(kind, count) : count;
+}
+
 /* Which operands of an expression receive a gradient that somebody needs. */
 static int mgc_receives(const mgc_planning *p, int e)
 {
@@ -147,8 +155,9 @@ static int mgc_receives(const mgc_planning *p, int e)
             if (p->needs[operands[i]] && strcmp(columns[i], "0")) bits |= MGC_X_RECEIVES << i;
         return bits;
     }
+    const int rows = mgc_operand_rows_in(g, e);
     for (int i = 0; i < count; i++)
-        if (p->needs[operands[i]]) bits |= op == MGC_DENSE && i >= count / 2 ? MGC_WEIGHTS_RECEIVE : MGC_OPERANDS_RECEIVE;
+        if (p->needs[operands[i]]) bits |= i < rows ? MGC_OPERANDS_RECEIVE : MGC_WEIGHTS_RECEIVE;
     return bits;
 }
 
@@ -186,7 +195,7 @@ static int mgc_place_scalars(mgc_planning *p)
         mgc_step step = {.op = op, .f = place, .count = 1, .receives = p->receives[e]};
         p->place[e] = place++;
         if (op >= MGC_TABLE_END) {
-            step.k = op == MGC_PRODUCTS ? count / 2 : count;
+            step.k = mgc_k_of(&mgc_kinds[op], count);
             step.places = plan->places.count;
             if (mgc_reserve_ints(&plan->places, (size_t)count) < 0) return -1;
             for (int i = 0; i < count; i++) plan->places.items[plan->places.count++] = p->place[operands[i]];
@@ -215,8 +224,7 @@ static int mgc_takes_weights(const mgc_graph *g, int e)
 /* How many operands are rows, if they vary or are made to. */
 static int mgc_rows_in(const mgc_graph *g, int e)
 {
-    const int count = mgc_operands_in(g, e);
-    return g->op[e] == MGC_DENSE ? count / 2 : mgc_takes_weights(g, e) ? 1 : count;
+    return mgc_takes_weights(g, e) ? 1 : mgc_operand_rows_in(g, e);
 }
 
 static inline int mgc_is_row(const mgc_planning *p, int e)
@@ -279,13 +287,13 @@ static int mgc_push_weights(mgc_planning *p, const int *operands, int count)
 static int mgc_place_wide(mgc_planning *p, int e)
 {
     const mgc_graph *g = p->g;
-    const int op = g->op[e], has_index = op == MGC_TAKE || op == MGC_CROSS_ENTROPY;
-    const int *values = mgc_operands_of(g, e) + has_index, count = mgc_operands_in(g, e) - has_index;
-    mgc_step step = {.op = op, .count = 1, .k = op == MGC_PRODUCTS ? count / 2 : count, .receives = p->receives[e]};
+    const mgc_kind *kind = &mgc_kinds[g->op[e]];
+    const int *values = mgc_operands_of(g, e) + kind->index, count = mgc_operands_in(g, e) - kind->index;
+    mgc_step step = {.op = mgc_takes_weights(g, e) ? MGC_TAKE_WEIGHT : g->op[e], .count = 1,
+                     .k = mgc_k_of(kind, mgc_operands_in(g, e)), .receives = p->receives[e]};
     if ((p->slot[e] = step.f = mgc_give_slots(p, 1)) < 0) return -1;
-    if (has_index) step.x = p->slot[mgc_operands_of(g, e)[0]];
-    if (mgc_takes_weights(g, e)) {
-        step.op = MGC_TAKE_WEIGHT;
+    if (kind->index) step.x = p->slot[mgc_operands_of(g, e)[0]];
+    if (mgc_kinds[step.op].weights) {
         step.weights = p->plan->weights.count;
         if (mgc_push_weights(p, values, count) < 0) return -1;
     } else {
@@ -486,8 +494,7 @@ static int mgc_find_cleared(mgc_planning *p)
                 for (int result = 0; result < step->count; result++) written[first[j] + result * strides[j]] = 1;
             continue;
         }
-        if (step->op == MGC_TAKE_WEIGHT) continue;
-        const int *places = plan->places.items + step->places, k = step->op == MGC_PRODUCTS ? 2 * step->k : step->k;
+        const int *places = plan->places.items + step->places, k = mgc_kinds[step->op].rows * step->k;
         int is_first = step->op == MGC_DENSE && step->receives & MGC_OPERANDS_RECEIVE;
         for (int j = 0; j < k && is_first; j++) {
             is_first = !written[places[j]] && seen[places[j]] != i + 1;
@@ -529,7 +536,7 @@ static int mgc_find_index_limits(mgc_plan *plan)
 {
     for (int i = 0; i < plan->lane_steps.count; i++) {
         const mgc_step *step = &plan->lane_steps.items[i];
-        if (step->op != MGC_TAKE && step->op != MGC_TAKE_WEIGHT && step->op != MGC_CROSS_ENTROPY) continue;
+        if (!mgc_kinds[step->op].index) continue;
         int j = 0;
         while (j < plan->index_inputs.count && plan->index_inputs.items[j] != step->x) j++;
         if (j == plan->index_inputs.count) {
@@ -610,7 +617,7 @@ static int mgc_make_plan(const mgc_graph *g, const int *outputs, int output_coun
     to->careful_rows = 3;
     for (int i = 0; i < to->lane_step_count; i++) {
         const mgc_step *step = &to->lane_steps[i];
-        const int rows = step->op == MGC_PRODUCTS ? 2 * step->k : step->k;
+        const int rows = mgc_kinds[step->op].rows * step->k;
         if (rows > to->careful_rows) to->careful_rows = rows;
     }
     return 0;
