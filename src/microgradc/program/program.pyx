@@ -67,7 +67,7 @@ cdef extern from "program/replay.h":
     bint mgc_work(const mgc_call *, int workers, double *memory, mgc_progress *) nogil
     void mgc_finish(const mgc_call *, double *sums, double *gscalars) nogil
 
-cdef extern from "program/plan.h":
+cdef extern from "program/planning.h":
     enum:      # what is wanted of a run
         FORWARD "MGC_FORWARD"
         PARAMETER_GRADIENTS "MGC_PARAMETER_GRADIENTS"
