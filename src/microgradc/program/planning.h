@@ -313,7 +313,7 @@ static int mgc_place_members(mgc_planning *p, mgc_member *members, int count)
     const int operands = mgc_rows[p->g->op[members->e]].operands;
     while (count > 2) {
         const int64_t best = mgc_sort_by_best_order(members, count, operands);
-        if (!best) break;
+        if (!best || (best < 16 && count > 1000)) break;    /* short runs among many are chance: no more sorting */
         int left = 0;
         for (int i = 0, length; i < count; i += length) {
             length = mgc_run_length(members + i, count - i, operands);
