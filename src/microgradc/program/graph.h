@@ -12,17 +12,13 @@
 #include <string.h>
 
 #include "engine/wide.h"
+#include "program/steps.h"
 
-/* What is no row of ops.h or wide.h: leaves, and what programs have steps of their own for. */
+/* Leaves; operations are those of ops.h, wide.h and steps.h. */
 enum {
     MGC_CONSTANT = -3,
     MGC_PARAMETER = -2,
     MGC_INPUT = -1,
-    MGC_DENSE = MGC_OPS_END,   /* a dot product of rows with weights: operands, then as many weights, then the bias */
-    MGC_PRODUCTS,              /* the sum of the products of pairs */
-    MGC_CROSS_ENTROPY,         /* logsumexp(v) - v[index]: the index, then the values */
-    MGC_TAKE_WEIGHT,           /* a weight, by index: in plans alone */
-    MGC_GRAPH_OPS_END,
 };
 
 typedef struct {

@@ -5,7 +5,6 @@ from libc.stdint cimport uint64_t
 cdef extern from "program/graph.h":
     enum:
         MGC_CONSTANT, MGC_PARAMETER, MGC_INPUT
-        MGC_DENSE, MGC_PRODUCTS, MGC_CROSS_ENTROPY, MGC_TAKE_WEIGHT
 
     ctypedef struct mgc_ints:
         int *items
@@ -18,6 +17,20 @@ cdef extern from "program/graph.h":
         uint64_t *payload
         unsigned char *varies
         mgc_ints operands
+
+cdef extern from "program/steps.h":
+    enum:
+        MGC_GRAPH_OPS_END
+        MGC_TO_ONE
+
+    ctypedef struct mgc_kind:
+        const char *name
+        int index, rows, weights, bias, least, sends
+        const char *form
+
+    const mgc_kind *mgc_kinds
+    int mgc_k_of(const mgc_kind *, int operands)
+    bint mgc_can_have(const mgc_kind *, Py_ssize_t operands)
 
 cdef dict NAMES         # of operations, by number
 

@@ -45,12 +45,13 @@ cdef extern from "program/sums.h":
 
 __all__ = ["RULES", "Expression", "Graph", "simplify", "sums"]
 
-NAMES = {MGC_CONSTANT: "constant", MGC_PARAMETER: "parameter", MGC_INPUT: "input", MGC_DENSE: "dense",
-         MGC_PRODUCTS: "products", MGC_CROSS_ENTROPY: "cross_entropy"}
+NAMES = {MGC_CONSTANT: "constant", MGC_PARAMETER: "parameter", MGC_INPUT: "input"}
 for _i, _row in enumerate(TABLE, 1):
     NAMES[_i] = _row.name.lower()
 for _i in range(MGC_CUSTOM - MGC_TABLE_END):
     NAMES[MGC_TABLE_END + _i] = mgc_wide_ops[_i].decode()
+for _i in range(MGC_OPS_END, MGC_GRAPH_OPS_END):
+    NAMES[_i] = mgc_kinds[_i].name.decode()
 cdef dict NUMBERS = {name: op for op, name in NAMES.items()}
 
 RULES = [(mgc_rules[i].name.decode(), op_name(mgc_rules[i].op), mgc_rules[i].reason.decode()) for i in range(MGC_RULES)]
@@ -232,13 +233,10 @@ cdef int fill_places(mgc_ints *to, tuple places, int limit) except -1:
 cdef int check_operand_count(str op, int number, Py_ssize_t count) except -1:
     if number < MGC_TABLE_END:
         right, expected = count == mgc_rows[number].operands, f"{mgc_rows[number].operands}"
-    elif number == MGC_DENSE:
-        right, expected = count % 2 == 1, "as many rows as weights, and a bias"
-    elif number == MGC_PRODUCTS:
-        right, expected = count % 2 == 0, "pairs"
+    elif mgc_kinds[number].name != NULL:
+        right, expected = mgc_can_have(&mgc_kinds[number], count), mgc_kinds[number].form.decode()
     else:
-        least = 2 if number in (MGC_TAKE, MGC_CROSS_ENTROPY) else 1
-        right, expected = count >= least, f"at least {least}"
+        right, expected = count >= 1, "at least 1"
     if not right:
         raise ValueError(f"{op} takes {expected} operands, got {count}")
     return 0

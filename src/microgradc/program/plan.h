@@ -1,18 +1,10 @@
-/* From a graph to the steps of a program: what needs a gradient, in which order, in which places. Changes with how steps
- * are put together, and with how places are given out.
+/* The plan of a program: its steps, and what is found in them when all are there. Changes with what a program has to
+ * know of its steps.
  */
 #ifndef MGC_PLAN_H
 #define MGC_PLAN_H
 
-#include "program/graph.h"
 #include "program/replay.h"
-
-/* What is wanted of a run. */
-enum {
-    MGC_FORWARD,                /* the outputs: then places are used again */
-    MGC_PARAMETER_GRADIENTS,
-    MGC_INPUT_GRADIENTS,        /* and those of the parameters */
-};
 
 typedef struct {
     mgc_step *items;
@@ -40,33 +32,6 @@ static void mgc_free_plan(mgc_plan *p)
     memset(p, 0, sizeof *p);
 }
 
-/* A row of ops.h with its operands in places, until those of a level are put together. */
-typedef struct {
-    int rank;                   /* of its operation among those of the level, by first appearance */
-    int x, y, z, e;
-} mgc_member;
-
-typedef struct {
-    const mgc_graph *g;
-    mgc_plan *plan;
-    int wanted;
-    unsigned char *live, *receives;     /* of an expression; receives is of mgc_receiver, put together */
-    unsigned char *needs;
-    int *place;                 /* of a scalar, or the slot of a row; -1 */
-    int *slot;                  /* the slot of a row; of a scalar, of its row of equal numbers, or -1 */
-    int *level, *last_use;
-    int *by_level, *by_last_use;        /* expressions sorted by them */
-    int *level_begin, *last_use_begin;
-    int levels;
-    int slot_count;
-    mgc_ints free_slots;        /* intervals (first, how many) that are free again, sorted */
-    mgc_member *members;
-    int *table;                 /* layers of a level by their operands */
-    int table_size;
-    int *rank;                  /* of operations of a level */
-    mgc_ints layers, layer_of;
-} mgc_planning;
-
 static int mgc_push_step(mgc_steps *steps, mgc_step step)
 {
     if (steps->count == steps->capacity) {
@@ -79,360 +44,10 @@ static int mgc_push_step(mgc_steps *steps, mgc_step step)
     return 0;
 }
 
-/* Places of rows */
-
-/* The first of `size` slots one after another; -1 without memory. */
-static int mgc_give_slots(mgc_planning *p, int size)
-{
-    int *free = p->free_slots.items;
-    for (int i = 0; i < p->free_slots.count; i += 2) {
-        if (free[i + 1] < size) continue;
-        const int first = free[i];
-        free[i] += size, free[i + 1] -= size;
-        if (!free[i + 1]) {
-            p->free_slots.count -= 2;
-            memmove(free + i, free + i + 2, (size_t)(p->free_slots.count - i) * sizeof *free);
-        }
-        return first;
-    }
-    if (size > INT_MAX - p->slot_count) return -1;
-    p->slot_count += size;
-    return p->slot_count - size;
-}
-
-/* A slot is free again; free neighbours become one interval. */
-static int mgc_take_slot_back(mgc_planning *p, int slot)
-{
-    if (mgc_reserve_ints(&p->free_slots, 2) < 0) return -1;
-    int *free = p->free_slots.items, low = 0, high = p->free_slots.count / 2;
-    while (low < high) {
-        const int middle = (low + high) / 2;
-        if (free[2 * middle] < slot) low = middle + 1;
-        else high = middle;
-    }
-    const int i = 2 * low, joins_before = i && free[i - 2] + free[i - 1] == slot;
-    const int joins_after = i < p->free_slots.count && slot + 1 == free[i];
-    if (joins_before && joins_after) {
-        free[i - 1] += 1 + free[i + 1];
-        p->free_slots.count -= 2;
-        memmove(free + i, free + i + 2, (size_t)(p->free_slots.count - i) * sizeof *free);
-    } else if (joins_before) {
-        free[i - 1]++;
-    } else if (joins_after) {
-        free[i]--, free[i + 1]++;
-    } else {
-        memmove(free + i + 2, free + i, (size_t)(p->free_slots.count - i) * sizeof *free);
-        free[i] = slot, free[i + 1] = 1;
-        p->free_slots.count += 2;
-    }
-    return 0;
-}
-
-/* What is needed */
-
-static void mgc_find_live(mgc_planning *p, const int *outputs, int output_count)
-{
-    const mgc_graph *g = p->g;
-    for (int i = 0; i < output_count; i++) p->live[outputs[i]] = 1;
-    for (int e = g->count - 1; e >= 0; e--)
-        if (p->live[e])
-            for (int i = g->first[e]; i < g->first[e + 1]; i++) p->live[g->operands.items[i]] = 1;
-}
-
-/* Which operands of an expression receive a gradient that somebody needs. */
-static int mgc_receives(const mgc_planning *p, int e)
-{
-    const mgc_graph *g = p->g;
-    const int op = g->op[e], count = mgc_operands_in(g, e), *operands = mgc_operands_of(g, e);
-    int bits = 0;
-    if (op < 0) return 0;
-    if (op < MGC_TABLE_END) {
-        const char *columns[] = {mgc_rows[op].gx, mgc_rows[op].gy, mgc_rows[op].gz};
-        for (int i = 0; i < count; i++)
-            if (p->needs[operands[i]] && strcmp(columns[i], "0")) bits |= MGC_X_RECEIVES << i;
-        return bits;
-    }
-    for (int i = 0; i < count; i++)
-        if (p->needs[operands[i]]) bits |= op == MGC_DENSE && i >= count / 2 ? MGC_WEIGHTS_RECEIVE : MGC_OPERANDS_RECEIVE;
-    return bits;
-}
-
-static void mgc_find_needs(mgc_planning *p)
-{
-    for (int e = 0; e < p->g->count; e++) {
-        const int op = p->g->op[e];
-        p->receives[e] = (unsigned char)mgc_receives(p, e);
-        p->needs[e] = op == MGC_PARAMETER ? p->wanted != MGC_FORWARD
-                    : op == MGC_INPUT ? p->wanted == MGC_INPUT_GRADIENTS : p->receives[e] != 0;
-    }
-}
-
-/* Scalars */
-
-static int mgc_place_scalars(mgc_planning *p)
-{
-    const mgc_graph *g = p->g;
-    mgc_plan *plan = p->plan;
-    int place = plan->program.parameter_count, constants = 0;
-    for (int e = 0; e < g->count; e++) constants += p->live[e] && g->op[e] == MGC_CONSTANT;
-    plan->constants = PyMem_Malloc((size_t)(constants + 1) * sizeof(double));
-    if (!plan->constants || place > INT_MAX - g->count) return -1;
-    for (int e = 0; e < g->count; e++) {
-        if (!p->live[e]) continue;
-        if (g->op[e] == MGC_PARAMETER) p->place[e] = (int)g->payload[e];
-        else if (g->op[e] == MGC_CONSTANT) {
-            plan->constants[plan->constant_count++] = mgc_constant_of(g, e);
-            p->place[e] = place++;
-        }
-    }
-    for (int e = 0; e < g->count; e++) {
-        if (!p->live[e] || g->varies[e] || g->op[e] < 0) continue;
-        const int op = g->op[e], count = mgc_operands_in(g, e), *operands = mgc_operands_of(g, e);
-        mgc_step step = {.op = op, .f = place, .count = 1, .receives = p->receives[e]};
-        p->place[e] = place++;
-        if (op >= MGC_TABLE_END) {
-            step.k = op == MGC_PRODUCTS ? count / 2 : count;
-            step.places = plan->places.count;
-            if (mgc_reserve_ints(&plan->places, (size_t)count) < 0) return -1;
-            for (int i = 0; i < count; i++) plan->places.items[plan->places.count++] = p->place[operands[i]];
-        } else {
-            step.x = count > 0 ? p->place[operands[0]] : 0;
-            step.y = count > 1 ? p->place[operands[1]] : 0;
-            step.z = count > 2 ? p->place[operands[2]] : 0;
-        }
-        if (mgc_push_step(&plan->scalar_steps, step) < 0) return -1;
-    }
-    plan->program.scalar_count = place;
-    return 0;
-}
-
-/* Lanes */
-
-/* Whether a step takes one of several weights, which are not rows. */
-static int mgc_takes_weights(const mgc_graph *g, int e)
-{
-    if (g->op[e] != MGC_TAKE) return 0;
-    for (int i = g->first[e] + 1; i < g->first[e + 1]; i++)
-        if (g->varies[g->operands.items[i]]) return 0;
-    return 1;
-}
-
-/* How many operands are rows, if they vary or are made to. */
-static int mgc_rows_in(const mgc_graph *g, int e)
-{
-    const int count = mgc_operands_in(g, e);
-    return g->op[e] == MGC_DENSE ? count / 2 : mgc_takes_weights(g, e) ? 1 : count;
-}
-
-static inline int mgc_is_row(const mgc_planning *p, int e)
-{
-    return p->live[e] && p->g->varies[e] && p->g->op[e] != MGC_INPUT;
-}
-
-/* Expressions in the order of a number that each has, from 1 to levels, by counting. */
-static void mgc_sort_by(const mgc_planning *p, const int *number, int *begin, int *sorted)
-{
-    memset(begin, 0, (size_t)(p->levels + 2) * sizeof *begin);
-    for (int e = 0; e < p->g->count; e++) if (number[e] > 0) begin[number[e] + 1]++;
-    for (int l = 1; l <= p->levels + 1; l++) begin[l] += begin[l - 1];
-    for (int e = 0; e < p->g->count; e++) if (number[e] > 0) sorted[begin[number[e]]++] = e;
-    for (int l = p->levels + 1; l > 0; l--) begin[l] = begin[l - 1];    /* each was moved to its end */
-}
-
-/* A level is how many rows an expression comes after at least; last_use that of the last one that reads it. */
-static int mgc_find_levels(mgc_planning *p, const int *outputs, int output_count)
-{
-    const mgc_graph *g = p->g;
-    for (int e = 0; e < g->count; e++) {
-        if (!mgc_is_row(p, e)) continue;
-        const int rows = mgc_rows_in(g, e), *operands = mgc_operands_of(g, e);
-        p->level[e] = 1;
-        for (int i = 0; i < rows; i++) {
-            const int operand = operands[i];
-            if (g->varies[operand]) {
-                if (p->level[operand] >= p->level[e]) p->level[e] = p->level[operand] + 1;
-            } else if (p->slot[operand] < 0) {
-                if ((p->slot[operand] = mgc_give_slots(p, 1)) < 0
-                    || mgc_push(&p->plan->broadcast_scalars, p->place[operand]) < 0
-                    || mgc_push(&p->plan->broadcast_slots, p->slot[operand]) < 0) return -1;
-            }
-        }
-        if (p->level[e] > p->levels) p->levels = p->level[e];
-        for (int i = 0; i < rows; i++)
-            if (mgc_is_row(p, operands[i]) && p->last_use[operands[i]] < p->level[e])
-                p->last_use[operands[i]] = p->level[e];
-    }
-    for (int i = 0; i < output_count; i++) p->last_use[outputs[i]] = 0;     /* it is read at the end */
-    return 0;
-}
-
-static int mgc_push_places(mgc_planning *p, const int *operands, int count)
-{
-    if (mgc_reserve_ints(&p->plan->places, (size_t)count) < 0) return -1;
-    for (int i = 0; i < count; i++) p->plan->places.items[p->plan->places.count++] = p->slot[operands[i]];
-    return 0;
-}
-
-static int mgc_push_weights(mgc_planning *p, const int *operands, int count)
-{
-    if (mgc_reserve_ints(&p->plan->weights, (size_t)count) < 0) return -1;
-    for (int i = 0; i < count; i++) p->plan->weights.items[p->plan->weights.count++] = p->place[operands[i]];
-    return 0;
-}
-
-/* A step for an operation of any number of operands. */
-static int mgc_place_wide(mgc_planning *p, int e)
-{
-    const mgc_graph *g = p->g;
-    const int op = g->op[e], has_index = op == MGC_TAKE || op == MGC_CROSS_ENTROPY;
-    const int *values = mgc_operands_of(g, e) + has_index, count = mgc_operands_in(g, e) - has_index;
-    mgc_step step = {.op = op, .count = 1, .k = op == MGC_PRODUCTS ? count / 2 : count, .receives = p->receives[e]};
-    if ((p->slot[e] = step.f = mgc_give_slots(p, 1)) < 0) return -1;
-    if (has_index) step.x = p->slot[mgc_operands_of(g, e)[0]];
-    if (mgc_takes_weights(g, e)) {
-        step.op = MGC_TAKE_WEIGHT;
-        step.weights = p->plan->weights.count;
-        if (mgc_push_weights(p, values, count) < 0) return -1;
-    } else {
-        step.places = p->plan->places.count;
-        if (mgc_push_places(p, values, count) < 0) return -1;
-    }
-    return mgc_push_step(&p->plan->lane_steps, step);
-}
-
-/* One step for dot products of the same rows. */
-static int mgc_place_layer(mgc_planning *p, const int *members, int count)
-{
-    const mgc_graph *g = p->g;
-    const int k = mgc_operands_in(g, members[0]) / 2;
-    mgc_step step = {.op = MGC_DENSE, .f = mgc_give_slots(p, count), .count = count, .k = k,
-                     .places = p->plan->places.count, .weights = p->plan->weights.count};
-    if (step.f < 0 || mgc_push_places(p, mgc_operands_of(g, members[0]), k) < 0) return -1;
-    for (int i = 0; i < count; i++)
-        if (mgc_push_weights(p, mgc_operands_of(g, members[i]) + k, k) < 0) return -1;
-    for (int i = 0; i < count; i++) {
-        p->slot[members[i]] = step.f + i;
-        step.receives |= p->receives[members[i]];
-        if (mgc_push_weights(p, mgc_operands_of(g, members[i]) + 2 * k, 1) < 0) return -1;
-    }
-    return mgc_push_step(&p->plan->lane_steps, step);
-}
-
-/* The layers of a level: dot products of the same rows, in the order of their first members. */
-static int mgc_place_layers(mgc_planning *p, const int *level, int count)
-{
-    const mgc_graph *g = p->g;
-    p->layers.count = p->layer_of.count = 0;        /* (the first member, how many); the layer of each member */
-    int size = 16, dense = 0;
-    for (int i = 0; i < count; i++) dense += g->op[level[i]] == MGC_DENSE;
-    if (!dense) return 0;
-    while (size < 2 * dense && size < INT_MAX / 2) size *= 2;
-    if (size > p->table_size) {
-        if (mgc_resize((void **)&p->table, (size_t)size, sizeof *p->table) < 0) return -1;
-        p->table_size = size;
-    }
-    memset(p->table, 0xff, (size_t)size * sizeof *p->table);
-    for (int i = 0; i < count; i++) {
-        const int e = level[i];
-        if (g->op[e] != MGC_DENSE) continue;
-        const int k = mgc_operands_in(g, e) / 2, *operands = mgc_operands_of(g, e);
-        uint64_t h = mgc_hash_of(MGC_DENSE, operands, k, 0);
-        int layer;
-        for (;; h++) {
-            layer = p->table[h &= (uint64_t)size - 1];
-            if (layer < 0) break;
-            const int other = p->layers.items[2 * layer];
-            if (mgc_operands_in(g, other) / 2 == k
-                && !memcmp(mgc_operands_of(g, other), operands, (size_t)k * sizeof *operands)) break;
-        }
-        if (layer < 0) {
-            p->table[h] = layer = p->layers.count / 2;
-            if (mgc_push(&p->layers, e) < 0 || mgc_push(&p->layers, 0) < 0) return -1;
-        }
-        p->layers.items[2 * layer + 1]++;
-        if (mgc_push(&p->layer_of, layer) < 0) return -1;
-    }
-    /* Members sorted by their layers: each count becomes the end of those before. */
-    int *sorted = p->members ? (int *)p->members : NULL, end = 0, member = 0;
-    for (int layer = 0; layer < p->layers.count / 2; layer++) {
-        const int many = p->layers.items[2 * layer + 1];
-        p->layers.items[2 * layer + 1] = end;
-        end += many;
-    }
-    for (int i = 0; i < count; i++)
-        if (g->op[level[i]] == MGC_DENSE) sorted[p->layers.items[2 * p->layer_of.items[member++] + 1]++] = level[i];
-    int begin = 0;
-    for (int layer = 0; layer < p->layers.count / 2; layer++) {
-        if (mgc_place_layer(p, sorted + begin, p->layers.items[2 * layer + 1] - begin) < 0) return -1;
-        begin = p->layers.items[2 * layer + 1];
-    }
-    return 0;
-}
-
-static int mgc_compare_members(const void *first, const void *second)
-{
-    const mgc_member *a = first, *b = second;
-    const int left[] = {a->rank, a->x, a->y, a->z, a->e}, right[] = {b->rank, b->x, b->y, b->z, b->e};
-    for (int i = 0; i < 5; i++)
-        if (left[i] != right[i]) return left[i] < right[i] ? -1 : 1;
-    return 0;
-}
-
-/* The rows of ops.h of a level: one step for those of one operation whose operands are in places one after another. */
-static int mgc_place_rows(mgc_planning *p, const int *level, int count)
-{
-    const mgc_graph *g = p->g;
-    int members = 0, ranks = 0;
-    for (int i = 0; i < count; i++) {
-        const int e = level[i], op = g->op[e], *operands = mgc_operands_of(g, e), n = mgc_operands_in(g, e);
-        if (op >= MGC_TABLE_END) continue;
-        if (p->rank[op] < 0) p->rank[op] = ranks++;
-        p->members[members++] = (mgc_member){p->rank[op], p->slot[operands[0]], n > 1 ? p->slot[operands[1]] : 0,
-                                             n > 2 ? p->slot[operands[2]] : 0, e};
-    }
-    if (members > 1) qsort(p->members, (size_t)members, sizeof *p->members, mgc_compare_members);
-    for (int first = 0, i = 1; i <= members; i++) {
-        const mgc_member *a = &p->members[i - 1], *b = &p->members[i], *begin = &p->members[first];
-        const int op = g->op[a->e], n = mgc_operands_in(g, a->e);
-        if (i < members && a->rank == b->rank && b->x == a->x + 1 && (n < 2 || b->y == a->y + 1)
-            && (n < 3 || b->z == a->z + 1)) continue;
-        mgc_step step = {.op = op, .x = begin->x, .y = begin->y, .z = begin->z, .count = i - first,
-                         .f = mgc_give_slots(p, i - first)};
-        if (step.f < 0) return -1;
-        for (int j = first; j < i; j++) {
-            p->slot[p->members[j].e] = step.f + j - first;
-            step.receives |= p->receives[p->members[j].e];
-        }
-        if (mgc_push_step(&p->plan->lane_steps, step) < 0) return -1;
-        first = i;
-    }
-    for (int i = 0; i < count; i++)
-        if (g->op[level[i]] < MGC_TABLE_END) p->rank[g->op[level[i]]] = -1;
-    return 0;
-}
-
-/* Go through the expressions level by level, those of one kind together, so that they become one step. */
-static int mgc_place_lanes(mgc_planning *p)
-{
-    const mgc_graph *g = p->g;
-    for (int l = 1; l <= p->levels; l++) {
-        const int *level = p->by_level + p->level_begin[l], count = p->level_begin[l + 1] - p->level_begin[l];
-        for (int i = 0; i < count; i++)
-            if (g->op[level[i]] >= MGC_TABLE_END && g->op[level[i]] != MGC_DENSE && mgc_place_wide(p, level[i]) < 0)
-                return -1;
-        if (mgc_place_layers(p, level, count) < 0 || mgc_place_rows(p, level, count) < 0) return -1;
-        if (p->wanted != MGC_FORWARD) continue;         /* the way back needs them all */
-        for (int i = p->last_use_begin[l]; i < p->last_use_begin[l + 1]; i++)
-            if (mgc_take_slot_back(p, p->slot[p->by_last_use[i]]) < 0) return -1;
-    }
-    return 0;
-}
-
 /* Find the rows of gradients that begin at 0: all but those that a dense layer is the first to write, going back. */
-static int mgc_find_cleared(mgc_planning *p)
+static int mgc_find_cleared(mgc_plan *plan)
 {
-    mgc_plan *plan = p->plan;
-    const size_t slots = (size_t)p->slot_count;
+    const size_t slots = (size_t)plan->program.slot_count;
     unsigned char *marks = PyMem_Calloc(2 * slots + 1, 1);
     int *seen = PyMem_Calloc(slots + 1, sizeof *seen), failed = !marks || !seen;
     unsigned char *written = marks, *assigned = marks + slots;
@@ -442,12 +57,12 @@ static int mgc_find_cleared(mgc_planning *p)
         mgc_step *step = &plan->lane_steps.items[i];
         if (step->op < MGC_TABLE_END) {
             const int first[] = {step->x, step->y, step->z};
+            const int strides[] = {step->dx, step->dy, step->dz};
             for (int j = 0; j < mgc_rows[step->op].operands; j++)
-                memset(written + first[j], 1, (size_t)step->count);
+                for (int result = 0; result < step->count; result++) written[first[j] + result * strides[j]] = 1;
             continue;
         }
-        if (step->op == MGC_TAKE_WEIGHT) continue;
-        const int *places = plan->places.items + step->places, k = step->op == MGC_PRODUCTS ? 2 * step->k : step->k;
+        const int *places = plan->places.items + step->places, k = mgc_kinds[step->op].rows * step->k;
         int is_first = step->op == MGC_DENSE && step->receives & MGC_OPERANDS_RECEIVE;
         for (int j = 0; j < k && is_first; j++) {
             is_first = !written[places[j]] && seen[places[j]] != i + 1;
@@ -459,7 +74,7 @@ static int mgc_find_cleared(mgc_planning *p)
             written[places[j]] = 1;
         }
     }
-    for (int slot = 0; slot < p->slot_count && !failed; slot++) {
+    for (int slot = 0; slot < plan->program.slot_count && !failed; slot++) {
         if (assigned[slot]) continue;
         const int last = plan->clear_slots.count - 1;
         if (last >= 0 && plan->clear_slots.items[last] + plan->clear_sizes.items[last] == slot)
@@ -489,7 +104,7 @@ static int mgc_find_index_limits(mgc_plan *plan)
 {
     for (int i = 0; i < plan->lane_steps.count; i++) {
         const mgc_step *step = &plan->lane_steps.items[i];
-        if (step->op != MGC_TAKE && step->op != MGC_TAKE_WEIGHT && step->op != MGC_CROSS_ENTROPY) continue;
+        if (!mgc_kinds[step->op].index) continue;
         int j = 0;
         while (j < plan->index_inputs.count && plan->index_inputs.items[j] != step->x) j++;
         if (j == plan->index_inputs.count) {
@@ -501,64 +116,26 @@ static int mgc_find_index_limits(mgc_plan *plan)
     return 0;
 }
 
-static int mgc_allocate_planning(mgc_planning *p)
+/* How many rows a careful step back sets aside at most. */
+static int mgc_most_rows_aside(const mgc_plan *plan)
 {
-    const size_t count = (size_t)p->g->count;
-    p->live = PyMem_Calloc(3 * count + 1, 1);
-    p->place = PyMem_Malloc((6 * count + 1) * sizeof(int));
-    p->members = PyMem_Malloc((count + 1) * sizeof *p->members);
-    p->rank = PyMem_Malloc((MGC_TABLE_END + 1) * sizeof(int));
-    if (!p->live || !p->place || !p->members || !p->rank) return -1;
-    p->receives = p->live + count, p->needs = p->live + 2 * count;
-    p->slot = p->place + count, p->level = p->place + 2 * count, p->last_use = p->place + 3 * count;
-    p->by_level = p->place + 4 * count, p->by_last_use = p->place + 5 * count;
-    memset(p->place, 0xff, 2 * count * sizeof(int));
-    memset(p->level, 0, 2 * count * sizeof(int));
-    for (int op = 0; op <= MGC_TABLE_END; op++) p->rank[op] = -1;
-    return 0;
+    int most = 3;               /* of a row of ops.h */
+    for (int i = 0; i < plan->lane_steps.count; i++) {
+        const mgc_step *step = &plan->lane_steps.items[i];
+        const int rows = mgc_kinds[step->op].rows * step->k;
+        if (rows > most) most = rows;
+    }
+    return most;
 }
 
-static int mgc_make_steps(mgc_planning *p, const int *outputs, int output_count)
+/* What a program has of its plan. */
+static int mgc_complete_program(mgc_plan *plan)
 {
-    const mgc_graph *g = p->g;
-    mgc_plan *plan = p->plan;
-    mgc_find_live(p, outputs, output_count);
-    mgc_find_needs(p);
-    for (int e = 0; e < g->count; e++) if (g->op[e] == MGC_INPUT) p->slot[e] = (int)g->payload[e];
-    if (mgc_place_scalars(p) < 0 || mgc_find_levels(p, outputs, output_count) < 0) return -1;
-    p->level_begin = PyMem_Malloc(2 * ((size_t)p->levels + 3) * sizeof(int));
-    if (!p->level_begin) return -1;
-    p->last_use_begin = p->level_begin + p->levels + 3;
-    mgc_sort_by(p, p->level, p->level_begin, p->by_level);
-    mgc_sort_by(p, p->last_use, p->last_use_begin, p->by_last_use);
-    if (mgc_place_lanes(p) < 0) return -1;
-    for (int i = 0; i < output_count; i++)
-        if (mgc_push(&plan->outputs, g->varies[outputs[i]] ? p->slot[outputs[i]] : -1 - p->place[outputs[i]]) < 0)
-            return -1;
-    return mgc_find_cleared(p) < 0 || mgc_find_runs(plan) < 0 || mgc_find_index_limits(plan) < 0 ? -1 : 0;
-}
-
-/* Make the plan of a graph's outputs. Returns -1 without memory. */
-static int mgc_make_plan(const mgc_graph *g, const int *outputs, int output_count, int parameter_count,
-                         int input_count, int wanted, mgc_plan *plan)
-{
-    mgc_planning p = {.g = g, .plan = plan, .wanted = wanted, .slot_count = input_count};
     mgc_program *to = &plan->program;
-    to->parameter_count = parameter_count, to->input_count = input_count;
-    const int failed = mgc_allocate_planning(&p) < 0 || mgc_make_steps(&p, outputs, output_count) < 0;
-    PyMem_Free(p.live);
-    PyMem_Free(p.place);
-    PyMem_Free(p.members);
-    PyMem_Free(p.rank);
-    PyMem_Free(p.level_begin);
-    PyMem_Free(p.table);
-    mgc_free_ints(&p.free_slots);
-    mgc_free_ints(&p.layers);
-    mgc_free_ints(&p.layer_of);
-    if (failed) return -1;
+    if (mgc_find_cleared(plan) < 0 || mgc_find_runs(plan) < 0 || mgc_find_index_limits(plan) < 0) return -1;
     to->scalar_steps = plan->scalar_steps.items, to->scalar_step_count = plan->scalar_steps.count;
     to->lane_steps = plan->lane_steps.items, to->lane_step_count = plan->lane_steps.count;
-    to->places = plan->places.items, to->weight_count = plan->weights.count, to->slot_count = p.slot_count;
+    to->places = plan->places.items, to->weight_count = plan->weights.count;
     to->run_count = plan->run_weights.count, to->run_weights = plan->run_weights.items;
     to->run_scalars = plan->run_scalars.items, to->run_sizes = plan->run_sizes.items;
     to->broadcast_count = plan->broadcast_scalars.count, to->broadcast_slots = plan->broadcast_slots.items;
@@ -566,12 +143,7 @@ static int mgc_make_plan(const mgc_graph *g, const int *outputs, int output_coun
     to->clear_count = plan->clear_slots.count, to->clear_slots = plan->clear_slots.items;
     to->clear_sizes = plan->clear_sizes.items;
     to->output_count = plan->outputs.count, to->output_places = plan->outputs.items;
-    to->careful_rows = 3;
-    for (int i = 0; i < to->lane_step_count; i++) {
-        const mgc_step *step = &to->lane_steps[i];
-        const int rows = step->op == MGC_PRODUCTS ? 2 * step->k : step->k;
-        if (rows > to->careful_rows) to->careful_rows = rows;
-    }
+    to->careful_rows = mgc_most_rows_aside(plan);
     return 0;
 }
 

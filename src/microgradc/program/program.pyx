@@ -27,7 +27,7 @@ cdef extern from "program/replay.h":
         MGC_OPERANDS_RECEIVE, MGC_WEIGHTS_RECEIVE, MGC_OPERANDS_RECEIVE_FIRST
 
     ctypedef struct mgc_step:
-        int op, x, y, z, f, count, k, places, weights, receives
+        int op, x, y, z, dx, dy, dz, f, count, k, places, weights, receives
 
     ctypedef struct mgc_program:
         mgc_step *scalar_steps
@@ -69,7 +69,7 @@ cdef extern from "program/replay.h":
     bint mgc_work(const mgc_call *, int workers, double *memory, mgc_progress *) nogil
     void mgc_finish(const mgc_call *, double *sums, double *gscalars) nogil
 
-cdef extern from "program/plan.h":
+cdef extern from "program/planning.h":
     enum:      # what is wanted of a run
         FORWARD "MGC_FORWARD"
         PARAMETER_GRADIENTS "MGC_PARAMETER_GRADIENTS"

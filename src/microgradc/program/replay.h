@@ -1,5 +1,5 @@
 /* A program and how it is run: steps over scalars, once for each call, and steps over lanes, once for each block of
- * examples. Changes with the steps there are, and with what a call reads and writes.
+ * examples. Changes with what a call reads and writes.
  *
  * What depends on no input is a scalar: constants, parameters and what is computed from them. What does is a row of
  * lanes, the examples of a block side by side; a slot is the place of a row. Dense steps read their weights from an
@@ -28,9 +28,11 @@ typedef enum {
 
 typedef struct {
     int op;
-    int x, y, z;    /* the places of the operands: scalars or slots; x is the index of TAKE and CROSS_ENTROPY */
+    int x, y, z;    /* the places of the operands: scalars or slots; x may be an index */
+    int dx, dy, dz; /* of a row of ops.h: how far the operands of the next result are from those of this one */
+    int is_run;     /* whether these strides are all 1: a kernel then goes over all results at once */
     int f;          /* the place of the result, of the first of them if there are several */
-    int count;      /* how many results, in places one after another; so are then the operands of a row of ops.h */
+    int count;      /* how many results, in places one after another */
     int k;          /* how many operands of a dot product, how many pairs, how many values */
     int places;     /* where the places of these begin in the program's list */
     int weights;    /* where count * k weights begin, and then count biases */
@@ -102,21 +104,23 @@ static inline double mgc_read_scalar(const void *from, Py_ssize_t i)
     return at->scalars[at->places[i]];
 }
 
+static inline double mgc_products_of_scalars(const double *scalars, const int *places, int k)
+{
+    double total = 0;
+    for (int i = 0; i < k; i++) total += scalars[places[2 * i]] * scalars[places[2 * i + 1]];
+    return total;
+}
+
 static void mgc_run_scalars(const mgc_program *p, double *scalars)
 {
     for (const mgc_step *step = p->scalar_steps, *end = step + p->scalar_step_count; step < end; step++) {
-        const int *places = p->places + step->places;
-        double total = 0;
+        const int *places = p->places + step->places, k = step->k;
+        const mgc_scalars_at values = {scalars, places};
         switch (step->op) {
-        case MGC_PRODUCTS:
-            for (int i = 0; i < step->k; i++) total += scalars[places[2 * i]] * scalars[places[2 * i + 1]];
-            scalars[step->f] = total;
-            break;
-        case MGC_LOGSUMEXP: {
-            const mgc_scalars_at values = {scalars, places};
-            scalars[step->f] = mgc_logsumexp_of(mgc_read_scalar, &values, step->k);
-            break;
-        }
+#define STEP(ID, name, index, rows, weights, bias, least, sends, form, forward, backward, scalar, scalar_back) \
+        case MGC_##ID: scalars[step->f] = scalar; break;
+        MGC_STEPS(STEP)
+#undef STEP
         default:
             scalars[step->f] = mgc_value(step->op, scalars[step->x], scalars[step->y], scalars[step->z]);
         }
@@ -147,23 +151,26 @@ static inline void mgc_products_back(const int *places, int k, const double *sca
     }
 }
 
+static inline void mgc_logsumexp_of_scalars_back(const mgc_scalars_at *values, int k, double f, double g,
+                                                 double *gradients)
+{
+    const double scale = mgc_logsumexp_scale(mgc_read_scalar, values, k, f);
+    for (int i = 0; i < k; i++) gradients[values->places[i]] += g * (exp(mgc_read_scalar(values, i) - f) * scale);
+}
+
 static void mgc_run_scalars_back(const mgc_program *p, const double *scalars, double *gradients, int careful)
 {
     for (const mgc_step *step = p->scalar_steps + p->scalar_step_count; step-- > p->scalar_steps;) {
-        const int *places = p->places + step->places;
+        const int *places = p->places + step->places, k = step->k;
+        const mgc_scalars_at values = {scalars, places};
         const double f = scalars[step->f], g = gradients[step->f];
         double received[3];
         if (careful && mgc_is_none(g)) continue;
         switch (step->op) {
-        case MGC_PRODUCTS:
-            mgc_products_back(places, step->k, scalars, g, gradients);
-            break;
-        case MGC_LOGSUMEXP: {
-            const mgc_scalars_at values = {scalars, places};
-            const double scale = mgc_logsumexp_scale(mgc_read_scalar, &values, step->k, f);
-            for (int i = 0; i < step->k; i++) gradients[places[i]] += g * (exp(scalars[places[i]] - f) * scale);
-            break;
-        }
+#define STEP(ID, name, index, rows, weights, bias, least, sends, form, forward, backward, scalar, scalar_back) \
+        case MGC_##ID: scalar_back; break;
+        MGC_STEPS(STEP)
+#undef STEP
         default:
             mgc_row_gradients(step->op, scalars[step->x], scalars[step->y], scalars[step->z], f, g, received);
             if (step->receives & MGC_X_RECEIVES) gradients[step->x] += received[0];
@@ -176,7 +183,7 @@ static void mgc_run_scalars_back(const mgc_program *p, const double *scalars, do
             if (step->receives & MGC_Y_RECEIVES) gradients[step->y] += 0.0;
             if (step->receives & MGC_Z_RECEIVES) gradients[step->z] += 0.0;
         } else {
-            for (int i = 0; i < (step->op == MGC_PRODUCTS ? 2 : 1) * step->k; i++) gradients[places[i]] += 0.0;
+            for (int i = 0; i < mgc_kinds[step->op].rows * k; i++) gradients[places[i]] += 0.0;
         }
     }
 }
@@ -226,19 +233,29 @@ static void mgc_run_lanes(const mgc_call *c, double *base, Py_ssize_t n)
         const double *x = base + step->x * n, *y = base + step->y * n, *z = base + step->z * n;
         double *f = base + step->f * n;
         switch (step->op) {
-        case MGC_DENSE: lanes->dense(weights, weights + (Py_ssize_t)count * k, base, places, f, count, k, n); break;
-        case MGC_PRODUCTS: lanes->products(base, places, f, k, n); break;
-        case MGC_LOGSUMEXP: lanes->logsumexp(base, places, f, k, n); break;
-        case MGC_CROSS_ENTROPY: lanes->cross_entropy(x, base, places, f, k, n); break;
-        case MGC_TAKE:
-            for (Py_ssize_t l = 0; l < n; l++) f[l] = base[places[mgc_index(x[l], k)] * n + l];
-            break;
-        case MGC_TAKE_WEIGHT:
-            for (Py_ssize_t l = 0; l < n; l++) f[l] = weights[mgc_index(x[l], k)];
-            break;
-        default: lanes->forward[step->op](x, y, z, f, count * n);
+#define STEP(ID, name, index, rows, weights, bias, least, sends, form, forward, backward, scalar, scalar_back) \
+        case MGC_##ID: forward; break;
+        MGC_STEPS(STEP)
+#undef STEP
+        default:
+            if (step->is_run) lanes->forward[step->op](x, y, z, f, count * n);
+            else for (int i = 0; i < count; i++, x += step->dx * n, y += step->dy * n, z += step->dz * n, f += n)
+                lanes->forward[step->op](x, y, z, f, n);
         }
     }
+}
+
+/* A row of ops.h back whose strides are not all 1: the last result first, as if each were a step. So arrives what they
+   send to the same operand. */
+static void mgc_rows_back(mgc_backward *backward, const mgc_step *step, const double *base, double *gbase, Py_ssize_t n)
+{
+    const int receives = step->receives;
+    const Py_ssize_t dx = step->dx * n, dy = step->dy * n, dz = step->dz * n, last = step->count - 1;
+    Py_ssize_t x = step->x * n + last * dx, y = step->y * n + last * dy, z = step->z * n + last * dz;
+    Py_ssize_t f = (step->f + last) * n;
+    for (int i = 0; i < step->count; i++, x -= dx, y -= dy, z -= dz, f -= n)
+        backward(base + x, base + y, base + z, base + f, gbase + f, receives & MGC_X_RECEIVES ? gbase + x : NULL,
+                 receives & MGC_Y_RECEIVES ? gbase + y : NULL, receives & MGC_Z_RECEIVES ? gbase + z : NULL, n);
 }
 
 static void mgc_step_back(const mgc_call *c, const mgc_step *step, const double *base, double *gbase, double *gweights,
@@ -252,25 +269,15 @@ static void mgc_step_back(const mgc_call *c, const mgc_step *step, const double 
     const double *f = base + step->f * n, *g = gbase + step->f * n;
     double *gx = gbase + step->x * n, *gy = gbase + step->y * n, *gz = gbase + step->z * n;
     switch (step->op) {
-    case MGC_DENSE:
-        if (receives & MGC_WEIGHTS_RECEIVE)
-            lanes->dense_weights(g, base, places, gw, gw + (Py_ssize_t)count * k, count, k, n, valid, scratch);
-        if (receives & MGC_OPERANDS_RECEIVE)
-            lanes->dense_operands(weights, g, gbase, places, receives & MGC_OPERANDS_RECEIVE_FIRST, count, k, n);
-        break;
-    case MGC_PRODUCTS: lanes->products_back(base, places, g, gbase, k, n); break;
-    case MGC_LOGSUMEXP: lanes->logsumexp_back(base, places, f, g, gbase, k, n); break;
-    case MGC_CROSS_ENTROPY: lanes->cross_entropy_back(x, base, places, f, g, gbase, k, n); break;
-    case MGC_TAKE:
-        for (Py_ssize_t l = 0; l < n; l++) gbase[places[mgc_index(x[l], k)] * n + l] += g[l];
-        break;
-    case MGC_TAKE_WEIGHT:
-        for (Py_ssize_t l = 0; l < valid; l++) gw[mgc_index(x[l], k)] += g[l];
-        break;
+#define STEP(ID, name, index, rows, weights, bias, least, sends, form, forward, backward, scalar, scalar_back) \
+    case MGC_##ID: backward; break;
+    MGC_STEPS(STEP)
+#undef STEP
     default:
-        lanes->backward[step->op](x, y, z, f, g, receives & MGC_X_RECEIVES ? gx : NULL,
-                                  receives & MGC_Y_RECEIVES ? gy : NULL,
-                                  receives & MGC_Z_RECEIVES ? gz : NULL, count * n);
+        if (!step->is_run) mgc_rows_back(lanes->backward[step->op], step, base, gbase, n);
+        else lanes->backward[step->op](x, y, z, f, g, receives & MGC_X_RECEIVES ? gx : NULL,
+                                       receives & MGC_Y_RECEIVES ? gy : NULL,
+                                       receives & MGC_Z_RECEIVES ? gz : NULL, count * n);
     }
 }
 
@@ -280,13 +287,13 @@ static void mgc_result_back(const mgc_call *c, const mgc_step *step, int result,
                             double *gweights, Py_ssize_t n, Py_ssize_t valid, double *scratch)
 {
     const int *places = c->program->places + step->places, k = step->k, is_row = step->op < MGC_TABLE_END;
-    const int operands[] = {step->x + result, step->y + result, step->z + result};
+    const int operands[] = {step->x + result * step->dx, step->y + result * step->dy, step->z + result * step->dz};
     int received[3], rows = 0;
     const int *receivers = is_row ? received : places;
     if (is_row) for (int i = 0; i < 3; i++) {
         if (step->receives & MGC_X_RECEIVES << i) received[rows++] = operands[i];
-    } else if (step->op != MGC_TAKE && step->op != MGC_TAKE_WEIGHT) {
-        rows = step->op == MGC_PRODUCTS ? 2 * k : k;
+    } else if (mgc_kinds[step->op].sends == MGC_TO_ALL) {
+        rows = mgc_kinds[step->op].rows * k;
     }
     const double *g = gbase + (step->f + result) * n;
     double *aside = scratch + MGC_SCRATCH;
@@ -312,7 +319,7 @@ static void mgc_result_back(const mgc_call *c, const mgc_step *step, int result,
         c->lanes->dense_operands(c->weights + step->weights + (Py_ssize_t)result * k, g, gbase, places, 0, 1, k, n);
     } else {
         mgc_step one = *step;
-        one.count = 1, one.f += result;
+        one.count = 1, one.is_run = 1, one.f += result;
         if (is_row) one.x = operands[0], one.y = operands[1], one.z = operands[2];
         mgc_step_back(c, &one, base, gbase, gweights, n, valid, scratch);
     }
@@ -329,7 +336,7 @@ static void mgc_run_lanes_back(const mgc_call *c, const double *base, double *gb
     for (const mgc_step *step = p->lane_steps + p->lane_step_count; step-- > p->lane_steps;) {
         if (!step->receives) continue;
         if (!c->careful) mgc_step_back(c, step, base, gbase, gweights, n, valid, scratch);
-        else for (int i = 0; i < step->count; i++)
+        else for (int i = step->count; i-- > 0;)
             mgc_result_back(c, step, i, base, gbase, gweights, n, valid, scratch);
     }
 }

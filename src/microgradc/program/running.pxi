@@ -32,7 +32,7 @@ cdef class Runner:
             raise MemoryError(f"no memory for the steps of a graph of {len(graph):,} expressions")
         for i in range(p.lane_step_count):
             step = &p.lane_steps[i]
-            self.takes = self.takes or step.op == MGC_TAKE or step.op == MGC_TAKE_WEIGHT
+            self.takes = self.takes or mgc_kinds[step.op].sends == MGC_TO_ONE
             self.work += <double>step.count * (step.k or 4) * (1 if wanted == FORWARD else 3)
         row_bytes = max(1, p.slot_count) * self.numbers_in_slot() * sizeof(double)
         fitting = CACHE_BYTES // row_bytes // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
@@ -61,8 +61,8 @@ cdef class Runner:
         cdef int i, j, places
         for i in range(count):
             s = &first[i]
-            places = s.k * (2 if s.op == MGC_PRODUCTS else 1) if s.op != MGC_TAKE_WEIGHT else 0
-            found.append(Step(s.op, s.x, s.y, s.z, s.f, s.count, s.k,
+            places = s.k * mgc_kinds[s.op].rows
+            found.append(Step(s.op, (s.x, s.y, s.z), (s.dx, s.dy, s.dz), s.f, s.count, s.k,
                               tuple([self.program.places[s.places + j] for j in range(places)])))
         return found
 
@@ -99,28 +99,31 @@ cdef class Runner:
         return "\n".join(lines)
 
 
-Step = namedtuple("Step", "op x y z f count k places")
+Step = namedtuple("Step", "op operands strides f count k places")
 
 
-cdef str place_text(str kind, int first, int count):
-    return f"{kind}{first}" if count == 1 else f"{kind}{first}…{kind}{first + count - 1}"
+cdef str place_text(str kind, int first, int count, int stride=1):
+    """The places, count of them: `r3`, `r3…r8`, or `r3, r5, … r11` where a stride is not 1."""
+    if count == 1 or stride == 0:
+        return f"{kind}{first}"
+    last = first + (count - 1) * stride
+    if stride == 1:
+        return f"{kind}{first}…{kind}{last}"
+    begin = f"{kind}{first}, {kind}{first + stride}"
+    return begin if count == 2 else f"{begin}, {'… ' if count > 3 else ''}{kind}{last}"
 
 
 cdef str text_of(step, str kind):
+    cdef const mgc_kind *wide = &mgc_kinds[<int>step.op]
     result = place_text(kind, step.f, step.count)
-    name = op_name(MGC_TAKE if step.op == MGC_TAKE_WEIGHT else step.op)
-    if step.op == MGC_DENSE:
-        return f"{result} = dense {step.count} x {step.k} of {places_text(kind, step.places)}"
-    if step.op == MGC_PRODUCTS:
-        first, second = places_text(kind, step.places[::2]), places_text(kind, step.places[1::2])
-        return f"{result} = products of {first} and {second}"
-    if step.op in (MGC_TAKE, MGC_TAKE_WEIGHT, MGC_CROSS_ENTROPY):
-        values = places_text(kind, step.places) if step.places else f"{step.k} weights"
-        return f"{result} = {name} {kind}{step.x} of {values}"
-    if step.op == MGC_LOGSUMEXP:
-        return f"{result} = {name} of {places_text(kind, step.places)}"
-    operands = (step.x, step.y, step.z)[:TABLE[step.op - 1].operands]
-    return f"{result} = {name} " + ", ".join([place_text(kind, place, step.count) for place in operands])
+    if wide.name != NULL:
+        index = f" {kind}{step.operands[0]}" if wide.index else ""
+        size = f" {step.count} x {step.k}" if wide.bias else ""
+        lists = [places_text(kind, step.places[i::wide.rows]) for i in range(wide.rows)] or [f"{step.k} weights"]
+        return f"{result} = {wide.name.decode()}{index}{size} of {' and '.join(lists)}"
+    name = op_name(step.op)
+    operands = list(zip(step.operands, step.strides))[:TABLE[step.op - 1].operands]
+    return f"{result} = {name} " + ", ".join([place_text(kind, x, step.count, stride) for x, stride in operands])
 
 
 cdef str places_text(str kind, tuple places):
