@@ -1,8 +1,8 @@
 """no_grad where the code that enters a block does not run in one go: generators, coroutines, threads."""
 
 import asyncio
-import copy
 import contextlib
+import copy
 import gc
 import inspect
 import pickle

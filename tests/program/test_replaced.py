@@ -4,13 +4,16 @@ place is."""
 import collections
 import copy
 import dataclasses
+import math
 import sys
 import types
 
+import mpmath
 import numpy as np
 import pytest
 
 from microgradc import Value, compile, nn
+from microgradc.program.reached import Reached
 
 LIST = [Value(2.0)]
 
@@ -265,3 +268,15 @@ def test_numbers_in_objects_that_change_cost_no_recording():
         holder.count += 1
         f(1.0)
     assert len(calls) == before
+
+
+def test_installed_packages_are_not_searched():
+    w = Value(2.0)
+
+    def f(x):
+        return w * x * float(mpmath.pi) + pytest.approx(1.0).expected
+
+    reached = Reached(f)
+    assert not any(variables is vars(mpmath) or variables is vars(pytest) for variables, _ in reached.variables)
+    assert len(reached.variables) + len(reached.attributes) < 50
+    assert compile(f)(1.0).data == 2.0 * math.pi + 1.0

@@ -57,10 +57,18 @@ SUMSQ = [
     ),
     ("tests/engine/test_wide.py", '    "mean": (', '    "sumsq": (microgradc.sumsq, lambda t: (t * t).sum()),\n'),
     (
-        "src/microgradc/program/lowering.pxi",
-        "    if op == MGC_DOT:",
-        "    if op == MGC_SUMSQ:\n"
-        "        return to.add(PRODUCTS, tuple([e for operand in operands for e in (operand, operand)]))\n",
+        "src/microgradc/program/simplify.h",
+        "static int mgc_quotient(mgc_simplifier",
+        "static int mgc_products_of_sumsq(mgc_simplifier *s, const int *operands, int count)\n{\n"
+        "    s->operands.count = 0;\n"
+        "    if (mgc_reserve_ints(&s->operands, 2 * (size_t)count) < 0) return -1;\n"
+        "    for (int i = 0; i < 2 * count; i++) s->operands.items[i] = operands[i / 2];\n"
+        "    return mgc_add(s->to, MGC_PRODUCTS, s->operands.items, 2 * count, 0);\n}\n\n",
+    ),
+    (
+        "src/microgradc/program/simplify.h",
+        "    {MGC_MEAN, ",
+        '    {MGC_SUMSQ, mgc_products_of_sumsq, "sumsq", "sums have one form"},\n',
     ),
 ]
 
@@ -142,7 +150,8 @@ def test_four_places_and_six():
     files = [name for name, *_ in SUMSQ]
     assert len(SINC) == 4
     assert len(set(files)) == 6
-    assert files.count("src/microgradc/engine/wide.h") == 2   # the row, and above the table the function of its value
+    for name in ("engine/wide.h", "program/simplify.h"):    # the row, and above the table its function
+        assert files.count(f"src/microgradc/{name}") == 2
 
 
 def test_the_operations_are_there_eager_and_compiled(changed):

@@ -17,7 +17,7 @@ import os
 import sys
 from collections import namedtuple
 
-from microgradc.engine.value import TABLE
+from microgradc.engine.value import TABLE, CompileError
 
 include "lanes/levels.pxi"
 
@@ -95,6 +95,16 @@ include "examples.pxi"
 include "running.pxi"
 include "later.pxi"
 include "watching.pxi"
+
+
+cdef Graph require_steps(Graph graph):
+    """Return a graph if there is a step for each of its operations."""
+    cdef int e, op
+    for e in range(graph.g.count):
+        op = graph.g.op[e]
+        if MGC_TABLE_END <= op < MGC_OPS_END and op != MGC_LOGSUMEXP and op != MGC_TAKE:
+            raise CompileError(f"{op_name(op)} has no step of a program; use other operations")
+    return graph
 
 
 cdef bint same_bits(double x, double y) noexcept:
@@ -203,7 +213,7 @@ cdef class Program:
         found = self.runners.get(wanted)
         if found is None:
             if self.graph is None:
-                self.graph = sums(simplify(self.known_graph()))
+                self.graph = require_steps(sums(simplify(self.known_graph())))
                 if "program" in os.environ.get("MICROGRADC_DEBUG", "").split(","):
                     self.print_stages()
             found = self.runners[wanted] = Runner(self.graph, wanted, self.lanes)

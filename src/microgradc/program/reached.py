@@ -8,14 +8,16 @@ import sys
 from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from operator import is_
+from pathlib import Path
 from types import (
     BuiltinFunctionType,
     CellType,
     CodeType,
     FunctionType,
     MappingProxyType,
+    MemberDescriptorType,
     MethodType,
     ModuleType,
     SimpleNamespace,
@@ -53,6 +55,7 @@ class Reached:
         self._names: set[str] = set()                   # that functions have
         self._modules: list[ModuleType] = []            # that are in something other than a function's variables
         self._watched: set[tuple[int, str]] = set()     # the variables, by the dicts they are in
+        self._package = _package_of(getattr(f, "__module__", None))
         owner = getattr(f, "__self__", f)
         self._stack.append((f, False))
         if not isinstance(owner, (FunctionType, ModuleType, Value, *_PLAIN)):
@@ -87,7 +90,7 @@ class Reached:
         elif isinstance(thing, partial):
             self._push([thing.func, thing.args, thing.keywords], inside)
         elif isinstance(thing, ModuleType):
-            if not _is_library_name(thing.__name__):
+            if not self._is_foreign(thing.__name__):
                 self._modules.append(thing)
         elif isinstance(thing, Value):
             self._visit_instance(thing, False, before is None)
@@ -138,7 +141,7 @@ class Reached:
                 self._visit_class(kind)
 
     def _visit_class(self, kind: Any) -> None:
-        if not isinstance(kind, type) or _is_library_name(kind.__module__) or id(kind) in self._seen:
+        if not isinstance(kind, type) or self._is_foreign(kind.__module__) or id(kind) in self._seen:
             return
         self._seen[id(kind)] = kind, False
         for name, entry in vars(kind).items():
@@ -169,7 +172,7 @@ class Reached:
             code = codes.pop()
             names.update(code.co_names)
             codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-        if _is_library_name(f.__globals__.get("__name__")):    # they are what they are
+        if self._is_foreign(f.__globals__.get("__name__")):    # they are what they are
             names.clear()
         self._names |= names
         namespaces = [f.__globals__]
@@ -187,7 +190,7 @@ class Reached:
         package = f.__globals__.get("__package__")
         for name in names:          # of what is imported within the function
             for module in (sys.modules.get(name), sys.modules.get(f"{package}.{name}")):
-                if isinstance(module, ModuleType) and not _is_library_name(module.__name__):
+                if isinstance(module, ModuleType) and not self._is_foreign(module.__name__):
                     namespaces.append(vars(module))
         self._visit_names(namespaces, names)
         for name in ("__defaults__", "__kwdefaults__"):
@@ -200,8 +203,8 @@ class Reached:
         """Visit those of a function's names that are in the variables of modules, and of modules in these."""
         done = set()
         for variables in namespaces:     # which grows
-            is_library = variables is not namespaces[0] and _is_library_name(variables.get("__name__"))
-            if is_library or id(variables) in done:
+            is_foreign = variables is not namespaces[0] and self._is_foreign(variables.get("__name__"))
+            if is_foreign or id(variables) in done:
                 continue
             done.add(id(variables))
             found = names & variables.keys()
@@ -216,6 +219,11 @@ class Reached:
                 self.variables.append((variables, name))
                 self._push([content], False)
             self._visit_class(content)
+
+    def _is_foreign(self, name: str | None) -> bool:
+        """Return whether a module is a library's: of the standard library, or installed, and not the function's own."""
+        package = _package_of(name)
+        return _is_library_name(package) or (package != self._package and _is_installed(package))
 
     def _push(self, things: Iterable[Any], inside: bool) -> None:
         self._stack += [(thing, inside) for thing in without_bare(things) if not isinstance(thing, _PLAIN)]
@@ -305,7 +313,8 @@ def _saved_slots(thing: Any, names: list[str]) -> Callable[[], None]:
     def put_back() -> None:
         for name, entry in before.items():
             after = getattr(thing, name, None)
-            if after is not entry and not holds_parameters(after):
+            is_slot = isinstance(getattr(type(thing), name, None), MemberDescriptorType)    # and not a property over it
+            if is_slot and after is not entry and not holds_parameters(after):
                 object.__setattr__(thing, name, entry)
 
     return put_back
@@ -339,8 +348,20 @@ def _slots(kind: type) -> list[str]:
     ]
 
 
+def _package_of(name: str | None) -> str:
+    return (name or "").partition(".")[0]
+
+
+@cache
+def _is_installed(package: str) -> bool:
+    """Return whether a package lies where pip puts packages."""
+    module = sys.modules.get(package)
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    return any(place and {"site-packages", "dist-packages"} & set(Path(place).parts) for place in places)
+
+
 def _is_library_name(name: str | None) -> bool:
-    package = (name or "").partition(".")[0]
+    package = _package_of(name)
     return package == "numpy" or package == "microgradc" or package in sys.stdlib_module_names - {"__main__"}
 
 
