@@ -1,5 +1,5 @@
-/* The steps of programs that are no row of ops.h: what each reads, and what it calls forward and backward. Changes with
- * the steps there are. A step has a kernel in lanes/ or a loop here; all else is made from its row.
+/* The steps of programs that are no row of ops.h: what each reads, and what it calls forward and backward. Changes
+ * with the steps there are. A step has a kernel in lanes/ or a loop here; all else is made from its row.
  *
  * A column of a row is
  *   index       1 if it has an index, which comes first and lies in x;
