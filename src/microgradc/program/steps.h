@@ -14,8 +14,8 @@
  *   scalar      the value of scalars, and what `scalar_back` adds to gradients; MGC_NEVER if it reads rows alone.
  *
  * In scope are, of lanes: x, the row of the index; base and gbase, all rows of values and of gradients; places[i],
- * which is that of operand i; f, the result's, and g, its gradient's; weights and gw, their gradients; count results; k;
- * receives; n lanes, valid of them examples; lanes, the kernels; scratch. Of scalars: scalars and gradients, all of
+ * which is that of operand i; f, the result's, and g, its gradient's; weights and gw, their gradients; count results;
+ * k; receives; n lanes, valid of them examples; lanes, the kernels; scratch. Of scalars: scalars and gradients, all of
  * them; places; values, a reader of them; f and g, numbers; k.
  */
 #ifndef MGC_STEPS_H
