@@ -3,6 +3,7 @@
 import importlib
 import os
 import random
+import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -46,3 +47,11 @@ def run_python():
         return result.stdout
 
     return run
+
+
+@pytest.fixture
+def ctrl_c():
+    """Python's own handler, also where the process that began the tests ignores the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -171,14 +171,6 @@ def test_dropout_is_on_in_training_and_off_after_it(moons):
     assert model.training, "as it was"
 
 
-@pytest.fixture
-def ctrl_c():
-    """Python's own handler, also where the process that began the tests ignores the signal."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_returns_what_was_reached(moons, model):
     X, y = moons
