@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from microgradc import Value
+
 
 def pytest_addoption(parser):
     parser.addoption("--random-order", type=int, metavar="SEED", help="run the tests in the random order of this seed")
@@ -55,3 +57,15 @@ def ctrl_c():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def clean():
+    """Put the methods of Value back that a test replaces."""
+    before = dict(vars(Value))
+    yield
+    for name in set(vars(Value)) - set(before):
+        delattr(Value, name)
+    for name, old in before.items():
+        if vars(Value).get(name) is not old:
+            setattr(Value, name, old)

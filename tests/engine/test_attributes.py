@@ -200,17 +200,6 @@ def test_numbers_as_attributes_do_not_slow_down_what_is_computed():
     assert not gc.is_tracked(p * 2)
 
 
-@pytest.fixture
-def clean():
-    before = dict(vars(Value))
-    yield
-    for name in set(vars(Value)) - set(before):
-        delattr(Value, name)
-    for name, old in before.items():
-        if vars(Value).get(name) is not old:
-            setattr(Value, name, old)
-
-
 @pytest.mark.usefixtures("clean")
 def test_methods_of_the_class():
     old = Value.tanh

@@ -15,17 +15,7 @@ import pytest
 import microgradc
 from microgradc import MLP, Value
 
-
-@pytest.fixture(autouse=True)
-def clean():
-    """Put the methods back that a test replaces."""
-    before = dict(vars(Value))
-    yield
-    for name in set(vars(Value)) - set(before):
-        delattr(Value, name)
-    for name, old in before.items():
-        if vars(Value).get(name) is not old:
-            setattr(Value, name, old)
+pytestmark = pytest.mark.usefixtures("clean")
 
 
 def test_the_lectures_tanh_and_exp():

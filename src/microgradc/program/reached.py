@@ -6,8 +6,7 @@ import gc
 import random
 import sys
 from collections import ChainMap, UserDict, UserList, deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from operator import is_
 from pathlib import Path
@@ -227,16 +226,6 @@ class Reached:
 
     def _push(self, things: Iterable[Any], inside: bool) -> None:
         self._stack += [(thing, inside) for thing in without_bare(things) if not isinstance(thing, _PLAIN)]
-
-
-@contextmanager
-def state_kept(f: Callable[..., Any]) -> Iterator[None]:
-    """Leave the state of the modules that a function reaches, and of generators of random numbers, as it was."""
-    reached = Reached(f)
-    try:
-        yield
-    finally:
-        reached.restore()
 
 
 def holds_parameters(thing: Any) -> bool:
