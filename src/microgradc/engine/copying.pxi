@@ -138,7 +138,7 @@ cdef Value build(type cls, int op, double data, tuple operands, local):
     cdef Value v = cls.__new__(cls)
     if not isinstance(v, Value) or v.node.op != MGC_LEAF:
         raise TypeError(f"{cls!r}.__new__ must return a new instance without children")
-    v.node.data = data
+    write_data(v, data)
     v.node.flags |= MGC_INITIALISED
     if op != MGC_LEAF or operands:
         adopt(v, op, operands, local)

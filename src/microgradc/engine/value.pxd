@@ -73,6 +73,10 @@ cdef class Value:
     cdef mgc_node node
     cdef object baggage     # may be NULL: read and written by attributes.h and memory.h alone
 
+# Whoever writes the data of a Value that is there adds 1 to this: a compiled function keeps a copy of its parameters,
+# and reads them again when it is another number.
+cdef uint64_t *leaf_version
+
 cdef int read_number(object o, double *out) except -1
 cdef object not_a_number(object o, str name, str expected)
 cdef str describe(object o)

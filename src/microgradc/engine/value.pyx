@@ -82,6 +82,7 @@ cdef extern from "engine/chain.h":
 
 __all__ = ["TABLE", "CompileError", "Row", "Value", "function", "no_grad", "topological_sort"]
 
+include "versions.pxi"
 include "numbers.pxi"
 include "tables.pxi"
 include "baggage.pxi"
@@ -165,7 +166,7 @@ cdef class Value:
         if _children != () and mgc_grad_enabled():
             refuse_while_tracing("a node with local gradients")
             build_by_hand(self, _children, local)
-        self.node.data = visible(number, ".data") if self.node.flags & MGC_INITIALISED else number
+        write_data(self, visible(number, ".data") if self.node.flags & MGC_INITIALISED else number)
         self.node.flags |= MGC_INITIALISED
         if _op != "" and _op != ():
             baggage_of(self).op = _op
@@ -179,7 +180,7 @@ cdef class Value:
 
     @data.setter
     def data(self, value):
-        self.node.data = visible(require_number(value, "data"), ".data")
+        write_data(self, visible(require_number(value, "data"), ".data"))
 
     @property
     def grad(self) -> float:

@@ -11,7 +11,7 @@ from libc.math cimport INFINITY, fabs, isfinite, isnan, pow, sqrt
 from libc.string cimport memcmp
 
 from microgradc.engine.float64 cimport view_float64
-from microgradc.engine.value cimport MGC_LEAF, Value, describe, mgc_node, tracing
+from microgradc.engine.value cimport MGC_LEAF, Value, describe, leaf_version, mgc_node, tracing
 
 from microgradc.engine.value import refuse
 
@@ -185,6 +185,7 @@ def sgd(list params not None, Known known not None, momentum_buffer, bint first,
     cdef bint with_momentum = buffer != NULL
     cdef mgc_node *p
     cdef double g
+    leaf_version[0] += 1
     for i in range(n):     # torch/optim/sgd.py, _single_tensor_sgd
         p = node_of(items[i])
         g = -p.grad if maximize else p.grad
@@ -223,6 +224,7 @@ def adam(list params not None, Known known not None, exp_avg, exp_avg_sq, max_ex
     cdef double *largest = buffers.numbers[2]
     cdef mgc_node *p
     cdef double g, second
+    leaf_version[0] += 1
     for i in range(n):     # torch/optim/adam.py, _single_tensor_adam
         p = node_of(items[i])
         g = -p.grad if maximize else p.grad
@@ -252,6 +254,7 @@ def rmsprop(list params not None, Known known not None, square_avg, grad_avg, mo
     cdef double *buffer = buffers.numbers[2]
     cdef mgc_node *p
     cdef double g, variance
+    leaf_version[0] += 1
     for i in range(n):     # torch/optim/rmsprop.py, _single_tensor_rmsprop
         p = node_of(items[i])
         g = -p.grad if maximize else p.grad

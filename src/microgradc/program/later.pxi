@@ -7,7 +7,7 @@ cdef class Later:
     """What a call was made with, to run it once more for the gradients of those outputs that a backward pass reaches.
 
     Args:
-        given: the Example, or the arrays, which stay as they are.
+        given: the numbers of one example, or arrays, which stay as they are.
     """
     cdef Program program
     cdef object given
@@ -57,12 +57,12 @@ cdef class Later:
     cdef Call run(self, list seeds):
         cdef Program program = self.program
         cdef Runner runner = program.runner(PARAMETER_GRADIENTS if self.input_values is None else INPUT_GRADIENTS)
-        cdef Call call = runner.spare.pop() if runner.spare else Call(runner)
-        if isinstance(self.given, Example):
-            call.set_example(self.given)
+        cdef Call call = runner.call()
+        if isinstance(self.given, Doubles):
+            call.set_row((<Doubles>self.given).doubles, runner.program.input_count)
         else:
-            call.set_arrays(self.given, with_outputs=False)
+            call.set_arrays(self.given)
         call.set_seeds([seed * self.factor for seed in seeds])
-        memcpy(call.scalars.doubles, self.parameters.doubles, len(program.parameters) * sizeof(double))
+        call.set_parameters(self.parameters.doubles)
         call.execute()
         return call

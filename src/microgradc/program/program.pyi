@@ -1,7 +1,7 @@
 """Program: a graph of Values, recorded once and replayed over many examples at once."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,28 @@ class Example:
 
     def row(self) -> _Floats:
         """Return the numbers as an array of shape (1, count)."""
+
+@final
+@disjoint_base
+class Latest:
+    """A recording that was used, for the next call with arguments that look the same. Its methods return None where they
+    do not."""
+
+    def __init__(self, recording: Any, pattern: Any) -> None: ...
+    def example(self, args: tuple[Any, ...]) -> Any:
+        """Return what a compiled function returns when it is called, or None."""
+
+    def value_and_grad(self, args: tuple[Any, ...]) -> tuple[float, Any] | None:
+        """Return what `Compiled.value_and_grad` returns, or None."""
+
+    def map(self, args: tuple[Any, ...]) -> _Floats | None:
+        """Return what `Compiled.map` returns, or None."""
+
+    def total(self, args: tuple[Any, ...], mean: bool) -> Any:
+        """Return what `Compiled.mean`, or `sum`, returns, or None."""
+
+def pattern_of(args: tuple[Any, ...]) -> Any:
+    """Return what arguments look like, for `Latest`; None for what it does not know: Values, nests, other numbers."""
 
 @disjoint_base
 class Watch:

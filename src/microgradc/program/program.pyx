@@ -6,6 +6,7 @@ from cpython.buffer cimport PyBuffer_Release
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport floor, isnan
 from libc.string cimport memcmp, memcpy, memset
 
@@ -65,7 +66,8 @@ cdef extern from "program/replay.h":
 
     bint mgc_is_none(double)
     Py_ssize_t mgc_partial_size(const mgc_program *)
-    void mgc_begin(const mgc_call *) nogil
+    void mgc_run_shared(const mgc_call *) nogil
+    void mgc_run_one(const mgc_call *, double *memory) nogil
     bint mgc_work(const mgc_call *, int workers, double *memory, mgc_progress *) nogil
     void mgc_finish(const mgc_call *, double *sums, double *gscalars) nogil
 
@@ -89,12 +91,15 @@ __all__ = ["Program", "get_num_threads", "set_num_threads"]
 
 cdef list ONE_SEED = [1.0]
 
+include "numpys.pxi"
 include "doubles.pxi"
 include "threads.pxi"
 include "examples.pxi"
+include "runner.pxi"
 include "running.pxi"
 include "later.pxi"
 include "watching.pxi"
+include "latest.pxi"
 
 
 cdef Graph require_steps(Graph graph):
@@ -150,7 +155,7 @@ cdef class Program:
     cdef list leaves             # those that are no inputs; None for one that the function makes itself, each time
     cdef list numbers            # of these, and None for parameters
     cdef double largest
-    cdef dict runners            # by what is wanted
+    cdef list runners            # by what is wanted; None until it was
     cdef SharedLeaves shared     # the parameters
     cdef mgc_node **nodes        # the same
 
@@ -192,7 +197,7 @@ cdef class Program:
             nodes[i] = &(<Value>parameters[i]).node
         PyMem_Free(self.nodes)
         self.nodes, self.parameters, self.shared = nodes, parameters, shared
-        self.runners, self.graph = {}, None
+        self.runners, self.graph = [None] * (INPUT_GRADIENTS + 1), None
         return 0
 
     def __dealloc__(self):
@@ -210,7 +215,7 @@ cdef class Program:
     cdef Runner runner(self, int wanted):
         """What runs the program: for FORWARD, PARAMETER_GRADIENTS or INPUT_GRADIENTS."""
         self.require_initialised()
-        found = self.runners.get(wanted)
+        found = self.runners[wanted]
         if found is None:
             if self.graph is None:
                 self.graph = require_steps(sums(simplify(self.known_graph())))
@@ -288,16 +293,19 @@ cdef class Program:
 
     def example(self, Example example not None):
         """Return the outputs of one example, Values: nodes over the parameters and the example's Values."""
-        cdef Runner runner = self.runner(self.wanted_now(example.values))
-        cdef Call call = runner.spare.pop() if runner.spare else Call(runner)
-        call.set_example(example)
+        cdef Call call = self.runner(self.wanted_now(example.values)).call()
+        call.set_row(example.numbers, example.count)
+        return self.one_example(call, example.values)
+
+    cdef list one_example(self, Call call, list input_values):
+        """The outputs of a call whose example was read, as Values."""
         call.set_seeds(ONE_SEED if self.output_count == 1 and grad_enabled() else None)
         call.read_parameters(self)
         call.execute()
         if self.output_count == 1:
-            results = [self.node(call, 1.0, example.values)]
+            results = [self.node(call, 1.0, input_values)]
         else:
-            results = self.nodes_of(call, 1.0, example.values, Later(example) if grad_enabled() else None)
+            results = self.nodes_of(call, 1.0, input_values, Later(call.copied_row()) if grad_enabled() else None)
         call.release()
         return results
 

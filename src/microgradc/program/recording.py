@@ -146,6 +146,8 @@ class Recording:
         self.has_one_output = self.shape == trees.LEAF
         columns = [_Part(i, ()) for i in range(self.shape.leaf_count)]
         self.parts = trees.flatten(trees.unflatten(self.shape, columns, _list_or_axis), (_Part,))
+        # Where the results are one array, the shape of an example in it.
+        self.axes = self.parts[0][0].axes if self.parts[1] == trees.LEAF else None
         self.layout = _layout(args) if keep_layout else None
         self.keys: list[Any] = []        # in Recordings
         self.renew_watch(f)

@@ -1,5 +1,5 @@
-/* A program and how it is run: steps over scalars, once for each call, and steps over lanes, once for each block of
- * examples. Changes with what a call reads and writes.
+/* How a program is run: steps over scalars, once for each call, and steps over lanes, once for each block of examples.
+ * Changes with what a call reads and writes.
  *
  * What depends on no input is a scalar: constants, parameters and what is computed from them. What does is a row of
  * lanes, the examples of a block side by side; a slot is the place of a row. Dense steps read their weights from an
@@ -10,54 +10,9 @@
 #ifndef MGC_REPLAY_H
 #define MGC_REPLAY_H
 
-#include "program/graph.h"
 #include "program/lanes/lanes.h"
 #include "engine/chain.h"
-#include "engine/wide.h"
 #include <time.h>
-
-/* What gets a gradient from a step. */
-typedef enum {
-    MGC_X_RECEIVES = 1,              /* of a row of ops.h */
-    MGC_Y_RECEIVES = 2,
-    MGC_Z_RECEIVES = 4,
-    MGC_OPERANDS_RECEIVE = 1,        /* of all other steps: any of the operands */
-    MGC_WEIGHTS_RECEIVE = 2,         /* of DENSE: any of the weights and biases */
-    MGC_OPERANDS_RECEIVE_FIRST = 4,  /* of DENSE: on the way back, nothing has arrived there yet, so that it assigns */
-} mgc_receiver;
-
-typedef struct {
-    int op;
-    int x, y, z;    /* the places of the operands: scalars or slots; x may be an index */
-    int dx, dy, dz; /* of a row of ops.h: how far the operands of the next result are from those of this one */
-    int is_run;     /* whether these strides are all 1: a kernel then goes over all results at once */
-    int f;          /* the place of the result, of the first of them if there are several */
-    int count;      /* how many results, in places one after another */
-    int k;          /* how many operands of a dot product, how many pairs, how many values */
-    int places;     /* where the places of these begin in the program's list */
-    int weights;    /* where count * k weights begin, and then count biases */
-    int receives;   /* which operands get a gradient that somebody needs: mgc_receiver, put together */
-} mgc_step;
-
-typedef struct {
-    mgc_step *scalar_steps, *lane_steps;
-    int scalar_step_count, lane_step_count;
-    int *places;
-    int scalar_count;        /* parameters first, then constants, then results */
-    int parameter_count;
-    int weight_count;
-    int run_count;           /* runs of weights that are scalars one after another */
-    int *run_weights, *run_scalars, *run_sizes;
-    int input_count;         /* they have the first slots */
-    int slot_count;
-    int broadcast_count;     /* scalars that steps over lanes read as a row */
-    int *broadcast_scalars, *broadcast_slots;
-    int clear_count;         /* rows of gradients, in runs, that begin at 0; the others are assigned first */
-    int *clear_slots, *clear_sizes;
-    int output_count;
-    int *output_places;      /* a slot, or -1 - a scalar */
-    int careful_rows;        /* that a careful step back sets aside, at most */
-} mgc_program;
 
 typedef struct {
     const mgc_program *program;
@@ -370,6 +325,50 @@ static void mgc_store_input_gradients(const mgc_call *c, const double *gbase,
     }
 }
 
+/* The gradients that come from outside: of outputs, to begin with. */
+static void mgc_begin_gradients(const mgc_call *c, double *gbase, Py_ssize_t n)
+{
+    const mgc_program *p = c->program;
+    if (c->careful) mgc_fill(gbase, p->slot_count * n, -0.0);
+    else for (int i = 0; i < p->clear_count; i++)
+        memset(gbase + p->clear_slots[i] * n, 0, (size_t)p->clear_sizes[i] * n * sizeof *gbase);
+    for (int i = 0; i < p->output_count; i++)
+        if (p->output_places[i] >= 0)
+            for (Py_ssize_t l = 0; l < n; l++) gbase[p->output_places[i] * n + l] += c->seeds[i];
+}
+
+/* What a partition sums up is 0; without gradients the sums of outputs alone, which come last. */
+static void mgc_clear_partial(const mgc_call *c, double *partial)
+{
+    const Py_ssize_t size = mgc_partial_size(c->program), outputs = c->program->output_count;
+    if (!c->seeds) memset(partial + size - outputs, 0, (size_t)outputs * sizeof *partial);
+    else memset(partial, 0, (size_t)size * sizeof *partial);
+    if (c->careful) mgc_fill(partial, size - outputs, -0.0);
+}
+
+/* A call of one example, in which its one partition is the total: memory is for scratch, and for a number or two of each
+   slot. */
+static void mgc_run_one(const mgc_call *c, double *memory)
+{
+    const mgc_program *p = c->program;
+    double *partial = c->partials;
+    double *base = memory + MGC_SCRATCH, *gbase = base + p->slot_count;
+    double *gbroadcast = partial + p->weight_count, *sums = gbroadcast + p->broadcast_count;
+    mgc_clear_partial(c, partial);
+    mgc_load(c, base, 0, 1, 1);
+    c->lanes->run_one(p, c->weights, base, memory);
+    for (int i = 0; i < p->output_count; i++) {
+        const int place = p->output_places[i];
+        sums[i] = place < 0 ? c->scalars[-1 - place] : base[place];
+        if (c->outputs) c->outputs[i] = sums[i];
+    }
+    if (!c->seeds) return;
+    mgc_begin_gradients(c, gbase, 1);
+    c->lanes->run_one_back(p, c->weights, base, gbase, partial, memory);
+    for (int i = 0; i < p->broadcast_count; i++) gbroadcast[i] = gbase[p->broadcast_slots[i]];
+    if (c->input_grads) mgc_store_input_gradients(c, gbase, 0, 1, 1);
+}
+
 static void mgc_run_block(const mgc_call *c, Py_ssize_t block, double *memory, double *partial)
 {
     const mgc_program *p = c->program;
@@ -381,12 +380,7 @@ static void mgc_run_block(const mgc_call *c, Py_ssize_t block, double *memory, d
     mgc_run_lanes(c, base, n);
     mgc_store_outputs(c, base, sums, first, n, valid);
     if (!c->seeds) return;
-    if (c->careful) mgc_fill(gbase, p->slot_count * n, -0.0);
-    else for (int i = 0; i < p->clear_count; i++)
-        memset(gbase + p->clear_slots[i] * n, 0, (size_t)p->clear_sizes[i] * n * sizeof *gbase);
-    for (int i = 0; i < p->output_count; i++)
-        if (p->output_places[i] >= 0)
-            for (Py_ssize_t l = 0; l < n; l++) gbase[p->output_places[i] * n + l] += c->seeds[i];
+    mgc_begin_gradients(c, gbase, n);
     mgc_run_lanes_back(c, base, gbase, gweights, n, valid, gbase + p->slot_count * c->block);
     for (int i = 0; i < p->broadcast_count; i++) {
         const double *row = gbase + p->broadcast_slots[i] * n;
@@ -411,8 +405,7 @@ static int mgc_work(const mgc_call *c, int workers, double *memory, mgc_progress
         const int i = at->partition;
         double *partial = c->partials + i * size;
         if (at->block < 0) {
-            memset(partial, 0, (size_t)size * sizeof *partial);
-            if (c->careful) mgc_fill(partial, size - c->program->output_count, -0.0);
+            mgc_clear_partial(c, partial);
             at->block = c->blocks * i / c->partitions;
         }
         for (; at->block < c->blocks * (i + 1) / c->partitions; at->block++) {
@@ -429,8 +422,8 @@ static int mgc_work(const mgc_call *c, int workers, double *memory, mgc_progress
     return 1;
 }
 
-/* Before the workers begin. */
-static void mgc_begin(const mgc_call *c)
+/* What depends on no example: before the workers begin, and again when a parameter changed. */
+static void mgc_run_shared(const mgc_call *c)
 {
     const mgc_program *p = c->program;
     mgc_run_scalars(p, c->scalars);
@@ -447,7 +440,7 @@ static void mgc_finish(const mgc_call *c, double *sums, double *gscalars)
     const Py_ssize_t size = mgc_partial_size(p);
     double *total = c->partials;
     for (int i = 1; i < c->partitions; i++)
-        for (Py_ssize_t j = 0; j < size; j++) total[j] += c->partials[i * size + j];
+        for (Py_ssize_t j = c->seeds ? 0 : size - p->output_count; j < size; j++) total[j] += c->partials[i * size + j];
     memcpy(sums, total + p->weight_count + p->broadcast_count, (size_t)p->output_count * sizeof *sums);
     if (!c->seeds) return;
     mgc_fill(gscalars, p->scalar_count, c->careful ? -0.0 : 0.0);

@@ -1,141 +1,11 @@
-# A plan in C, and a call of it: memory, blocks of examples, threads. Included by program.pyx.
+# A call of a plan: memory, blocks of examples, threads. Included by program.pyx.
 
 cdef enum:
-    CACHE_BYTES = 40 * 1024         # what a block's rows may take, if enough lanes fit: about a first-level cache
-    LEAST_LANES = 32
-    MOST_LANES = 104
-    MOST_FORCED_LANES = 0x7FFFFFF8  # an int holds it
     MOST_PARTITIONS = 16
     PARTIAL_BYTES = 1 << 22         # what the sums of all partitions may take
     PARALLEL_WORK = 1 << 20         # multiplications or so, a quarter of a millisecond: less is not worth a thread
     SLICE_WORK = 1 << 22            # about a millisecond: after that, a worker looks at the clock
-
-
-@cython.internal
-cdef class Runner:
-    """A plan, which stays as it is; and memory of calls that are over, for the next."""
-    cdef mgc_plan plan
-    cdef mgc_program *program
-    cdef list spare
-    cdef int lanes
-    cdef int wanted                  # FORWARD, …
-    cdef double work                 # multiplications of an example, about
-    cdef bint takes                  # whether it has a step that sends nothing to some of its operands
-
-    def __cinit__(self, Graph graph, int wanted, lanes):
-        cdef mgc_program *p = &self.plan.program
-        cdef mgc_step *step
-        cdef int i
-        self.program, self.wanted, self.spare, self.work = p, wanted, [], 0
-        if mgc_make_plan(&graph.g, graph.output_list.items, graph.output_list.count, graph.parameter_count,
-                         graph.input_count, wanted, &self.plan) < 0:
-            raise MemoryError(f"no memory for the steps of a graph of {len(graph):,} expressions")
-        for i in range(p.lane_step_count):
-            step = &p.lane_steps[i]
-            self.takes = self.takes or mgc_kinds[step.op].sends == MGC_TO_ONE
-            self.work += <double>step.count * (step.k or 4) * (1 if wanted == FORWARD else 3)
-        row_bytes = max(1, p.slot_count) * self.numbers_in_slot() * sizeof(double)
-        fitting = CACHE_BYTES // row_bytes // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
-        self.lanes = lanes if lanes is not None else min(max(fitting, LEAST_LANES), MOST_LANES)
-
-    def __dealloc__(self):
-        mgc_free_plan(&self.plan)
-
-    cdef int numbers_in_slot(self) noexcept:
-        """For each lane of a slot: its value, and perhaps its gradient."""
-        return 1 if self.wanted == FORWARD else 2
-
-    cdef Call run(self, Program program, tuple arrays, seeds, bint with_outputs):
-        """Return a call that is done, and has its results; give it back by `release`."""
-        cdef Call call = self.spare.pop() if self.spare else Call(self)
-        call.set_arrays(arrays, with_outputs)
-        call.set_seeds(seeds)
-        call.read_parameters(program)
-        call.execute()
-        return call
-
-    cdef list steps(self, mgc_step *first, int count):
-        """Steps, for printing."""
-        cdef list found = []
-        cdef mgc_step *s
-        cdef int i, j, places
-        for i in range(count):
-            s = &first[i]
-            places = s.k * mgc_kinds[s.op].rows
-            found.append(Step(s.op, (s.x, s.y, s.z), (s.dx, s.dy, s.dz), s.f, s.count, s.k,
-                              tuple([self.program.places[s.places + j] for j in range(places)])))
-        return found
-
-    def stats(self):
-        """See Program.stats."""
-        cdef mgc_program *p = self.program
-        cdef double operations = 0
-        cdef int i
-        for i in range(p.scalar_step_count):
-            operations += p.scalar_steps[i].count * max(1, p.scalar_steps[i].k)
-        for i in range(p.lane_step_count):
-            operations += <double>p.lane_steps[i].count * max(1, p.lane_steps[i].k)
-        return {
-            "inputs": p.input_count, "parameters": p.parameter_count, "outputs": p.output_count,
-            "scalar steps": p.scalar_step_count, "lane steps": p.lane_step_count, "operations": int(operations),
-            "slots": p.slot_count, "weights": p.weight_count, "lanes": self.lanes,
-            "bytes": <size_t>p.slot_count * self.lanes * self.numbers_in_slot() * sizeof(double),
-            "simd": LANES.name.decode(),
-        }
-
-    def text(self, program):
-        """See Program.__str__."""
-        cdef mgc_program *p = self.program
-        lines = [repr(program)[1:-1]]
-        if p.scalar_step_count:
-            lines.append("once a call, of scalars:")
-            lines += [f"  {text_of(step, 's')}" for step in self.steps(p.scalar_steps, p.scalar_step_count)]
-        lines.append(f"for each {self.lanes} examples, of rows:")
-        for i in range(p.broadcast_count):
-            lines.append(f"  {place_text('r', p.broadcast_slots[i], 1)} = s{p.broadcast_scalars[i]} in all lanes")
-        lines += [f"  {text_of(step, 'r')}" for step in self.steps(p.lane_steps, p.lane_step_count)]
-        places = [p.output_places[i] for i in range(p.output_count)]
-        lines.append("outputs: " + ", ".join([f"r{place}" if place >= 0 else f"s{-1 - place}" for place in places]))
-        return "\n".join(lines)
-
-
-Step = namedtuple("Step", "op operands strides f count k places")
-
-
-cdef str place_text(str kind, int first, int count, int stride=1):
-    """The places, count of them: `r3`, `r3…r8`, or `r3, r5, … r11` where a stride is not 1."""
-    if count == 1 or stride == 0:
-        return f"{kind}{first}"
-    last = first + (count - 1) * stride
-    if stride == 1:
-        return f"{kind}{first}…{kind}{last}"
-    begin = f"{kind}{first}, {kind}{first + stride}"
-    return begin if count == 2 else f"{begin}, {'… ' if count > 3 else ''}{kind}{last}"
-
-
-cdef str text_of(step, str kind):
-    cdef const mgc_kind *wide = &mgc_kinds[<int>step.op]
-    result = place_text(kind, step.f, step.count)
-    if wide.name != NULL:
-        index = f" {kind}{step.operands[0]}" if wide.index else ""
-        size = f" {step.count} x {step.k}" if wide.bias else ""
-        lists = [places_text(kind, step.places[i::wide.rows]) for i in range(wide.rows)] or [f"{step.k} weights"]
-        return f"{result} = {wide.name.decode()}{index}{size} of {' and '.join(lists)}"
-    name = op_name(step.op)
-    operands = list(zip(step.operands, step.strides))[:TABLE[step.op - 1].operands]
-    return f"{result} = {name} " + ", ".join([place_text(kind, x, step.count, stride) for x, stride in operands])
-
-
-cdef str places_text(str kind, tuple places):
-    """The places, those one after another as a range; a few ranges at most."""
-    ranges = []
-    for place in places:
-        if ranges and ranges[-1][1] == place:
-            ranges[-1][1] += 1
-        else:
-            ranges.append([place, place + 1])
-    texts = [place_text(kind, first, end - first) for first, end in ranges]
-    return ", ".join(texts[:4] + [f"… {len(texts) - 4} more"] * (len(texts) > 4))
+    SHORT_WORK = 1 << 12            # a few microseconds: less is done with the GIL
 
 
 @cython.internal
@@ -153,9 +23,11 @@ cdef class Call:
     cdef double *seeds
     cdef double *sums
     cdef object outputs              # an array, or None
-    cdef Doubles example_grads        # of the inputs of one example
+    cdef Doubles row, row_grads      # the inputs of one example, and their gradients
     cdef list input_grads            # arrays, or None
     cdef unsigned int parameter_flags    # those of all parameters, put together
+    cdef uint64_t version            # of the leaves when the parameters were read; 0: they are others
+    cdef bint has_shared             # whether what depends on no example was computed from the parameters
 
     def __cinit__(self, Runner runner):
         cdef mgc_program *p = runner.program
@@ -165,7 +37,8 @@ cdef class Call:
         self.weights, self.small = Doubles(p.weight_count + 1), Doubles(2 * p.output_count)
         self.seeds, self.sums = self.small.doubles, self.small.doubles + p.output_count
         self.partials, self.lane_memory = Doubles(0), []
-        self.views = <Py_buffer *>PyMem_Malloc((2 * most + 1) * sizeof(Py_buffer))
+        self.row, self.row_grads = Doubles(p.input_count + 1), Doubles(p.input_count + 1)
+        self.views = <Py_buffer *>PyMem_Malloc((2 * most + 2) * sizeof(Py_buffer))
         self.pointers = <const double **>PyMem_Malloc(most * sizeof(double *))
         self.grad_pointers = <double **>PyMem_Malloc(most * sizeof(double *))
         self.columns = <int *>PyMem_Malloc(most * sizeof(int))
@@ -208,7 +81,7 @@ cdef class Call:
                             f"got {array!r:.60}")
         return view
 
-    cdef int set_arrays(self, tuple arrays, bint with_outputs) except -1:
+    cdef int set_arrays(self, tuple arrays) except -1:
         cdef mgc_program *p = self.runner.program
         cdef Py_ssize_t n = -1
         cdef int columns, i, total = 0
@@ -235,9 +108,6 @@ cdef class Call:
         self.call.n, self.call.array_count = n, len(arrays)
         self.check_indices()
         self.call.outputs, self.call.input_grads = NULL, NULL
-        if with_outputs:
-            self.outputs = numpy().empty((n, p.output_count))
-            self.call.outputs = <double *>self.view(self.outputs, True).buf
         if self.runner.wanted == INPUT_GRADIENTS:
             flat = numpy().empty(n * total)     # one piece of memory is had faster than several
             self.input_grads = []
@@ -249,26 +119,41 @@ cdef class Call:
             self.call.input_grads = self.grad_pointers
         return 0
 
-    cdef int set_example(self, Example example) except -1:
+    cdef int set_outputs(self, object array) except -1:
+        """Write the outputs of each example to an array, which is as large as they are."""
+        self.call.outputs = <double *>self.view(array, True).buf
+        self.outputs = array
+        return 0
+
+    cdef int set_row(self, const double *numbers, Py_ssize_t count) except -1:
         """Take the numbers of one example for the inputs."""
-        if example.count != self.runner.program.input_count:
-            raise ValueError(f"the program has {self.runner.program.input_count} inputs, got {example.count}")
-        self.pointers[0], self.columns[0] = example.numbers, self.runner.program.input_count
+        if count != self.runner.program.input_count:
+            raise ValueError(f"the program has {self.runner.program.input_count} inputs, got {count}")
+        memcpy(self.row.doubles, numbers, count * sizeof(double))
+        return self.use_row()
+
+    cdef int use_row(self) except -1:
+        """Take what is in `row` for the inputs."""
+        self.pointers[0], self.columns[0] = self.row.doubles, self.runner.program.input_count
         self.call.n, self.call.array_count = 1, 1
         self.call.outputs, self.call.input_grads = NULL, NULL
         self.check_indices()
         if self.runner.wanted == INPUT_GRADIENTS:
-            if self.example_grads is None:
-                self.example_grads = Doubles(example.count + 1)
-            self.grad_pointers[0] = self.example_grads.doubles
+            self.grad_pointers[0] = self.row_grads.doubles
             self.call.input_grads = self.grad_pointers
         return 0
+
+    cdef Doubles copied_row(self):
+        cdef size_t count = self.runner.program.input_count
+        cdef Doubles copy = Doubles(count)
+        memcpy(copy.doubles, self.row.doubles, count * sizeof(double))
+        return copy
 
     cdef list input_gradients(self):
         """The gradients of all inputs, in order."""
         if self.input_grads is not None:
             return [x for array in self.input_grads for x in array.ravel().tolist()]
-        return [self.example_grads.doubles[i] for i in range(self.runner.program.input_count)]
+        return [self.row_grads.doubles[i] for i in range(self.runner.program.input_count)]
 
     cdef int check_indices(self) except -1:
         """Raise IndexError unless each index picks a value."""
@@ -319,8 +204,7 @@ cdef class Call:
 
     cdef double *lane_doubles(self, int worker) except NULL:
         cdef size_t size = self.runner.program.slot_count * self.call.block * self.runner.numbers_in_slot() + 8
-        if self.runner.numbers_in_slot() > 1:
-            size += MGC_SCRATCH
+        size += MGC_SCRATCH
         if self.call.careful:
             size += self.runner.program.careful_rows * <size_t>(self.call.block + 1)
         if worker == len(self.lane_memory):
@@ -335,10 +219,18 @@ cdef class Call:
         cdef unsigned int flags = 0
         cdef double *to = self.scalars.doubles
         cdef mgc_node **nodes = program.nodes
+        if self.version == leaf_version[0]:
+            return 0
         for i in range(self.runner.program.parameter_count):
             to[i] = nodes[i].data
             flags |= nodes[i].flags
-        self.parameter_flags = flags
+        self.parameter_flags, self.version, self.has_shared = flags, leaf_version[0], False
+        return 0
+
+    cdef int set_parameters(self, const double *numbers) except -1:
+        """Take other numbers for the parameters, for this call."""
+        memcpy(self.scalars.doubles, numbers, self.runner.program.parameter_count * sizeof(double))
+        self.version, self.has_shared = 0, False
         return 0
 
     cdef int execute(self) except -1:
@@ -372,6 +264,8 @@ cdef class Call:
 
     cdef int run_once(self) except -1:
         cdef int i, workers = 1
+        if self.call.n == 1 and not self.call.careful:
+            return self.run_one()
         self.set_blocks()
         self.call.slice = <Py_ssize_t>(SLICE_WORK / (self.runner.work * self.call.block + 1)) + 1
         self.call.stop = False
@@ -379,8 +273,10 @@ cdef class Call:
             workers = min(get_num_threads(), self.call.partitions)
         for i in range(workers):
             self.lane_doubles(i)
-        with nogil:
-            mgc_begin(&self.call)
+        if not self.has_shared:
+            with nogil:
+                mgc_run_shared(&self.call)
+            self.has_shared = True
         if workers == 1:
             self.work(0, 1)
         else:
@@ -388,6 +284,27 @@ cdef class Call:
         with nogil:
             mgc_finish(&self.call, self.sums, self.gscalars.doubles)
         return 0
+
+    cdef int run_one(self) except -1:
+        cdef double *memory
+        self.call.block = self.call.blocks = self.call.partitions = 1
+        if not self.partials.size:
+            self.partials = Doubles(mgc_partial_size(self.runner.program))
+        self.call.partials = self.partials.doubles
+        memory = self.lane_doubles(0)
+        if self.runner.work < SHORT_WORK and self.has_shared:
+            self.run_one_here(memory)
+        else:
+            with nogil:
+                self.run_one_here(memory)
+        self.has_shared = True
+        return 0
+
+    cdef inline void run_one_here(self, double *memory) noexcept nogil:
+        if not self.has_shared:
+            mgc_run_shared(&self.call)
+        mgc_run_one(&self.call, memory)
+        mgc_finish(&self.call, self.sums, self.gscalars.doubles)
 
     def work(self, int worker, int workers):
         """Run the partitions of one worker; in the main thread, signals are heard meanwhile."""
@@ -418,15 +335,3 @@ cdef class Call:
 
     cdef list sums_list(self):
         return [self.sums[k] for k in range(self.runner.program.output_count)]
-
-
-cdef object numpy_module = None
-
-
-cdef object numpy():
-    """NumPy, imported when it is first needed."""
-    global numpy_module
-    if numpy_module is None:
-        import numpy
-        numpy_module = numpy
-    return numpy_module

@@ -52,6 +52,9 @@ cdef class Watch:
 
     def __bool__(self):
         """Whether each is where it was: by pointer."""
+        return self.holds()
+
+    cdef bint holds(self) except -1:
         cdef PyObject *key
         cdef PyObject *entry
         cdef Py_ssize_t i, place

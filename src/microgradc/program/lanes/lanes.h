@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "engine/ops.h"
+#include "program/program.h"
 
 #define MGC_LANE_MULTIPLE 8
 #define MGC_SCRATCH 4096
@@ -70,6 +71,12 @@ typedef struct {
                           Py_ssize_t k, Py_ssize_t n);
     void (*cross_entropy_back)(const double *index, const double *base, const int *places, const double *f,
                                const double *g, double *gbase, Py_ssize_t k, Py_ssize_t n);
+
+    /* All steps for one example, whose rows are single numbers: forward, and back. The same functions in the same
+       order, so that numbers have the bits that they have in a lane. scratch as above. */
+    void (*run_one)(const mgc_program *program, const double *weights, double *base, double *scratch);
+    void (*run_one_back)(const mgc_program *program, const double *weights, const double *base, double *gbase,
+                         double *gweights, double *scratch);
 } mgc_lanes;
 
 #endif

@@ -22,11 +22,15 @@ typedef long long MGC_V(mask) __attribute__((vector_size(8 * MGC_WIDTH), may_ali
 #endif
 #define vector MGC_V(vector)
 
-#include "program/lanes/rows.h"
+static const mgc_lanes MGC_V(lanes);
+
+#include "program/lanes/vmath.h"
 #include "program/lanes/dense.h"
 #include "program/lanes/sums.h"
-
 #include "program/lanes/wide.h"
+#include "program/lanes/one_wide.h"
+#include "program/lanes/rows.h"     /* from here on, exp is the level's */
+#include "program/lanes/one.h"
 
 static const mgc_lanes MGC_V(lanes) = {
     MGC_STRING(MGC_LEVEL),
@@ -46,7 +50,38 @@ static const mgc_lanes MGC_V(lanes) = {
     MGC_V(dense), MGC_V(dense_operands), MGC_V(dense_weights), MGC_V(sum),
     MGC_V(products), MGC_V(products_back), MGC_V(logsumexp), MGC_V(logsumexp_back),
     MGC_V(cross_entropy), MGC_V(cross_entropy_back),
+    MGC_V(run_one), MGC_V(run_one_back),
 };
+
+#undef exp
+#undef expm1
+#undef log
+#undef log1p
+#undef log2
+#undef pow
+#undef asin
+#undef acos
+#undef atan
+#undef atan2
+#undef sinh
+#undef cosh
+#undef tanh
+#undef asinh
+#undef acosh
+#undef atanh
+#undef erf
+#undef sigmoid
+#undef hypot
+#undef sin
+#undef cos
+#undef tan
+#undef OF_ANGLE
+#undef LOAD_1
+#undef LOAD_2
+#undef LOAD_3
+#undef IGNORE_1
+#undef IGNORE_2
+#undef IGNORE_3
 
 #undef SPLAT
 #undef ELEMENTS

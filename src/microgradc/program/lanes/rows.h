@@ -1,7 +1,6 @@
 /* The rows of ops.h as loops over lanes, for one level of lanes.h, with the functions of vmath.h; what it does not
- * have is the C library's, lane by lane.
+ * have is the C library's, lane by lane. The names that it gives them hold to the end of the level.
  */
-#include "program/lanes/vmath.h"
 #define exp MGC_V(exp)
 #define expm1 MGC_V(expm1)
 #define log MGC_V(log)
@@ -84,36 +83,7 @@ static void MGC_V(backward_##id)(const double *x_, const double *y_, const doubl
 }
 MGC_TABLE(ROW)
 #undef ROW
-#undef exp
-#undef expm1
-#undef log
-#undef log1p
-#undef log2
-#undef pow
-#undef asin
-#undef acos
-#undef atan
-#undef atan2
-#undef sinh
-#undef cosh
-#undef tanh
-#undef asinh
-#undef acosh
-#undef atanh
-#undef erf
-#undef sigmoid
-#undef hypot
-#undef sin
-#undef cos
-#undef tan
-#undef OF_ANGLE
 #undef FOR_EACH_LANE
-#undef LOAD_1
-#undef LOAD_2
-#undef LOAD_3
-#undef IGNORE_1
-#undef IGNORE_2
-#undef IGNORE_3
 #undef ADD_GRADIENT
 #undef ADD_GRADIENTS_1
 #undef ADD_GRADIENTS_2

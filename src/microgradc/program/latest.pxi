@@ -1,0 +1,251 @@
+# The shortest way into a program: for arguments that look like those of the call before. Included by program.pyx.
+
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_IsContiguous, PyObject_GetBuffer
+from cpython.list cimport PyList_GET_ITEM
+
+from microgradc import changes as changes_module
+
+cdef enum:
+    MOST_AXES = 4
+    # What an argument is that is no array
+    A_NUMBER = -1
+    AN_INTEGER = -2
+    A_LIST = -3
+    A_LIST_OF_INTEGERS = -4
+
+ctypedef struct mgc_pattern:
+    int axes                        # or what it is
+    Py_ssize_t size                 # how many numbers
+    Py_ssize_t shape[MOST_AXES]
+
+
+@cython.internal
+cdef class Pattern:
+    """What arguments look like that are floats, integers, lists of one of these, and float64 arrays."""
+    cdef mgc_pattern *arguments
+    cdef Py_ssize_t count
+    cdef tuple shapes               # of each argument's gradient; None for a float
+
+    def __cinit__(self, tuple args):
+        cdef mgc_pattern *p
+        self.arguments = <mgc_pattern *>PyMem_Malloc((len(args) + 1) * sizeof(mgc_pattern))
+        if self.arguments == NULL:
+            raise MemoryError("no memory for the shapes of arguments")
+        self.count = len(args)
+        shapes = []
+        for i, a in enumerate(args):
+            p = &self.arguments[i]
+            if PyFloat_Check(a) or type(a) is int:
+                p.axes, p.size = A_NUMBER if PyFloat_Check(a) else AN_INTEGER, 1
+                shapes.append(None)
+            elif type(a) is list:
+                p.axes, p.size = A_LIST if PyFloat_Check(a[0]) else A_LIST_OF_INTEGERS, len(<list>a)
+                shapes.append((p.size,))
+            else:
+                p.axes, p.size = a.ndim, a.size
+                for axis in range(p.axes):
+                    p.shape[axis] = a.shape[axis]
+                shapes.append(a.shape)
+        self.shapes = tuple(shapes)
+
+    def __dealloc__(self):
+        PyMem_Free(self.arguments)
+
+    cdef bint read(self, tuple args, double *to) except -1:
+        """Read the numbers of one example; return whether the arguments look like this."""
+        cdef Py_ssize_t i, j
+        cdef mgc_pattern *p
+        if PyTuple_GET_SIZE(args) != self.count:
+            return False
+        for i in range(self.count):
+            p = &self.arguments[i]
+            a = <object>PyTuple_GET_ITEM(args, i)
+            if p.axes == A_NUMBER or p.axes == AN_INTEGER:
+                if not read_plain(a, p.axes == AN_INTEGER, to):
+                    return False
+            elif p.axes < 0:
+                if type(a) is not list or len(<list>a) != p.size:
+                    return False
+                for j in range(p.size):
+                    if not read_plain(<object>PyList_GET_ITEM(a, j), p.axes == A_LIST_OF_INTEGERS, to + j):
+                        return False
+            elif not read_array(a, p, to):
+                return False
+            to += p.size
+        return True
+
+    cdef object gradients(self, const double *grads):
+        """Gradients in the shape of the arguments; of one argument, its gradient."""
+        cdef Py_ssize_t i
+        cdef list found = []
+        for i in range(self.count):
+            shape = self.shapes[i]
+            found.append(grads[0] if shape is None else array_with(shape, grads))
+            grads += self.arguments[i].size
+        return found[0] if self.count == 1 else tuple(found)
+
+
+    cdef Py_ssize_t examples(self, tuple args) except -1:
+        """How many examples there are in arrays, whose rows look like this; 0 if they do not."""
+        cdef Py_ssize_t i, n = 0
+        cdef mgc_pattern *p
+        if PyTuple_GET_SIZE(args) != self.count:
+            return 0
+        for i in range(self.count):
+            p = &self.arguments[i]
+            a = <object>PyTuple_GET_ITEM(args, i)
+            if type(a) is not array_type or a.dtype is not float64:
+                return 0
+            shape = <tuple>a.shape
+            if not shape or (i and shape[0] != n) or shape[1:] != (self.shapes[i] or ()) or not is_ready(a):
+                return 0
+            if p.axes == AN_INTEGER or p.axes == A_LIST or p.axes == A_LIST_OF_INTEGERS:
+                return 0
+            n = shape[0]
+        return n
+
+
+cdef inline bint read_plain(object a, bint integer, double *to) except -1:
+    """Read a float, or an integer; return whether it is one."""
+    if not integer:
+        if not PyFloat_Check(a):
+            return False
+        to[0] = PyFloat_AS_DOUBLE(a)
+    else:
+        if type(a) is not int:
+            return False
+        to[0] = number(a)
+    return True
+
+
+cdef bint read_array(object a, mgc_pattern *p, double *to) except -1:
+    """Read the numbers of a float64 array; return whether it is one of this shape."""
+    cdef Py_buffer view
+    cdef bint fits
+    if type(a) is not array_type:
+        return False
+    PyObject_GetBuffer(a, &view, PyBUF_STRIDES | PyBUF_FORMAT)
+    fits = (view.ndim == p.axes and view.format != NULL and view.format[0] == c"d" and view.format[1] == 0
+            and not memcmp(view.shape, p.shape, p.axes * sizeof(Py_ssize_t)) and PyBuffer_IsContiguous(&view, c"C"))
+    if fits:
+        memcpy(to, view.buf, p.size * sizeof(double))
+    PyBuffer_Release(&view)
+    return fits
+
+
+cdef object array_with(tuple shape, const double *numbers):
+    """A new float64 array with these numbers."""
+    cdef Py_buffer view
+    array = numpy_empty(shape)
+    view_float64(array, &view, True)
+    memcpy(view.buf, numbers, view.len)
+    PyBuffer_Release(&view)
+    return array
+
+
+cdef object numpy_empty = None
+
+
+def pattern_of(tuple args):
+    """Return what arguments look like, for `Latest`; None for what it does not know: Values, nests, other numbers."""
+    global numpy_empty, array_type, float64
+    if array_type is None:
+        array_type, float64 = numpy().ndarray, numpy().dtype(float)
+    numpy_empty = numpy().empty
+    for a in args:
+        if type(a) is list:
+            if not a or not (all([PyFloat_Check(x) for x in a]) or all([type(x) is int for x in a])):
+                return None
+        elif type(a) is array_type:
+            if a.dtype is not float64 or not 0 < a.ndim <= MOST_AXES:
+                return None
+        elif not PyFloat_Check(a) and type(a) is not int:
+            return None
+    return Pattern(args)
+
+
+@cython.final
+cdef class Latest:
+    """A recording that was used, for the next call with arguments that look the same.
+
+    Its methods return None where they do not, or where the recording may not hold any more: then the call goes the way
+    of all calls.
+
+    Args:
+        recording: a Recording, found for these arguments.
+        pattern: what `pattern_of` returned for the arguments of an example.
+    """
+    cdef object recording, change
+    cdef Program program
+    cdef Watch watch
+    cdef Pattern pattern
+    cdef tuple axes                 # of the results of an example where they are one array
+    cdef bint has_one_output
+
+    def __init__(self, recording, pattern):
+        self.axes = recording.axes
+        self.recording, self.change, self.program = recording, recording.change, recording.program
+        self.watch, self.pattern, self.has_one_output = recording.watch, pattern, recording.has_one_output
+
+    cdef bint holds(self) except -1:
+        return not tracing() and changes_module.latest is self.change and self.watch.holds()
+
+    def value_and_grad(self, tuple args):
+        """Return what `Compiled.value_and_grad` returns, or None."""
+        cdef Call call
+        if not self.has_one_output or not self.holds():
+            return None
+        call = self.program.runner(INPUT_GRADIENTS).call()
+        if not self.pattern.read(args, call.row.doubles):
+            call.release()
+            return None
+        call.use_row()
+        call.set_seeds(ONE_SEED)
+        call.read_parameters(self.program)
+        call.execute()
+        result = call.sums[0], self.pattern.gradients(call.row_grads.doubles)
+        call.release()
+        return result
+
+    def example(self, tuple args):
+        """Return what a compiled function returns when it is called, or None."""
+        cdef Call call
+        if not self.holds():
+            return None
+        call = self.program.runner(self.program.wanted_now(None)).call()
+        if not self.pattern.read(args, call.row.doubles):
+            call.release()
+            return None
+        call.use_row()
+        values = self.program.one_example(call, None)
+        return values[0] if self.has_one_output else self.recording.rebuild(values)
+
+    def map(self, tuple args):
+        """Return what `Compiled.map` returns, or None."""
+        cdef Call call
+        cdef Py_ssize_t n
+        if self.axes is None or not self.holds():
+            return None
+        n = self.pattern.examples(args)
+        if not n:
+            return None
+        call = self.program.runner(FORWARD).call()
+        call.set_arrays(args)
+        result = numpy_empty((n, *self.axes))
+        call.set_outputs(result)
+        call.set_seeds(None)
+        call.read_parameters(self.program)
+        call.execute()
+        call.release()
+        return result
+
+    def total(self, tuple args, bint mean):
+        """Return what `Compiled.mean`, or `sum`, returns, or None."""
+        cdef Py_ssize_t n
+        if not self.holds():
+            return None
+        n = self.pattern.examples(args)
+        if not n:
+            return None
+        values = self.program.totals(args, 1.0 / n if mean else 1.0)
+        return values[0] if self.has_one_output else self.recording.rebuild(values)

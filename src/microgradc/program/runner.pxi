@@ -1,0 +1,140 @@
+# A plan in C: how it is cut into blocks of lanes, and how it is printed. Included by program.pyx.
+
+cdef enum:
+    CACHE_BYTES = 40 * 1024         # what a block's rows may take, if enough lanes fit: about a first-level cache
+    LEAST_LANES = 32
+    MOST_LANES = 104
+    MOST_FORCED_LANES = 0x7FFFFFF8  # an int holds it
+
+
+@cython.internal
+cdef class Runner:
+    """A plan, which stays as it is; and memory of calls that are over, for the next."""
+    cdef mgc_plan plan
+    cdef mgc_program *program
+    cdef list spare
+    cdef int lanes
+    cdef int wanted                  # FORWARD, …
+    cdef double work                 # multiplications of an example, about
+    cdef bint takes                  # whether it has a step that sends nothing to some of its operands
+
+    def __cinit__(self, Graph graph, int wanted, lanes):
+        cdef mgc_program *p = &self.plan.program
+        cdef mgc_step *step
+        cdef int i
+        self.program, self.wanted, self.spare, self.work = p, wanted, [], 0
+        if mgc_make_plan(&graph.g, graph.output_list.items, graph.output_list.count, graph.parameter_count,
+                         graph.input_count, wanted, &self.plan) < 0:
+            raise MemoryError(f"no memory for the steps of a graph of {len(graph):,} expressions")
+        for i in range(p.lane_step_count):
+            step = &p.lane_steps[i]
+            self.takes = self.takes or mgc_kinds[step.op].sends == MGC_TO_ONE
+            self.work += <double>step.count * (step.k or 4) * (1 if wanted == FORWARD else 3)
+        row_bytes = max(1, p.slot_count) * self.numbers_in_slot() * sizeof(double)
+        fitting = CACHE_BYTES // row_bytes // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
+        self.lanes = lanes if lanes is not None else min(max(fitting, LEAST_LANES), MOST_LANES)
+
+    def __dealloc__(self):
+        mgc_free_plan(&self.plan)
+
+    cdef int numbers_in_slot(self) noexcept:
+        """For each lane of a slot: its value, and perhaps its gradient."""
+        return 1 if self.wanted == FORWARD else 2
+
+    cdef Call call(self):
+        """A call to be made."""
+        return self.spare.pop() if self.spare else Call(self)
+
+    cdef Call run(self, Program program, tuple arrays, seeds, bint with_outputs):
+        """Return a call that is done, and has its results; give it back by `release`."""
+        cdef Call call = self.call()
+        call.set_arrays(arrays)
+        if with_outputs:
+            call.set_outputs(numpy().empty((call.call.n, self.program.output_count)))
+        call.set_seeds(seeds)
+        call.read_parameters(program)
+        call.execute()
+        return call
+
+    cdef list steps(self, mgc_step *first, int count):
+        """Steps, for printing."""
+        cdef list found = []
+        cdef mgc_step *s
+        cdef int i, j, places
+        for i in range(count):
+            s = &first[i]
+            places = s.k * mgc_kinds[s.op].rows
+            found.append(Step(s.op, (s.x, s.y, s.z), (s.dx, s.dy, s.dz), s.f, s.count, s.k,
+                              tuple([self.program.places[s.places + j] for j in range(places)])))
+        return found
+
+    def stats(self):
+        """See Program.stats."""
+        cdef mgc_program *p = self.program
+        cdef double operations = 0
+        cdef int i
+        for i in range(p.scalar_step_count):
+            operations += p.scalar_steps[i].count * max(1, p.scalar_steps[i].k)
+        for i in range(p.lane_step_count):
+            operations += <double>p.lane_steps[i].count * max(1, p.lane_steps[i].k)
+        return {
+            "inputs": p.input_count, "parameters": p.parameter_count, "outputs": p.output_count,
+            "scalar steps": p.scalar_step_count, "lane steps": p.lane_step_count, "operations": int(operations),
+            "slots": p.slot_count, "weights": p.weight_count, "lanes": self.lanes,
+            "bytes": <size_t>p.slot_count * self.lanes * self.numbers_in_slot() * sizeof(double),
+            "simd": LANES.name.decode(),
+        }
+
+    def text(self, program):
+        """See Program.__str__."""
+        cdef mgc_program *p = self.program
+        lines = [repr(program)[1:-1]]
+        if p.scalar_step_count:
+            lines.append("once a call, of scalars:")
+            lines += [f"  {text_of(step, 's')}" for step in self.steps(p.scalar_steps, p.scalar_step_count)]
+        lines.append(f"for each {self.lanes} examples, of rows:")
+        for i in range(p.broadcast_count):
+            lines.append(f"  {place_text('r', p.broadcast_slots[i], 1)} = s{p.broadcast_scalars[i]} in all lanes")
+        lines += [f"  {text_of(step, 'r')}" for step in self.steps(p.lane_steps, p.lane_step_count)]
+        places = [p.output_places[i] for i in range(p.output_count)]
+        lines.append("outputs: " + ", ".join([f"r{place}" if place >= 0 else f"s{-1 - place}" for place in places]))
+        return "\n".join(lines)
+
+
+Step = namedtuple("Step", "op operands strides f count k places")
+
+
+cdef str place_text(str kind, int first, int count, int stride=1):
+    """The places, count of them: `r3`, `r3…r8`, or `r3, r5, … r11` where a stride is not 1."""
+    if count == 1 or stride == 0:
+        return f"{kind}{first}"
+    last = first + (count - 1) * stride
+    if stride == 1:
+        return f"{kind}{first}…{kind}{last}"
+    begin = f"{kind}{first}, {kind}{first + stride}"
+    return begin if count == 2 else f"{begin}, {'… ' if count > 3 else ''}{kind}{last}"
+
+
+cdef str text_of(step, str kind):
+    cdef const mgc_kind *wide = &mgc_kinds[<int>step.op]
+    result = place_text(kind, step.f, step.count)
+    if wide.name != NULL:
+        index = f" {kind}{step.operands[0]}" if wide.index else ""
+        size = f" {step.count} x {step.k}" if wide.bias else ""
+        lists = [places_text(kind, step.places[i::wide.rows]) for i in range(wide.rows)] or [f"{step.k} weights"]
+        return f"{result} = {wide.name.decode()}{index}{size} of {' and '.join(lists)}"
+    name = op_name(step.op)
+    operands = list(zip(step.operands, step.strides))[:TABLE[step.op - 1].operands]
+    return f"{result} = {name} " + ", ".join([place_text(kind, x, step.count, stride) for x, stride in operands])
+
+
+cdef str places_text(str kind, tuple places):
+    """The places, those one after another as a range; a few ranges at most."""
+    ranges = []
+    for place in places:
+        if ranges and ranges[-1][1] == place:
+            ranges[-1][1] += 1
+        else:
+            ranges.append([place, place + 1])
+    texts = [place_text(kind, first, end - first) for first, end in ranges]
+    return ", ".join(texts[:4] + [f"… {len(texts) - 4} more"] * (len(texts) > 4))
