@@ -347,9 +347,12 @@ def topological_sort(Value root not None):
 
 def zero_grad(list params not None):
     """Set the gradient of each of the Values to 0."""
+    cdef PyObject **items
+    cdef Py_ssize_t i
     refuse_while_tracing("an update")
-    for i, p in enumerate(params):
-        if not isinstance(p, Value):
-            raise TypeError(f"params[{i}] must be a Value, got {describe(p)}")
-    for p in params:
-        (<Value>p).node.grad = 0
+    items = PySequence_Fast_ITEMS(params)
+    for i in range(len(params)):
+        if not isinstance(<object>items[i], Value):
+            raise TypeError(f"params[{i}] must be a Value, got {describe(params[i])}")
+    for i in range(len(params)):     # nothing here runs Python code, which might change the list
+        mgc_node_of(items[i]).grad = 0

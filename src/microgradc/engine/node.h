@@ -65,6 +65,9 @@ static inline void mgc_prefetch_older(const void *p) { __builtin_prefetch((const
 static inline void mgc_prefetch_older(const void *p) { (void)p; }
 #endif
 
+/* The node of a Value. */
+static inline mgc_node *mgc_node_of(PyObject *value) { return &((mgc_object *)value)->node; }
+
 /* The Value that a node is part of. */
 static inline PyObject *mgc_value_of(mgc_node *n) { return (PyObject *)((char *)n - offsetof(mgc_object, node)); }
 

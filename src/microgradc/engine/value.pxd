@@ -30,6 +30,7 @@ cdef extern from "engine/node.h":
     enum:
         MGC_X_NODE, MGC_Y_NODE, MGC_WIDE, MGC_INTEGER, MGC_CLOSURE, MGC_TRACKED, MGC_INITIALISED, MGC_IN_PASS
     void mgc_prefetch_older(const void *) nogil
+    mgc_node *mgc_node_of(PyObject *) nogil
     PyObject *mgc_value_of(mgc_node *)
     bint mgc_operand_is_node(mgc_node *, Py_ssize_t)
     mgc_operand *mgc_operand_at(mgc_node *, Py_ssize_t)

@@ -11,24 +11,16 @@ from libc.math cimport INFINITY, fabs, isfinite, isnan, pow, sqrt
 from libc.string cimport memcmp
 
 from microgradc.engine.float64 cimport view_float64
-from microgradc.engine.value cimport MGC_LEAF, Value, describe, leaf_version, mgc_node, tracing
+from microgradc.engine.value cimport MGC_LEAF, Value, describe, leaf_version, mgc_node, mgc_node_of, tracing
 
 from microgradc.engine.value import refuse
 
 cdef extern from "Python.h":
     PyObject **PySequence_Fast_ITEMS(object)
 
-cdef extern from "engine/node.h":
-    ctypedef struct mgc_object:
-        mgc_node node
-
 __all__ = [
     "Known", "adam", "clamp_grads", "grad_norm", "not_finite", "require_parameters", "rmsprop", "scale_grads", "sgd",
 ]
-
-
-cdef inline mgc_node *node_of(PyObject *value) noexcept nogil:
-    return &(<mgc_object *>value).node
 
 
 cdef class Known:
@@ -153,10 +145,10 @@ def not_finite(list params not None, Known known not None):
     cdef Py_ssize_t i
     cdef bint found = False
     for i in range(none.n):     # to the end, so that nothing depends on what came before
-        found |= not isfinite(node_of(items[i]).grad)
+        found |= not isfinite(mgc_node_of(items[i]).grad)
     if found:
         for i in range(none.n):
-            if not isfinite(node_of(items[i]).grad):
+            if not isfinite(mgc_node_of(items[i]).grad):
                 return i
     return -1
 
@@ -187,7 +179,7 @@ def sgd(list params not None, Known known not None, momentum_buffer, bint first,
     cdef double g
     leaf_version[0] += 1
     for i in range(n):     # torch/optim/sgd.py, _single_tensor_sgd
-        p = node_of(items[i])
+        p = mgc_node_of(items[i])
         g = -p.grad if maximize else p.grad
         if weight_decay != 0:
             g += weight_decay * p.data
@@ -226,7 +218,7 @@ def adam(list params not None, Known known not None, exp_avg, exp_avg_sq, max_ex
     cdef double g, second
     leaf_version[0] += 1
     for i in range(n):     # torch/optim/adam.py, _single_tensor_adam
-        p = node_of(items[i])
+        p = mgc_node_of(items[i])
         g = -p.grad if maximize else p.grad
         p.data *= decay
         if weight_decay != 0:
@@ -256,7 +248,7 @@ def rmsprop(list params not None, Known known not None, square_avg, grad_avg, mo
     cdef double g, variance
     leaf_version[0] += 1
     for i in range(n):     # torch/optim/rmsprop.py, _single_tensor_rmsprop
-        p = node_of(items[i])
+        p = mgc_node_of(items[i])
         g = -p.grad if maximize else p.grad
         if weight_decay != 0:
             g += weight_decay * p.data
@@ -281,7 +273,7 @@ def grad_norm(list params not None, double p):
     cdef PyObject **items = PySequence_Fast_ITEMS(params)
     cdef double x, total = INFINITY if p == -INFINITY and n else 0
     for i in range(n):
-        x = fabs(node_of(items[i]).grad)
+        x = fabs(mgc_node_of(items[i]).grad)
         if p == 2:
             total += x * x
         elif p == INFINITY:
@@ -302,7 +294,7 @@ def scale_grads(list params not None, double factor):
     cdef Py_ssize_t n = require(params, False), i
     cdef PyObject **items = PySequence_Fast_ITEMS(params)
     for i in range(n):
-        node_of(items[i]).grad *= factor
+        mgc_node_of(items[i]).grad *= factor
 
 
 def clamp_grads(list params not None, double largest):
@@ -311,7 +303,7 @@ def clamp_grads(list params not None, double largest):
     cdef PyObject **items = PySequence_Fast_ITEMS(params)
     cdef mgc_node *p
     for i in range(n):
-        p = node_of(items[i])
+        p = mgc_node_of(items[i])
         if p.grad > largest:
             p.grad = largest
         elif p.grad < -largest:

@@ -364,7 +364,7 @@ static void mgc_run_one(const mgc_call *c, double *memory)
     }
     if (!c->seeds) return;
     mgc_begin_gradients(c, gbase, 1);
-    c->lanes->run_one_back(p, c->weights, base, gbase, partial, memory);
+    c->lanes->run_one_back(p, c->weights, base, partial, memory);
     for (int i = 0; i < p->broadcast_count; i++) gbroadcast[i] = gbase[p->broadcast_slots[i]];
     if (c->input_grads) mgc_store_input_gradients(c, gbase, 0, 1, 1);
 }

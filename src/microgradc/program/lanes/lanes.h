@@ -73,10 +73,11 @@ typedef struct {
                                const double *g, double *gbase, Py_ssize_t k, Py_ssize_t n);
 
     /* All steps for one example, whose rows are single numbers: forward, and back. The same functions in the same
-       order, so that numbers have the bits that they have in a lane. scratch as above. */
+       order, so that numbers have the bits that they have in a lane. base has a number for each slot, and then its
+       gradient; scratch as above. */
     void (*run_one)(const mgc_program *program, const double *weights, double *base, double *scratch);
-    void (*run_one_back)(const mgc_program *program, const double *weights, const double *base, double *gbase,
-                         double *gweights, double *scratch);
+    void (*run_one_back)(const mgc_program *program, const double *weights, double *base, double *gweights,
+                         double *scratch);
 } mgc_lanes;
 
 #endif

@@ -9,7 +9,6 @@
 #define MGC_INLINE static inline __attribute__((always_inline))
 #define MGC_NOINLINE static __attribute__((noinline))
 #define MGC_ALIGNED(p) __builtin_assume_aligned(p, 64)
-#define MGC_NOT_VECTORISED __asm__ volatile("")     /* the loop around it: it is short, and would become long code */
 #if defined(__x86_64__)
 #define MGC_IN_REGISTER(v) __asm__("" : "+v"(v))   /* gcc would load it again for each use */
 #else
@@ -19,7 +18,6 @@
 #define MGC_INLINE static __forceinline
 #define MGC_NOINLINE static __declspec(noinline)
 #define MGC_ALIGNED(p) (p)
-#define MGC_NOT_VECTORISED (void)0
 #define MGC_IN_REGISTER(v) (void)0
 #endif
 #if defined(__clang__)

@@ -58,92 +58,122 @@ MGC_NOINLINE void MGC_V(run_of_one_back)(const mgc_step *step, int receives, con
     }
 }
 
-static void MGC_V(run_one)(const mgc_program *p, const double *all_weights, double *base, double *scratch)
+/* A step that is no row of ops.h. */
+MGC_NOINLINE void MGC_V(wide_of_one)(const mgc_program *p, const mgc_step *step, const double *all_weights,
+                                     double *base)
 {
-    enum { angles = MGC_ANGLES_FAR };
     const mgc_lanes *const lanes = &MGC_V(lanes_of_one);
     const Py_ssize_t n = 1;
-    uint64_t any_far = 0;       /* for the names of rows.h */
-    for (const mgc_step *now = p->lane_steps, *last = now + p->lane_step_count; now < last; now++) {
-        const int *places = p->places + now->places, count = now->count, k = now->k;
-        const double *weights = all_weights + now->weights;
-        const double *x = base + now->x, *x_ = x, *y_ = base + now->y, *z_ = base + now->z;
-        double *f = base + now->f;
-        if (count >= MGC_V(long_run) && now->op < MGC_TABLE_END) {
-            MGC_V(run_of_one)(now, base, scratch);
+    const int *places = p->places + step->places, count = step->count, k = step->k;
+    const double *weights = all_weights + step->weights, *x = base + step->x;
+    double *f = base + step->f;
+    switch (step->op) {
+#define STEP(ID, name, index, rows, weights, bias, least, sends, form, forward, backward, scalar, scalar_back) \
+    case MGC_##ID: forward; break;
+    MGC_STEPS(STEP)
+#undef STEP
+    }
+}
+
+MGC_NOINLINE void MGC_V(wide_of_one_back)(const mgc_program *p, const mgc_step *step, const double *all_weights,
+                                          const double *base, double *gbase, double *gweights, double *scratch)
+{
+    const mgc_lanes *const lanes = &MGC_V(lanes_of_one);
+    const Py_ssize_t n = 1, valid = 1;
+    const int *places = p->places + step->places, count = step->count, k = step->k, receives = step->receives;
+    const double *weights = all_weights + step->weights, *x = base + step->x, *f = base + step->f;
+    const double *g = gbase + step->f;
+    double *gw = gweights + step->weights;
+    switch (step->op) {
+#define STEP(ID, name, index, rows, weights, bias, least, sends, form, forward, backward, scalar, scalar_back) \
+    case MGC_##ID: backward; break;
+    MGC_STEPS(STEP)
+#undef STEP
+    }
+}
+
+static void MGC_V(run_one)(const mgc_program *p, const double *weights, double *base, double *scratch)
+{
+    enum { angles = MGC_ANGLES_FAR };
+    const Py_ssize_t l = 0;     /* these three are for the names of rows.h */
+    uint64_t any_far = 0;
+    for (const mgc_step *at = p->lane_steps, *end = at + p->lane_step_count; at < end; at++) {
+        if (at->op >= MGC_TABLE_END) {
+            MGC_V(wide_of_one)(p, at, weights, base);
             continue;
         }
-        switch (now->op) {
-#define STEP(ID, name, index, rows, weights, bias, least, sends, form, forward, backward, scalar, scalar_back) \
-        case MGC_##ID: forward; break;
-        MGC_STEPS(STEP)
-#undef STEP
-#define ROW(id, op, operands, params, value, gx, gy, gz, doc) \
-        case MGC_##id: \
-            for (const double *end = f + count; f < end; f++, x_ += now->dx, y_ += now->dy, z_ += now->dz) { \
-                const Py_ssize_t l = 0; \
+        if (at->count >= MGC_V(long_run)) {
+            MGC_V(run_of_one)(at, base, scratch);
+            continue;
+        }
+        const double *x_ = base + at->x, *y_ = base + at->y, *z_ = base + at->z;
+        double *f_ = base + at->f;
+        for (int left = at->count;;) {
+            switch (at->op) {
+#define ROW(id, op, operands, params, value, to_x, to_y, to_z, doc) \
+            case MGC_##id: { \
                 LOAD_##operands IGNORE_##operands \
-                MGC_NOT_VECTORISED; \
-                *f = value; \
-            } \
-            break;
-        MGC_TABLE(ROW)
+                *f_ = value; \
+                break; \
+            }
+            MGC_TABLE(ROW)
 #undef ROW
+            }
+            if (!--left) break;
+            x_ += at->dx, y_ += at->dy, z_ += at->dz, f_++;
         }
     }
     (void)any_far;
 }
 
-#define SEND_1(to_x, to_y, to_z) if (part & MGC_X_RECEIVES) *gx_ += to_x;
-#define SEND_2(to_x, to_y, to_z) SEND_1(to_x, to_y, to_z) if (part & MGC_Y_RECEIVES) *gy_ += to_y;
-#define SEND_3(to_x, to_y, to_z) SEND_2(to_x, to_y, to_z) if (part & MGC_Z_RECEIVES) *gz_ += to_z;
+#define SEND_1(to_x, to_y, to_z) if (part & MGC_X_RECEIVES) ((double *)x_)[to_gradient] += to_x;
+#define SEND_2(to_x, to_y, to_z) SEND_1(to_x, to_y, to_z) \
+    if (part & MGC_Y_RECEIVES) ((double *)y_)[to_gradient] += to_y;
+#define SEND_3(to_x, to_y, to_z) SEND_2(to_x, to_y, to_z) \
+    if (part & MGC_Z_RECEIVES) ((double *)z_)[to_gradient] += to_z;
 
-static void MGC_V(run_one_back)(const mgc_program *p, const double *all_weights, const double *base, double *gbase,
-                                double *gweights, double *scratch)
+/* gbase lies behind base, in the same memory. */
+static void MGC_V(run_one_back)(const mgc_program *p, const double *weights, double *base, double *gweights,
+                                double *scratch)
 {
     enum { angles = MGC_ANGLES_FAR };
-    const mgc_lanes *const lanes = &MGC_V(lanes_of_one);
-    const Py_ssize_t n = 1, valid = 1;
+    const Py_ssize_t l = 0, to_gradient = p->slot_count;
     uint64_t any_far = 0;
-    for (const mgc_step *now = p->lane_steps + p->lane_step_count; now-- > p->lane_steps;) {
-        const int *places = p->places + now->places, count = now->count, k = now->k, receives = now->receives;
-        const double *weights = all_weights + now->weights;
-        const double *x = base + now->x, *y = base + now->y, *z = base + now->z;
-        double *gw = gweights + now->weights, *gx = gbase + now->x, *gy = gbase + now->y, *gz = gbase + now->z;
-        const double *f = base + now->f, *f_ = f, *g = gbase + now->f, *g_ = g;
-        const Py_ssize_t dx = now->dx, dy = now->dy, dz = now->dz, last = count - 1;
+    for (const mgc_step *at = p->lane_steps + p->lane_step_count; at-- > p->lane_steps;) {
+        int receives = at->receives;
         if (!receives) continue;
-        /* The operands of a run receive one after another, as in its loops over lanes. */
-        for (int left = receives, part; left; left &= ~part) {
-            part = count > 1 && now->is_run && now->op < MGC_TABLE_END ? left & -left : left;
-            if (count >= MGC_V(long_run) && now->op < MGC_TABLE_END) {
-                MGC_V(run_of_one_back)(now, part, base, gbase, scratch);
-                continue;
+        if (at->op >= MGC_TABLE_END) {
+            MGC_V(wide_of_one_back)(p, at, weights, base, base + to_gradient, gweights, scratch);
+            continue;
+        }
+        for (int left = at->count, part = receives; receives; receives &= ~part, left = at->count) {
+            const double *x_ = base + at->x, *y_ = base + at->y, *z_ = base + at->z;
+            const double *f_ = base + at->f;
+            if (left > 1) {     /* the operands of a run receive one after another, as in its loops over lanes */
+                part = at->is_run ? receives & -receives : receives;
+                if (left >= MGC_V(long_run)) {
+                    MGC_V(run_of_one_back)(at, part, base, base + to_gradient, scratch);
+                    continue;
+                }
+                const int last = left - 1;
+                x_ += last * (Py_ssize_t)at->dx, y_ += last * (Py_ssize_t)at->dy, z_ += last * (Py_ssize_t)at->dz;
+                f_ += last;
             }
-            switch (now->op) {
-#define STEP(ID, name, index, rows, weights, bias, least, sends, form, forward, backward, scalar, scalar_back) \
-            case MGC_##ID: backward; break;
-            MGC_STEPS(STEP)
-#undef STEP
+            for (;;) {
+                const double f = *f_, g = f_[to_gradient];
+                (void)f;
+                switch (at->op) {
 #define ROW(id, op, operands, params, value, to_x, to_y, to_z, doc) \
-            case MGC_##id: { \
-                const double *x_ = x + last * dx, *y_ = y + last * dy, *z_ = z + last * dz; \
-                double *gx_ = gx + last * dx, *gy_ = gy + last * dy, *gz_ = gz + last * dz; \
-                for (Py_ssize_t l = last; l >= 0; l--) { \
-                    const double f = f_[l], g = g_[l]; \
-                    MGC_NOT_VECTORISED; \
-                    { \
-                        const Py_ssize_t l = 0; \
-                        LOAD_##operands IGNORE_##operands \
-                        (void)f, (void)g, (void)gy_, (void)gz_; \
-                        SEND_##operands(to_x, to_y, to_z) \
-                    } \
-                    x_ -= dx, y_ -= dy, z_ -= dz, gx_ -= dx, gy_ -= dy, gz_ -= dz; \
-                } \
-                break; \
-            }
-            MGC_TABLE(ROW)
+                case MGC_##id: { \
+                    LOAD_##operands IGNORE_##operands \
+                    SEND_##operands(to_x, to_y, to_z) \
+                    break; \
+                }
+                MGC_TABLE(ROW)
 #undef ROW
+                }
+                if (!--left) break;
+                x_ -= at->dx, y_ -= at->dy, z_ -= at->dz, f_--;
             }
         }
     }
