@@ -128,6 +128,16 @@ static int mgc_most_rows_aside(const mgc_plan *plan)
     return most;
 }
 
+static int mgc_weights_receive(const mgc_plan *plan)
+{
+    for (int i = 0; i < plan->lane_steps.count; i++) {
+        const mgc_step *step = &plan->lane_steps.items[i];
+        if (mgc_kinds[step->op].rows ? step->receives & MGC_WEIGHTS_RECEIVE && mgc_kinds[step->op].weights
+                                     : step->receives && mgc_kinds[step->op].weights) return 1;
+    }
+    return 0;
+}
+
 /* What a program has of its plan. */
 static int mgc_complete_program(mgc_plan *plan)
 {
@@ -144,6 +154,7 @@ static int mgc_complete_program(mgc_plan *plan)
     to->clear_sizes = plan->clear_sizes.items;
     to->output_count = plan->outputs.count, to->output_places = plan->outputs.items;
     to->careful_rows = mgc_most_rows_aside(plan);
+    to->weights_receive = mgc_weights_receive(plan);
     return 0;
 }
 

@@ -14,18 +14,31 @@ typedef enum {
     MGC_OPERANDS_RECEIVE_FIRST = 4,  /* of DENSE: on the way back, nothing has arrived there yet, so that it assigns */
 } mgc_receiver;
 
+/* As small as it can be: a program of one example is read once for each. */
 typedef struct {
-    int op;
-    int x, y, z;    /* the places of the operands: scalars or slots; x may be an index */
-    int dx, dy, dz; /* of a row of ops.h: how far the operands of the next result are from those of this one */
-    int is_run;     /* whether these strides are all 1: a kernel then goes over all results at once */
-    int f;          /* the place of the result, of the first of them if there are several */
-    int count;      /* how many results, in places one after another */
-    int k;          /* how many operands of a dot product, how many pairs, how many values */
-    int places;     /* where the places of these begin in the program's list */
-    int weights;    /* where count * k weights begin, and then count biases */
-    int receives;   /* which operands get a gradient that somebody needs: mgc_receiver, put together */
+    short op;
+    unsigned char receives; /* which operands get a gradient that somebody needs: mgc_receiver, put together */
+    unsigned char is_run;   /* of a row of ops.h: whether the strides are all 1: a kernel goes over all results at once */
+    int f;                  /* the place of the result, of the first of them if there are several */
+    int count;              /* how many results, in places one after another */
+    int x;                  /* the place of the first operand: a scalar or a slot; or of an index */
+    union {
+        struct {            /* of a row of ops.h */
+            int y, z;
+            int dx, dy, dz; /* how far the operands of the next result are from those of this one */
+        };
+        struct {            /* of all others */
+            int k;          /* how many operands of a dot product, how many pairs, how many values */
+            int places;     /* where the places of these begin in the program's list */
+            int weights;    /* where count * k weights begin, and then count biases */
+        };
+    };
 } mgc_step;
+
+static inline int mgc_is_row_of_table(const mgc_step *step) { return step->op < MGC_TABLE_END; }
+
+/* How many products or values each result is made of; 0 for a row of ops.h. */
+static inline int mgc_size_of(const mgc_step *step) { return mgc_is_row_of_table(step) ? 0 : step->k; }
 
 typedef struct {
     mgc_step *scalar_steps, *lane_steps;
@@ -34,6 +47,7 @@ typedef struct {
     int scalar_count;        /* parameters first, then constants, then results */
     int parameter_count;
     int weight_count;
+    int weights_receive;     /* whether the gradient of any weight is needed */
     int run_count;           /* runs of weights that are scalars one after another */
     int *run_weights, *run_scalars, *run_sizes;
     int input_count;         /* they have the first slots */

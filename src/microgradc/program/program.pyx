@@ -30,6 +30,8 @@ cdef extern from "program/replay.h":
     ctypedef struct mgc_step:
         int op, x, y, z, dx, dy, dz, f, count, k, places, weights, receives
 
+    int mgc_size_of(const mgc_step *)
+
     ctypedef struct mgc_program:
         mgc_step *scalar_steps
         mgc_step *lane_steps

@@ -185,17 +185,19 @@ static void mgc_run_lanes(const mgc_call *c, double *base, Py_ssize_t n)
     for (const mgc_step *step = p->lane_steps, *end = step + p->lane_step_count; step < end; step++) {
         const int *places = p->places + step->places, count = step->count, k = step->k;
         const double *weights = c->weights + step->weights;
-        const double *x = base + step->x * n, *y = base + step->y * n, *z = base + step->z * n;
+        const double *x = base + step->x * n;
         double *f = base + step->f * n;
         switch (step->op) {
 #define STEP(ID, name, index, rows, weights, bias, least, sends, form, forward, backward, scalar, scalar_back) \
         case MGC_##ID: forward; break;
         MGC_STEPS(STEP)
 #undef STEP
-        default:
+        default: {
+            const double *y = base + step->y * n, *z = base + step->z * n;
             if (step->is_run) lanes->forward[step->op](x, y, z, f, count * n);
             else for (int i = 0; i < count; i++, x += step->dx * n, y += step->dy * n, z += step->dz * n, f += n)
                 lanes->forward[step->op](x, y, z, f, n);
+        }
         }
     }
 }
@@ -220,9 +222,7 @@ static void mgc_step_back(const mgc_call *c, const mgc_step *step, const double 
     const int *places = c->program->places + step->places, count = step->count, k = step->k, receives = step->receives;
     const double *weights = c->weights + step->weights;
     double *gw = gweights + step->weights;
-    const double *x = base + step->x * n, *y = base + step->y * n, *z = base + step->z * n;
-    const double *f = base + step->f * n, *g = gbase + step->f * n;
-    double *gx = gbase + step->x * n, *gy = gbase + step->y * n, *gz = gbase + step->z * n;
+    const double *x = base + step->x * n, *f = base + step->f * n, *g = gbase + step->f * n;
     switch (step->op) {
 #define STEP(ID, name, index, rows, weights, bias, least, sends, form, forward, backward, scalar, scalar_back) \
     case MGC_##ID: backward; break;
@@ -230,9 +230,10 @@ static void mgc_step_back(const mgc_call *c, const mgc_step *step, const double 
 #undef STEP
     default:
         if (!step->is_run) mgc_rows_back(lanes->backward[step->op], step, base, gbase, n);
-        else lanes->backward[step->op](x, y, z, f, g, receives & MGC_X_RECEIVES ? gx : NULL,
-                                       receives & MGC_Y_RECEIVES ? gy : NULL,
-                                       receives & MGC_Z_RECEIVES ? gz : NULL, count * n);
+        else lanes->backward[step->op](x, base + step->y * n, base + step->z * n, f, g,
+                                       receives & MGC_X_RECEIVES ? gbase + step->x * n : NULL,
+                                       receives & MGC_Y_RECEIVES ? gbase + step->y * n : NULL,
+                                       receives & MGC_Z_RECEIVES ? gbase + step->z * n : NULL, count * n);
     }
 }
 
@@ -241,8 +242,12 @@ static void mgc_step_back(const mgc_call *c, const mgc_step *step, const double 
 static void mgc_result_back(const mgc_call *c, const mgc_step *step, int result, const double *base, double *gbase,
                             double *gweights, Py_ssize_t n, Py_ssize_t valid, double *scratch)
 {
-    const int *places = c->program->places + step->places, k = step->k, is_row = step->op < MGC_TABLE_END;
-    const int operands[] = {step->x + result * step->dx, step->y + result * step->dy, step->z + result * step->dz};
+    const int *places = c->program->places + step->places, k = step->k, is_row = mgc_is_row_of_table(step);
+    int operands[3] = {0, 0, 0};
+    if (is_row) {
+        operands[0] = step->x + result * step->dx;
+        operands[1] = step->y + result * step->dy, operands[2] = step->z + result * step->dz;
+    }
     int received[3], rows = 0;
     const int *receivers = is_row ? received : places;
     if (is_row) for (int i = 0; i < 3; i++) {
@@ -337,13 +342,22 @@ static void mgc_begin_gradients(const mgc_call *c, double *gbase, Py_ssize_t n)
             for (Py_ssize_t l = 0; l < n; l++) gbase[p->output_places[i] * n + l] += c->seeds[i];
 }
 
-/* What a partition sums up is 0; without gradients the sums of outputs alone, which come last. */
+/* Where in what a partition sums up that begins which this call needs: gradients of weights come first, then those of
+   broadcast scalars, and the sums of outputs last. */
+static Py_ssize_t mgc_first_sum(const mgc_call *c)
+{
+    const mgc_program *p = c->program;
+    if (!c->seeds) return (Py_ssize_t)p->weight_count + p->broadcast_count;
+    return p->weights_receive ? 0 : p->weight_count;
+}
+
+/* What a partition sums up is 0. */
 static void mgc_clear_partial(const mgc_call *c, double *partial)
 {
     const Py_ssize_t size = mgc_partial_size(c->program), outputs = c->program->output_count;
-    if (!c->seeds) memset(partial + size - outputs, 0, (size_t)outputs * sizeof *partial);
-    else memset(partial, 0, (size_t)size * sizeof *partial);
-    if (c->careful) mgc_fill(partial, size - outputs, -0.0);
+    const Py_ssize_t first = mgc_first_sum(c);
+    memset(partial + first, 0, (size_t)(size - first) * sizeof *partial);
+    if (c->careful) mgc_fill(partial + first, size - outputs - first, -0.0);
 }
 
 /* A call of one example, in which its one partition is the total: memory is for scratch, and for a number or two of each
@@ -440,11 +454,11 @@ static void mgc_finish(const mgc_call *c, double *sums, double *gscalars)
     const Py_ssize_t size = mgc_partial_size(p);
     double *total = c->partials;
     for (int i = 1; i < c->partitions; i++)
-        for (Py_ssize_t j = c->seeds ? 0 : size - p->output_count; j < size; j++) total[j] += c->partials[i * size + j];
+        for (Py_ssize_t j = mgc_first_sum(c); j < size; j++) total[j] += c->partials[i * size + j];
     memcpy(sums, total + p->weight_count + p->broadcast_count, (size_t)p->output_count * sizeof *sums);
     if (!c->seeds) return;
     mgc_fill(gscalars, p->scalar_count, c->careful ? -0.0 : 0.0);
-    for (int i = 0; i < p->run_count; i++) {
+    for (int i = 0; i < p->run_count && p->weights_receive; i++) {
         const double *from = total + p->run_weights[i];
         double *to = gscalars + p->run_scalars[i];
         for (int j = 0; j < p->run_sizes[i]; j++) to[j] += from[j];

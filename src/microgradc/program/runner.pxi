@@ -29,7 +29,7 @@ cdef class Runner:
         for i in range(p.lane_step_count):
             step = &p.lane_steps[i]
             self.takes = self.takes or mgc_kinds[step.op].sends == MGC_TO_ONE
-            self.work += <double>step.count * (step.k or 4) * (1 if wanted == FORWARD else 3)
+            self.work += <double>step.count * (mgc_size_of(step) or 4) * (1 if wanted == FORWARD else 3)
         row_bytes = max(1, p.slot_count) * self.numbers_in_slot() * sizeof(double)
         fitting = CACHE_BYTES // row_bytes // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
         self.lanes = lanes if lanes is not None else min(max(fitting, LEAST_LANES), MOST_LANES)
@@ -63,8 +63,8 @@ cdef class Runner:
         cdef int i, j, places
         for i in range(count):
             s = &first[i]
-            places = s.k * mgc_kinds[s.op].rows
-            found.append(Step(s.op, (s.x, s.y, s.z), (s.dx, s.dy, s.dz), s.f, s.count, s.k,
+            places = mgc_size_of(s) * mgc_kinds[s.op].rows
+            found.append(Step(s.op, (s.x, s.y, s.z), (s.dx, s.dy, s.dz), s.f, s.count, mgc_size_of(s),
                               tuple([self.program.places[s.places + j] for j in range(places)])))
         return found
 
@@ -74,9 +74,9 @@ cdef class Runner:
         cdef double operations = 0
         cdef int i
         for i in range(p.scalar_step_count):
-            operations += p.scalar_steps[i].count * max(1, p.scalar_steps[i].k)
+            operations += p.scalar_steps[i].count * max(1, mgc_size_of(&p.scalar_steps[i]))
         for i in range(p.lane_step_count):
-            operations += <double>p.lane_steps[i].count * max(1, p.lane_steps[i].k)
+            operations += <double>p.lane_steps[i].count * max(1, mgc_size_of(&p.lane_steps[i]))
         return {
             "inputs": p.input_count, "parameters": p.parameter_count, "outputs": p.output_count,
             "scalar steps": p.scalar_step_count, "lane steps": p.lane_step_count, "operations": int(operations),
