@@ -73,7 +73,7 @@ def test_values_and_gradients(build, lanes):
 
 
 def test_other_weights_have_blocks_of_their_own():
-    """Of the same parameters in another order, with another bias, of another number; the same numbers are not enough."""
+    """Of the same parameters in another order or number, or with another bias; equal numbers are not enough."""
 
     def build(x, w):
         a, b, c, d = w
