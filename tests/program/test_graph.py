@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import microgradc
 from microgradc import CompileError, Program, Value, compile
-from microgradc.program.graph import RULES, Graph, simplify, sums
+from microgradc.program.graph import RULES, Graph, known, simplify, sums
 
 PASSES = {"simplify": simplify, "sums": sums, "both": lambda g: sums(simplify(g))}
 POWERS = [0.0, -0.0, 1.0, 2.0, 3.0, 4.0, 0.5, -0.5, -1.0, -2.0]
@@ -163,6 +163,40 @@ def test_a_pass_keeps_values_and_gradients(name, seed, numbers):
     assert close(found, values), (str(g), str(made))
     if all(map(math.isfinite, gradients)):      # where an infinite slope meets a 0, what is left out matters
         assert close(found_gradients, gradients), (str(g), str(made))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10**6), st.lists(st.floats(0.1, 2.0), min_size=4, max_size=4), st.tuples(*[st.booleans()] * 2))
+def test_known_parameters_are_constants(seed, numbers, are_known):
+    g = grown(seed)
+    before, left = pickle.dumps(g), [x for x, is_known in zip(numbers[2:], are_known, strict=True) if not is_known]
+    made = known(g, [x if is_known else None for x, is_known in zip(numbers[2:], are_known, strict=True)])
+    assert pickle.dumps(g) == before
+    assert (made.input_count, made.parameter_count) == (2, len(left))
+    assert [e.number for e in made if e.op == "parameter"] == list(range(len(left)))
+    for then in (lambda g: g, PASSES["both"]):
+        values, gradients = run(then(g), numbers[:2], numbers[2:])
+        found, found_gradients = run(then(made), numbers[:2], left)
+        if not all(map(math.isfinite, values)):
+            return
+        assert close(found, values), (str(g), str(made))
+        wanted = [*gradients[:2], *(x for x, is_known in zip(gradients[2:], are_known, strict=True) if not is_known)]
+        if all(map(math.isfinite, gradients)):
+            assert close(found_gradients, wanted), (str(g), str(made))
+
+
+def test_known_becomes_one_with_the_same_constant():
+    g = Graph()
+    x, w, v = g.input(), g.parameter(), g.parameter()
+    g.outputs = [g.add("mul", g.add("mul", x, w), v), g.add("mul", x, g.constant(3.0))]
+    made = known(g, [3.0, None])
+    assert str(made) == (
+        "%0 = input 0\n%1 = constant 3.0\n%2 = parameter 0\n%3 = mul %0, %1\n%4 = mul %3, %2\nreturn %4, %3"
+    )
+    assert known(g, [None, None]) == g
+    for bad, error in (([1.0], ValueError), ([1.0, "x"], TypeError), ((1.0, 2.0), TypeError)):
+        with pytest.raises(error):
+            known(g, bad)
 
 
 # For each rule: what it is applied to, and what becomes of it.

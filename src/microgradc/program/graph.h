@@ -1,7 +1,8 @@
 /* A graph of operations as flat arrays, each expression once. Changes with what an expression is made of.
  *
  * An expression is a number, its place; its operands come before it. Two that do the same are one, by a hash table.
- * Whatever allocates returns -1 when there is no memory, and leaves the graph as it was.
+ * Whatever allocates returns -1 when there is no memory, and leaves the graph as it was. A pass over a graph returns -1
+ * then, or with an exception where a signal was heard.
  */
 #ifndef MGC_GRAPH_H
 #define MGC_GRAPH_H
@@ -218,6 +219,10 @@ static inline int mgc_add_binary(mgc_graph *g, int op, int x, int y)
     const int operands[] = {x, y};
     return x < 0 || y < 0 ? -1 : mgc_add(g, op, operands, 2, 0);
 }
+
+/* For a loop over the expressions of a graph: hear signals now and then. A handler may add to the graph meanwhile, but
+   it changes nothing that is there. Returns -1 with an exception. */
+static inline int mgc_hear_signals(int e) { return e && !(e & 0xffff) ? PyErr_CheckSignals() : 0; }
 
 /* Numbers by address, while nodes become expressions. */
 typedef struct {

@@ -216,7 +216,9 @@ cdef class Program:
                 self.graph = require_steps(sums(simplify(self.known_graph())))
                 if "program" in os.environ.get("MICROGRADC_DEBUG", "").split(","):
                     self.print_stages()
-            found = self.runners[wanted] = Runner(self.graph, wanted, self.lanes)
+            found = Runner(self.graph, wanted, self.lanes)
+            PyErr_CheckSignals()
+            self.runners[wanted] = found
         return found
 
     cdef int print_stages(self) except -1:

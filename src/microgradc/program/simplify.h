@@ -294,8 +294,10 @@ static int mgc_simplify(const mgc_graph *from, mgc_graph *to, int *place)
 {
     mgc_simplifier s = {to, {NULL, 0, 0}};
     mgc_ints operands = {NULL, 0, 0};
-    int failed = mgc_reserve_graph(to, (size_t)from->count) < 0;
-    for (int e = 0; e < from->count && !failed; e++) {
+    const int expressions = from->count;
+    int failed = mgc_reserve_graph(to, (size_t)expressions) < 0;
+    for (int e = 0; e < expressions && !failed; e++) {
+        if ((failed = mgc_hear_signals(e) < 0)) break;
         const int count = mgc_operands_in(from, e);
         operands.count = 0;
         failed = mgc_reserve_ints(&operands, (size_t)count) < 0;
