@@ -105,6 +105,7 @@ static int mgc_place_scalars(mgc_planning *p)
         }
     }
     for (int e = 0; e < g->count; e++) {
+        if (mgc_hear_signals(e) < 0) return -1;
         if (!p->live[e] || g->varies[e] || g->op[e] < 0) continue;
         const int op = g->op[e], count = mgc_operands_in(g, e), *operands = mgc_operands_of(g, e);
         mgc_step step = {.op = op, .f = place, .count = 1, .receives = p->receives[e]};
@@ -162,6 +163,7 @@ static int mgc_find_levels(mgc_planning *p, const int *outputs, int output_count
 {
     const mgc_graph *g = p->g;
     for (int e = 0; e < g->count; e++) {
+        if (mgc_hear_signals(e) < 0) return -1;
         if (!mgc_is_row(p, e)) continue;
         const int rows = mgc_rows_in(g, e), *operands = mgc_operands_of(g, e);
         p->level[e] = 1;
@@ -379,8 +381,13 @@ static int mgc_place_rows(mgc_planning *p, const int *level, int count)
 static int mgc_place_lanes(mgc_planning *p)
 {
     const mgc_graph *g = p->g;
+    int unheard = 0;
     for (int l = 1; l <= p->levels; l++) {
         const int *level = p->by_level + p->level_begin[l], count = p->level_begin[l + 1] - p->level_begin[l];
+        if ((unheard += count) > 0xffff) {
+            if (PyErr_CheckSignals() < 0) return -1;
+            unheard = 0;
+        }
         for (int i = 0; i < count; i++)
             if (g->op[level[i]] >= MGC_TABLE_END && g->op[level[i]] != MGC_DENSE && mgc_place_wide(p, level[i]) < 0)
                 return -1;
@@ -434,7 +441,7 @@ static int mgc_make_steps(mgc_planning *p, const int *outputs, int output_count)
     return mgc_complete_program(plan);
 }
 
-/* Make the plan of a graph's outputs. Returns -1 without memory. */
+/* Make the plan of a graph's outputs. Returns -1 without memory, or with an exception where a signal was heard. */
 static int mgc_make_plan(const mgc_graph *g, const int *outputs, int output_count, int parameter_count,
                          int input_count, int wanted, mgc_plan *plan)
 {

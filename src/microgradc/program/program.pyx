@@ -82,7 +82,7 @@ cdef extern from "program/planning.h":
         int constant_count
 
     int mgc_make_plan(const mgc_graph *, const int *outputs, int output_count, int parameter_count, int input_count,
-                      int wanted, mgc_plan *)
+                      int wanted, mgc_plan *) except? -1
     void mgc_free_plan(mgc_plan *)
 
 __all__ = ["Program", "get_num_threads", "set_num_threads"]
