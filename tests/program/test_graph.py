@@ -121,7 +121,8 @@ def grown(seed, size=25):
         elif kind < 0.7:
             g.add("where", g.constant(source.choice([0.0, 2.0])), *pick[:2])
         elif kind < 0.8:
-            g.add("pow", pick[0], g.constant(source.choice([0.0, 1.0, 2.0, 3.0, 4.0])))
+            exponent = source.choice([0.0, 1.0, 2.0, 3.0, 4.0])     # the higher ones of small numbers
+            g.add("pow", g.add("tanh", pick[0]) if exponent > 2 else pick[0], g.constant(exponent))
         elif kind < 0.85:
             neutral = g.constant(source.choice([0.0, -0.0, 1.0, -1.0]))
             g.add(source.choice(BINARY), *source.sample([pick[0], neutral], 2))
