@@ -84,7 +84,7 @@ static inline int mgc_is_either(const mgc_graph *g, int exponent, double a, doub
     return mgc_is_constant(g, exponent, a) || mgc_is_constant(g, exponent, b);
 }
 
-/* Its slope is 0. Of what is no leaf it is left as it is: 0 goes on to what that was made from, and meets its slopes. */
+/* Its slope is 0. What is no leaf is left as it is: it sends 0 on to what it was made from, which meets its slopes. */
 static int mgc_power_0(mgc_simplifier *s, const int *operands, int count)
 {
     (void)count;
