@@ -143,7 +143,7 @@ static mgc_seat *mgc_table_seat(const mgc_graph *g, int op, const int *operands,
         if (at->tag != *tag) continue;
         const int e = at->e;
         if (g->op[e] == op && g->payload[e] == payload && mgc_operands_in(g, e) == count
-            && !memcmp(mgc_operands_of(g, e), operands, (size_t)count * sizeof *operands)) return at;
+            && (!count || !memcmp(mgc_operands_of(g, e), operands, (size_t)count * sizeof *operands))) return at;
     }
 }
 
