@@ -1,7 +1,8 @@
 /* A graph of operations as flat arrays, each expression once. Changes with what an expression is made of.
  *
  * An expression is a number, its place; its operands come before it. Two that do the same are one, by a hash table.
- * Whatever allocates returns -1 when there is no memory, and leaves the graph as it was.
+ * Whatever allocates returns -1 when there is no memory, and leaves the graph as it was. A pass over a graph returns -1
+ * then, or with an exception where a signal was heard.
  */
 #ifndef MGC_GRAPH_H
 #define MGC_GRAPH_H
@@ -26,6 +27,12 @@ typedef struct {
     int count, capacity;
 } mgc_ints;
 
+/* A seat in the table of expressions: one of them, or -1; and a part of its hash, which tells most others from it. */
+typedef struct {
+    int e;
+    uint32_t tag;
+} mgc_seat;
+
 typedef struct {
     int count, capacity;
     int *op;
@@ -33,7 +40,7 @@ typedef struct {
     uint64_t *payload;         /* the bits of a constant; which input or parameter it is; else 0 */
     unsigned char *varies;     /* whether it depends on an input: then it is another number for each example */
     mgc_ints operands;
-    int *table;                /* expressions by their hash, -1 where there is none */
+    mgc_seat *table;           /* expressions by their hash */
     int table_size;            /* a power of two, at least twice the count */
 } mgc_graph;
 
@@ -120,20 +127,23 @@ static inline uint64_t mgc_hash_of(int op, const int *operands, int count, uint6
  * fetching them. So it is first looked for near the place of its last operand. Where that is crowded, as when one value
  * is multiplied with many, it has a seat at random.
  */
-static int *mgc_table_seat(const mgc_graph *g, int op, const int *operands, int count, uint64_t payload)
+static mgc_seat *mgc_table_seat(const mgc_graph *g, int op, const int *operands, int count, uint64_t payload,
+                                uint32_t *tag)
 {
     enum { NEAR = 8 };
     const uint64_t mask = (uint64_t)g->table_size - 1, hash = mgc_hash_of(op, operands, count, payload);
     uint64_t last = op < 0 && op != MGC_CONSTANT ? payload : op < 0 ? hash : 0;
     for (int i = 0; i < count; i++) if ((uint64_t)operands[i] > last) last = (uint64_t)operands[i];
     uint64_t seat = 2 * last + (hash & 3);
+    *tag = (uint32_t)(hash >> 32);
     for (int probe = 0;; probe++, seat++) {
         if (probe == NEAR) seat = hash;
-        int *at = &g->table[seat & mask];
-        if (*at < 0) return at;
-        const int e = *at;
+        mgc_seat *at = &g->table[seat & mask];
+        if (at->e < 0) return at;
+        if (at->tag != *tag) continue;
+        const int e = at->e;
         if (g->op[e] == op && g->payload[e] == payload && mgc_operands_in(g, e) == count
-            && !memcmp(mgc_operands_of(g, e), operands, (size_t)count * sizeof *operands)) return at;
+            && (!count || !memcmp(mgc_operands_of(g, e), operands, (size_t)count * sizeof *operands))) return at;
     }
 }
 
@@ -155,8 +165,11 @@ static int mgc_reserve_graph(mgc_graph *g, size_t count)
     g->capacity = (int)capacity;
     g->table_size = 2 * g->capacity;
     memset(g->table, 0xff, (size_t)g->table_size * sizeof *g->table);
-    for (int e = 0; e < g->count; e++)
-        *mgc_table_seat(g, g->op[e], mgc_operands_of(g, e), mgc_operands_in(g, e), g->payload[e]) = e;
+    for (int e = 0; e < g->count; e++) {
+        uint32_t tag;
+        mgc_seat *seat = mgc_table_seat(g, g->op[e], mgc_operands_of(g, e), mgc_operands_in(g, e), g->payload[e], &tag);
+        seat->e = e, seat->tag = tag;
+    }
     return 0;
 }
 
@@ -164,11 +177,13 @@ static int mgc_reserve_graph(mgc_graph *g, size_t count)
 static int mgc_add(mgc_graph *g, int op, const int *operands, int count, uint64_t payload)
 {
     if (g->count == g->capacity && mgc_reserve_graph(g, (size_t)g->count + 1) < 0) return -1;
-    int *seat = mgc_table_seat(g, op, operands, count, payload);
-    if (*seat >= 0) return *seat;
+    uint32_t tag;
+    mgc_seat *seat = mgc_table_seat(g, op, operands, count, payload, &tag);
+    if (seat->e >= 0) return seat->e;
     if (mgc_reserve_ints(&g->operands, (size_t)count) < 0) return -1;
     const int e = g->count++;
-    g->op[e] = op, g->payload[e] = payload, g->varies[e] = op == MGC_INPUT, *seat = e;
+    g->op[e] = op, g->payload[e] = payload, g->varies[e] = op == MGC_INPUT;
+    seat->e = e, seat->tag = tag;
     for (int i = 0; i < count; i++) {
         g->operands.items[g->operands.count++] = operands[i];
         g->varies[e] |= g->varies[operands[i]];
@@ -218,6 +233,10 @@ static inline int mgc_add_binary(mgc_graph *g, int op, int x, int y)
     const int operands[] = {x, y};
     return x < 0 || y < 0 ? -1 : mgc_add(g, op, operands, 2, 0);
 }
+
+/* For a loop over the expressions of a graph: hear signals now and then. A handler may add to the graph meanwhile, but
+   it changes nothing that is there. Returns -1 with an exception. */
+static inline int mgc_hear_signals(int e) { return e && !(e & 0xffff) ? PyErr_CheckSignals() : 0; }
 
 /* Numbers by address, while nodes become expressions. */
 typedef struct {

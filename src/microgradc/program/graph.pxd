@@ -42,5 +42,5 @@ cdef class Graph:
 cdef object op_name(int op)
 cpdef Graph simplify(Graph graph)
 cpdef Graph sums(Graph graph)
-cdef Graph known(Graph graph, list numbers)
+cpdef Graph known(Graph graph, list numbers)
 cdef double record(Graph to, list outputs, list inputs, list parameters) except -1.0

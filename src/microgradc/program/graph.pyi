@@ -7,7 +7,7 @@ from typing_extensions import disjoint_base
 
 from microgradc.engine import Value
 
-__all__ = ["RULES", "Expression", "Graph", "simplify", "sums"]
+__all__ = ["RULES", "Expression", "Graph", "known", "simplify", "sums"]
 
 RULES: list[tuple[str, str, str]]
 
@@ -46,6 +46,9 @@ class Graph:
     def __iter__(self) -> Iterator[Expression]: ...
     def __eq__(self, value: object, /) -> bool: ...
     def __hash__(self) -> int: ...
+
+def known(graph: Graph, numbers: list[float | None]) -> Graph:
+    """Return a graph in which some parameters are constants; the others are counted anew."""
 
 def simplify(graph: Graph) -> Graph:
     """Return a graph with the same values and gradients, of cheaper operations: see `RULES`."""

@@ -1,6 +1,7 @@
 # cython: boundscheck=True, wraparound=True
 """Graph: what a function does, as flat arrays that can be printed, walked, compared and pickled; and passes over it."""
 
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.math cimport fabs, isfinite
 from libc.string cimport memset
@@ -30,6 +31,13 @@ cdef extern from "program/graph.h":
     int mgc_set_number(mgc_numbering *, const void *, int)
     void mgc_free_numbering(mgc_numbering *)
 
+cdef extern from "program/known.h":
+    ctypedef struct mgc_leaf:
+        double number
+        bint is_known
+        int parameter
+    int mgc_know(const mgc_graph *, const mgc_leaf *, int leaf_count, mgc_graph *, int *place) except? -1
+
 cdef extern from "program/simplify.h":
     ctypedef struct mgc_rule:
         int op
@@ -38,12 +46,15 @@ cdef extern from "program/simplify.h":
     enum:
         MGC_RULES
     const mgc_rule *mgc_rules
-    int mgc_simplify(const mgc_graph *, mgc_graph *, int *place)
+    int mgc_simplify(const mgc_graph *, mgc_graph *, int *place) except? -1
 
 cdef extern from "program/sums.h":
-    int mgc_sum_up(const mgc_graph *, const int *outputs, int output_count, mgc_graph *, int *place)
+    int mgc_sum_up(const mgc_graph *, const int *outputs, int output_count, mgc_graph *, int *place) except? -1
 
-__all__ = ["RULES", "Expression", "Graph", "simplify", "sums"]
+__all__ = ["RULES", "Expression", "Graph", "known", "simplify", "sums"]
+
+cdef enum:
+    CHECK_SIGNALS_EVERY = 1 << 16   # nodes; some milliseconds
 
 NAMES = {MGC_CONSTANT: "constant", MGC_PARAMETER: "parameter", MGC_INPUT: "input"}
 for _i, _row in enumerate(TABLE, 1):
@@ -334,13 +345,15 @@ cdef int grow_nodes(Nodes *stack) except -1:
 
 
 cdef double record_one(Graph to, mgc_node *root, mgc_numbering *places, list parameters) except -1.0:
-    """The same for one output; no Python code runs meanwhile, so nodes stay where they are."""
+    """The same for one output. A signal handler may run meanwhile; nodes stay where they are, as none loses operands.
+    """
     cdef Nodes stack
     cdef mgc_ints operands
     cdef mgc_node *node
     cdef mgc_operand *operand
     cdef Py_ssize_t i, count
     cdef size_t waiting
+    cdef Py_ssize_t visits = 0
     cdef int e
     cdef double largest = 0, x
     stack.items, stack.count, stack.capacity = NULL, 0, 0
@@ -348,6 +361,9 @@ cdef double record_one(Graph to, mgc_node *root, mgc_numbering *places, list par
     try:
         push_node(&stack, root)
         while stack.count:
+            visits += 1
+            if visits % CHECK_SIGNALS_EVERY == 0:
+                PyErr_CheckSignals()
             node = stack.items[stack.count - 1]
             if mgc_number_of(places, node) >= 0:
                 stack.count -= 1
@@ -405,30 +421,64 @@ cdef int require_replayable(mgc_node *node, mgc_numbering *places) except -1:
 
 # Passes
 
-cdef Graph known(Graph graph, list numbers):
-    """The graph with some parameters known: numbers has for each its number, or None."""
+cdef enum:
+    KNOWN, SIMPLIFY, SUMS
+
+cdef Graph passed(int which, Graph graph, const mgc_leaf *leaves, int leaf_count, int parameter_count):
+    """The graph that a pass makes of another one."""
     cdef Graph to = Graph()
-    cdef mgc_ints operands
-    cdef int e, i
-    cdef list places = []
-    operands.items, operands.count, operands.capacity = NULL, 0, 0
-    to.input_count = graph.input_count
+    cdef int *place = <int *>PyMem_Malloc((graph.g.count + 1) * sizeof(int))
+    cdef int i, failed
+    if place == NULL:
+        raise no_memory()
     try:
-        for e in range(graph.g.count):
-            if graph.g.op[e] == MGC_PARAMETER:
-                number = numbers[graph.g.payload[e]]
-                places.append(to.parameter() if number is None else to.constant(number))
-                continue
-            operands.count = 0
-            for i in range(mgc_operands_in(&graph.g, e)):
-                if mgc_push(&operands, places[mgc_operands_of(&graph.g, e)[i]]) < 0:
-                    raise no_memory()
-            places.append(checked(mgc_add(&to.g, graph.g.op[e], operands.items, operands.count,
-                                          graph.g.payload[e])))
+        for i in range(graph.output_list.count):     # a handler of signals may give the graph other outputs
+            if mgc_push(&to.output_list, graph.output_list.items[i]) < 0:
+                raise no_memory()
+        if which == KNOWN:
+            failed = mgc_know(&graph.g, leaves, leaf_count, &to.g, place)
+        elif which == SIMPLIFY:
+            failed = mgc_simplify(&graph.g, &to.g, place)
+        else:
+            failed = mgc_sum_up(&graph.g, to.output_list.items, to.output_list.count, &to.g, place)
+        if failed < 0:
+            raise no_memory()
+        for i in range(to.output_list.count):
+            to.output_list.items[i] = place[to.output_list.items[i]]
     finally:
-        mgc_free_ints(&operands)
-    to.outputs = [places[x] for x in graph.outputs]
+        PyMem_Free(place)
+    to.input_count, to.parameter_count = graph.input_count, parameter_count
+    mgc_trim_graph(&to.g)
+    PyErr_CheckSignals()
     return to
+
+
+cpdef Graph known(Graph graph, list numbers):
+    """Return a graph in which some parameters are constants; the others are counted anew.
+
+    Args:
+        graph: a Graph.
+        numbers: for each parameter its number, or None for one that stays.
+
+    Raises:
+        ValueError: there is another number of them.
+    """
+    cdef int i, count = graph.parameter_count, left = 0
+    cdef mgc_leaf *leaves
+    if len(numbers) != count:
+        raise ValueError(f"numbers must have {count} entries, one for each parameter, got {len(numbers)}")
+    leaves = <mgc_leaf *>PyMem_Malloc((count + 1) * sizeof(mgc_leaf))
+    if leaves == NULL:
+        raise no_memory()
+    try:
+        for i in range(count):
+            number = numbers[i]
+            leaves[i].is_known, leaves[i].parameter = number is not None, left
+            leaves[i].number = number if leaves[i].is_known else 0
+            left += not leaves[i].is_known
+        return passed(KNOWN, graph, leaves, count, left)
+    finally:
+        PyMem_Free(leaves)
 
 
 cpdef Graph simplify(Graph graph):
@@ -436,36 +486,10 @@ cpdef Graph simplify(Graph graph):
 
     Expressions that nobody needs any more stay in it.
     """
-    cdef Graph to = Graph()
-    cdef int *place = <int *>PyMem_Malloc((graph.g.count + 1) * sizeof(int))
-    if place == NULL:
-        raise no_memory()
-    try:
-        if mgc_simplify(&graph.g, &to.g, place) < 0:
-            raise no_memory()
-        return finished(graph, to, place)
-    finally:
-        PyMem_Free(place)
+    return passed(SIMPLIFY, graph, NULL, 0, graph.parameter_count)
 
 
 cpdef Graph sums(Graph graph):
     """Return a graph in which each sum is one expression: 'products', a sum of products of pairs, or 'dense', one of
     rows with weights. Terms are added in the order in which they were written. What no output needs is left out."""
-    cdef Graph to = Graph()
-    cdef int *place = <int *>PyMem_Malloc((graph.g.count + 1) * sizeof(int))
-    if place == NULL:
-        raise no_memory()
-    try:
-        if mgc_sum_up(&graph.g, graph.output_list.items, graph.output_list.count, &to.g, place) < 0:
-            raise no_memory()
-        return finished(graph, to, place)
-    finally:
-        PyMem_Free(place)
-
-
-cdef Graph finished(Graph graph, Graph to, const int *place):
-    """The graph that a pass made of another one."""
-    to.input_count, to.parameter_count = graph.input_count, graph.parameter_count
-    to.outputs = [place[x] for x in graph.outputs]
-    mgc_trim_graph(&to.g)
-    return to
+    return passed(SUMS, graph, NULL, 0, graph.parameter_count)

@@ -7,6 +7,7 @@
 #include "program/graph.h"
 #include "program/grouping.h"
 #include "program/plan.h"
+#include "program/share.h"
 #include "program/slots.h"
 
 /* What is wanted of a run. */
@@ -29,6 +30,7 @@ typedef struct {
     int *level_begin, *last_use_begin;
     int levels;
     mgc_slots slots;
+    mgc_sharing sharing;
     mgc_member *members;        /* as many as the largest level has expressions */
     int *table;                 /* layers of a level by their operands */
     int table_size;
@@ -103,6 +105,7 @@ static int mgc_place_scalars(mgc_planning *p)
         }
     }
     for (int e = 0; e < g->count; e++) {
+        if (mgc_hear_signals(e) < 0) return -1;
         if (!p->live[e] || g->varies[e] || g->op[e] < 0) continue;
         const int op = g->op[e], count = mgc_operands_in(g, e), *operands = mgc_operands_of(g, e);
         mgc_step step = {.op = op, .f = place, .count = 1, .receives = p->receives[e]};
@@ -160,6 +163,7 @@ static int mgc_find_levels(mgc_planning *p, const int *outputs, int output_count
 {
     const mgc_graph *g = p->g;
     for (int e = 0; e < g->count; e++) {
+        if (mgc_hear_signals(e) < 0) return -1;
         if (!mgc_is_row(p, e)) continue;
         const int rows = mgc_rows_in(g, e), *operands = mgc_operands_of(g, e);
         p->level[e] = 1;
@@ -207,8 +211,9 @@ static int mgc_place_wide(mgc_planning *p, int e)
     if ((p->slot[e] = step.f = mgc_give_slots(&p->slots, 1)) < 0) return -1;
     if (kind->index) step.x = p->slot[mgc_operands_of(g, e)[0]];
     if (mgc_kinds[step.op].weights) {
-        step.weights = p->plan->weights.count;
+        const int begin = p->plan->weights.count;
         if (mgc_push_weights(p, values, count) < 0) return -1;
+        if ((step.weights = mgc_share_weights(&p->sharing, &p->plan->weights, begin)) < 0) return -1;
     } else {
         step.places = p->plan->places.count;
         if (mgc_push_places(p, values, count) < 0) return -1;
@@ -220,9 +225,9 @@ static int mgc_place_wide(mgc_planning *p, int e)
 static int mgc_place_layer(mgc_planning *p, const int *members, int count)
 {
     const mgc_graph *g = p->g;
-    const int k = mgc_operands_in(g, members[0]) / 2;
+    const int k = mgc_operands_in(g, members[0]) / 2, begin = p->plan->weights.count;
     mgc_step step = {.op = MGC_DENSE, .f = mgc_give_slots(&p->slots, count), .count = count, .k = k,
-                     .places = p->plan->places.count, .weights = p->plan->weights.count};
+                     .places = p->plan->places.count};
     if (step.f < 0 || mgc_push_places(p, mgc_operands_of(g, members[0]), k) < 0) return -1;
     for (int i = 0; i < count; i++)
         if (mgc_push_weights(p, mgc_operands_of(g, members[i]) + k, k) < 0) return -1;
@@ -231,6 +236,7 @@ static int mgc_place_layer(mgc_planning *p, const int *members, int count)
         step.receives |= p->receives[members[i]];
         if (mgc_push_weights(p, mgc_operands_of(g, members[i]) + 2 * k, 1) < 0) return -1;
     }
+    if ((step.weights = mgc_share_weights(&p->sharing, &p->plan->weights, begin)) < 0) return -1;
     return mgc_push_step(&p->plan->lane_steps, step);
 }
 
@@ -375,8 +381,13 @@ static int mgc_place_rows(mgc_planning *p, const int *level, int count)
 static int mgc_place_lanes(mgc_planning *p)
 {
     const mgc_graph *g = p->g;
+    int unheard = 0;
     for (int l = 1; l <= p->levels; l++) {
         const int *level = p->by_level + p->level_begin[l], count = p->level_begin[l + 1] - p->level_begin[l];
+        if ((unheard += count) > 0xffff) {
+            if (PyErr_CheckSignals() < 0) return -1;
+            unheard = 0;
+        }
         for (int i = 0; i < count; i++)
             if (g->op[level[i]] >= MGC_TABLE_END && g->op[level[i]] != MGC_DENSE && mgc_place_wide(p, level[i]) < 0)
                 return -1;
@@ -430,7 +441,7 @@ static int mgc_make_steps(mgc_planning *p, const int *outputs, int output_count)
     return mgc_complete_program(plan);
 }
 
-/* Make the plan of a graph's outputs. Returns -1 without memory. */
+/* Make the plan of a graph's outputs. Returns -1 without memory, or with an exception where a signal was heard. */
 static int mgc_make_plan(const mgc_graph *g, const int *outputs, int output_count, int parameter_count,
                          int input_count, int wanted, mgc_plan *plan)
 {
@@ -444,6 +455,7 @@ static int mgc_make_plan(const mgc_graph *g, const int *outputs, int output_coun
     PyMem_Free(p.rank);
     PyMem_Free(p.level_begin);
     PyMem_Free(p.table);
+    mgc_free_sharing(&p.sharing);
     mgc_free_ints(&p.slots.free);
     mgc_free_ints(&p.layers);
     mgc_free_ints(&p.layer_of);

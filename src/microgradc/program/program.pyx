@@ -86,7 +86,7 @@ cdef extern from "program/planning.h":
         int constant_count
 
     int mgc_make_plan(const mgc_graph *, const int *outputs, int output_count, int parameter_count, int input_count,
-                      int wanted, mgc_plan *)
+                      int wanted, mgc_plan *) except? -1
     void mgc_free_plan(mgc_plan *)
 
 __all__ = ["Program", "get_num_threads", "set_num_threads"]
@@ -223,7 +223,9 @@ cdef class Program:
                 self.graph = require_steps(sums(simplify(self.known_graph())))
                 if "program" in os.environ.get("MICROGRADC_DEBUG", "").split(","):
                     self.print_stages()
-            found = self.runners[wanted] = Runner(self.graph, wanted, self.lanes)
+            found = Runner(self.graph, wanted, self.lanes)
+            PyErr_CheckSignals()
+            self.runners[wanted] = found
         return found
 
     cdef int print_stages(self) except -1:

@@ -18,6 +18,14 @@ typedef struct {
     mgc_ints operands;
 } mgc_simplifier;
 
+static int mgc_simplified(mgc_simplifier *s, int op, const int *operands, int count, uint64_t payload);
+
+static int mgc_simplified_pair(mgc_simplifier *s, int op, int x, int y)
+{
+    const int operands[] = {x, y};
+    return x < 0 || y < 0 ? -1 : mgc_simplified(s, op, operands, 2, 0);
+}
+
 /* Sums: as products, which the pass over sums puts together. */
 
 static int mgc_products_of_sum(mgc_simplifier *s, const int *operands, int count)
@@ -37,7 +45,7 @@ static int mgc_quotient(mgc_simplifier *s, int x, double divisor)
 {
     int exponent;
     if (fabs(frexp(divisor, &exponent)) == 0.5 && isfinite(1 / divisor)) {
-        if (divisor == 1) return x;
+        if (fabs(divisor) == 1) return divisor == 1 ? x : mgc_simplified(s, MGC_NEG, &x, 1, 0);
         return mgc_add_binary(s->to, MGC_MUL, x, mgc_add_constant(s->to, 1 / divisor));
     }
     return mgc_add_binary(s->to, MGC_DIV, x, mgc_add_constant(s->to, divisor));
@@ -68,30 +76,73 @@ static int mgc_negative_of_negative(mgc_simplifier *s, const int *operands, int 
     return s->to->op[operands[0]] == MGC_NEG ? mgc_operands_of(s->to, operands[0])[0] : MGC_NO_MATCH;
 }
 
-static int mgc_other_than_power(mgc_simplifier *s, const int *operands, int count)
+/* Powers with a known exponent. pow costs ten times as much as a product, a root or a division. */
+
+/* Whether an exponent is one of these two. */
+static inline int mgc_is_either(const mgc_graph *g, int exponent, double a, double b)
+{
+    return mgc_is_constant(g, exponent, a) || mgc_is_constant(g, exponent, b);
+}
+
+/* Its slope is 0. What is no leaf is left as it is: it sends 0 on to what it was made from, which meets its slopes. */
+static int mgc_power_0(mgc_simplifier *s, const int *operands, int count)
+{
+    (void)count;
+    if (!mgc_is_either(s->to, operands[1], 0.0, -0.0) || s->to->op[operands[0]] >= 0) return MGC_NO_MATCH;
+    return mgc_add_constant(s->to, 1.0);
+}
+
+static int mgc_power_1(mgc_simplifier *s, const int *operands, int count)
+{
+    (void)count;
+    return mgc_is_constant(s->to, operands[1], 1.0) ? operands[0] : MGC_NO_MATCH;
+}
+
+static int mgc_products_of_power(mgc_simplifier *s, const int *operands, int count)
 {
     mgc_graph *to = s->to;
-    const int x = operands[0];
+    const int x = operands[0], cubes = mgc_is_constant(to, operands[1], 3.0);
     (void)count;
-    if (to->op[operands[1]] != MGC_CONSTANT) return MGC_NO_MATCH;
-    const double y = mgc_constant_of(to, operands[1]);
-    if (y == 1) return x;
-    if (y == 2) return mgc_add_binary(to, MGC_MUL, x, x);
-    if (y == 3) return mgc_add_binary(to, MGC_MUL, mgc_add_binary(to, MGC_MUL, x, x), x);
-    if (y == 0.5) return mgc_add_unary(to, MGC_SQRT, x);
-    if (y == -1) return mgc_add_binary(to, MGC_DIV, mgc_add_constant(to, 1.0), x);
-    if (y == -0.5) {
-        const int root = mgc_add_unary(to, MGC_SQRT, x);
-        return mgc_add_binary(to, MGC_DIV, mgc_add_constant(to, 1.0), root);
-    }
-    return MGC_NO_MATCH;
+    if (!cubes && !mgc_is_either(to, operands[1], 2.0, 4.0)) return MGC_NO_MATCH;
+    const int square = mgc_add_binary(to, MGC_MUL, x, x);
+    if (cubes) return mgc_add_binary(to, MGC_MUL, square, x);
+    return mgc_is_constant(to, operands[1], 2.0) ? square : mgc_add_binary(to, MGC_MUL, square, square);
 }
+
+static int mgc_root_of_power(mgc_simplifier *s, const int *operands, int count)
+{
+    (void)count;
+    if (!mgc_is_either(s->to, operands[1], 0.5, -0.5)) return MGC_NO_MATCH;
+    const int root = mgc_add_unary(s->to, MGC_SQRT, operands[0]);
+    if (mgc_is_constant(s->to, operands[1], 0.5)) return root;
+    return mgc_add_binary(s->to, MGC_DIV, mgc_add_constant(s->to, 1.0), root);
+}
+
+/* x ** -2 is (1 / x) ** 2: 1 / (x * x) would be 0 where x * x is infinite, though x ** -2 is not 0 yet. */
+static int mgc_quotient_of_power(mgc_simplifier *s, const int *operands, int count)
+{
+    (void)count;
+    if (!mgc_is_either(s->to, operands[1], -1.0, -2.0)) return MGC_NO_MATCH;
+    const int quotient = mgc_add_binary(s->to, MGC_DIV, mgc_add_constant(s->to, 1.0), operands[0]);
+    if (mgc_is_constant(s->to, operands[1], -1.0)) return quotient;
+    return mgc_add_binary(s->to, MGC_MUL, quotient, quotient);
+}
+
+/* Neutral elements */
 
 static int mgc_factor_1(mgc_simplifier *s, const int *operands, int count)
 {
     (void)count;
     if (mgc_is_constant(s->to, operands[1], 1.0)) return operands[0];
     return mgc_is_constant(s->to, operands[0], 1.0) ? operands[1] : MGC_NO_MATCH;
+}
+
+static int mgc_factor_minus_1(mgc_simplifier *s, const int *operands, int count)
+{
+    const int second = mgc_is_constant(s->to, operands[1], -1.0);
+    (void)count;
+    if (!second && !mgc_is_constant(s->to, operands[0], -1.0)) return MGC_NO_MATCH;
+    return mgc_simplified(s, MGC_NEG, &operands[!second], 1, 0);
 }
 
 static int mgc_known_divisor(mgc_simplifier *s, const int *operands, int count)
@@ -108,11 +159,39 @@ static int mgc_term_0(mgc_simplifier *s, const int *operands, int count)
     return mgc_is_constant(s->to, operands[0], -0.0) ? operands[1] : MGC_NO_MATCH;
 }
 
+static int mgc_difference_with_0(mgc_simplifier *s, const int *operands, int count)
+{
+    (void)count;
+    if (mgc_is_constant(s->to, operands[1], 0.0)) return operands[0];
+    return mgc_is_constant(s->to, operands[0], -0.0) ? mgc_simplified(s, MGC_NEG, &operands[1], 1, 0) : MGC_NO_MATCH;
+}
+
+/* Of the second operand alone: a sum goes on with what is in the first one. */
+static int mgc_sum_with_negative(mgc_simplifier *s, const int *operands, int count)
+{
+    (void)count;
+    if (s->to->op[operands[1]] != MGC_NEG) return MGC_NO_MATCH;
+    return mgc_simplified_pair(s, MGC_SUB, operands[0], mgc_operands_of(s->to, operands[1])[0]);
+}
+
+static int mgc_difference_with_negative(mgc_simplifier *s, const int *operands, int count)
+{
+    (void)count;
+    if (s->to->op[operands[1]] != MGC_NEG) return MGC_NO_MATCH;
+    return mgc_simplified_pair(s, MGC_ADD, operands[0], mgc_operands_of(s->to, operands[1])[0]);
+}
+
 static int mgc_known_condition(mgc_simplifier *s, const int *operands, int count)
 {
     (void)count;
     if (s->to->op[operands[0]] != MGC_CONSTANT) return MGC_NO_MATCH;
     return operands[mgc_constant_of(s->to, operands[0]) != 0 ? 1 : 2];
+}
+
+static int mgc_equal_choices(mgc_simplifier *s, const int *operands, int count)
+{
+    (void)s, (void)count;
+    return operands[1] == operands[2] ? operands[1] : MGC_NO_MATCH;
 }
 
 /* Cross entropy */
@@ -175,11 +254,21 @@ static const mgc_rule mgc_rules[] = {
     {MGC_MEAN, mgc_quotient_of_mean, "mean", "a sum, divided once"},
     {MGC_DOT, mgc_products_of_dot, "dot", "a sum of products, the bias first"},
     {MGC_NEG, mgc_negative_of_negative, "-(-x)", "is x"},
-    {MGC_POW, mgc_other_than_power, "x ** 2", "pow costs ten times as much as a product, a root or a division"},
+    {MGC_POW, mgc_power_0, "x ** 0", "is 1, of a leaf: what is no leaf would send 0 times its own slopes on"},
+    {MGC_POW, mgc_power_1, "x ** 1", "is x"},
+    {MGC_POW, mgc_products_of_power, "x ** 2", "a product, as are x ** 3 and x ** 4, within 2 ulp"},
+    {MGC_POW, mgc_root_of_power, "x ** 0.5", "a square root; for x ** -0.5, 1 is divided by it"},
+    {MGC_POW, mgc_quotient_of_power, "x ** -1", "a division; x ** -2 is the square of that, which neither overflows "
+     "nor vanishes before its time"},
     {MGC_MUL, mgc_factor_1, "x * 1", "is x"},
+    {MGC_MUL, mgc_factor_minus_1, "x * -1", "is -x, with the same bits"},
     {MGC_DIV, mgc_known_divisor, "x / 2", "a product has the same bits if the divisor is a power of two"},
     {MGC_ADD, mgc_term_0, "x + -0.0", "is x; x + 0.0 is not where x is -0.0"},
+    {MGC_ADD, mgc_sum_with_negative, "x + -y", "is x - y, with the same bits"},
+    {MGC_SUB, mgc_difference_with_0, "x - 0.0", "is x, and -0.0 - x is -x; 0.0 - x is not where x is 0.0"},
+    {MGC_SUB, mgc_difference_with_negative, "x - -y", "is x + y, with the same bits"},
     {MGC_WHERE, mgc_known_condition, "where(1, x, y)", "is x, and y receives nothing"},
+    {MGC_WHERE, mgc_equal_choices, "where(c, x, x)", "is x; the condition receives nothing in any case"},
     {MGC_SUB, mgc_cross_entropy_of_difference, "logsumexp(v) - take(v, i)",
      "one step, which takes the largest value off by itself"},
     {MGC_TAKE, mgc_cross_entropy_of_log_softmax, "take(log_softmax(v), i)",
@@ -205,8 +294,10 @@ static int mgc_simplify(const mgc_graph *from, mgc_graph *to, int *place)
 {
     mgc_simplifier s = {to, {NULL, 0, 0}};
     mgc_ints operands = {NULL, 0, 0};
-    int failed = mgc_reserve_graph(to, (size_t)from->count) < 0;
-    for (int e = 0; e < from->count && !failed; e++) {
+    const int expressions = from->count;
+    int failed = mgc_reserve_graph(to, (size_t)expressions) < 0;
+    for (int e = 0; e < expressions && !failed; e++) {
+        if ((failed = mgc_hear_signals(e) < 0)) break;
         const int count = mgc_operands_in(from, e);
         operands.count = 0;
         failed = mgc_reserve_ints(&operands, (size_t)count) < 0;

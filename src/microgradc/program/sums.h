@@ -198,9 +198,12 @@ static int mgc_sum_up(const mgc_graph *from, const int *outputs, int output_coun
         memset(s.first, 0xff, count * sizeof(int));
         mgc_count_uses(from, outputs, output_count, s.uses);
     }
-    for (int e = from->count - 1; e >= 0 && !failed; e--)
+    for (int e = (int)count - 1; e >= 0 && !failed; e--) {
+        if ((failed = mgc_hear_signals(e) < 0)) break;
         if (s.uses[e] && !s.absorbed[e]) failed = mgc_find_terms(&s, e) < 0;
-    for (int e = 0; e < from->count && !failed; e++) {
+    }
+    for (int e = 0; e < (int)count && !failed; e++) {
+        if ((failed = mgc_hear_signals(e) < 0)) break;
         place[e] = -1;
         if (s.uses[e] && !s.absorbed[e]) failed = (place[e] = mgc_move(&s, e)) < 0;
     }
