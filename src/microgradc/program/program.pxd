@@ -1,5 +1,7 @@
 """What the kernels for tests take of the compiler: the levels of SIMD instructions, and aligned memory."""
 
+from libc.stdint cimport uint64_t
+
 cdef extern from "program/lanes/lanes.h":
     enum:
         MGC_LANE_MULTIPLE
@@ -20,6 +22,7 @@ cdef extern from "program/lanes/lanes.h":
                               Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid,
                               double *scratch) noexcept nogil
         double (*sum)(const double *x, Py_ssize_t valid) noexcept nogil
+        bint (*advances)(const uint64_t *numbers, uint64_t start, uint64_t stride, Py_ssize_t count) noexcept nogil
 
 cdef list level_names()
 cdef const mgc_lanes *level_of(str name) except NULL

@@ -11,10 +11,49 @@ cdef extern from "Python.h":
     Py_ssize_t PyList_GET_SIZE(PyObject *)
     PyObject *PyCell_GET(object)
 
+# Values that were made one after another lie at the same distance from each other. So a list of them need not be
+# compared with what was in it, which would take twice the memory.
+ctypedef struct watched_stretch:
+    Py_ssize_t count
+    uint64_t start, stride
+
 ctypedef struct watched_list:
     PyObject *entries
     PyObject **before
     Py_ssize_t count
+    Py_ssize_t stretch_count        # 0: to be compared
+    watched_stretch stretches[4]
+
+
+cdef int find_stretches(watched_list *x) noexcept:
+    """Cut the pointers of a long list into stretches, unless it takes too many."""
+    cdef uint64_t *before = <uint64_t *>x.before
+    cdef Py_ssize_t begin = 0, end
+    cdef int count = 0
+    while begin < x.count and count < 4:
+        end = begin + 1
+        while end < x.count and before[end] - before[end - 1] == before[begin + 1] - before[begin]:
+            end += 1
+        x.stretches[count].count, x.stretches[count].start = end - begin, before[begin]
+        x.stretches[count].stride = before[begin + 1] - before[begin] if end - begin > 1 else 0
+        begin = end
+        count += 1
+    x.stretch_count = count if begin == x.count and x.count >= 16 else 0
+    return 0
+
+
+cdef bint is_unchanged(const watched_list *x) noexcept:
+    cdef uint64_t *now = <uint64_t *>(<PyListObject *>x.entries).ob_item
+    cdef Py_ssize_t i
+    if PyList_GET_SIZE(x.entries) != x.count:
+        return False
+    if not x.stretch_count:
+        return x.count == 0 or not memcmp(now, x.before, x.count * sizeof(PyObject *))
+    for i in range(x.stretch_count):
+        if not LANES.advances(now, x.stretches[i].start, x.stretches[i].stride, x.stretches[i].count):
+            return False
+        now += x.stretches[i].count
+    return True
 
 
 @cython.no_gc_clear       # the pointers are to what the lists hold
@@ -45,6 +84,7 @@ cdef class Watch:
             self.watched[i].entries = <PyObject *>x
             self.watched[i].before = (<PyTupleObject *>before).ob_item
             self.watched[i].count = len(<tuple>before)
+            find_stretches(&self.watched[i])
         self.list_count = len(pairs)
 
     def __dealloc__(self):
@@ -58,11 +98,8 @@ cdef class Watch:
         cdef PyObject *key
         cdef PyObject *entry
         cdef Py_ssize_t i, place
-        cdef watched_list *x
         for i in range(self.list_count):
-            x = &self.watched[i]
-            if PyList_GET_SIZE(x.entries) != x.count or (x.count and memcmp(
-                    (<PyListObject *>x.entries).ob_item, x.before, x.count * sizeof(PyObject *))):
+            if not is_unchanged(&self.watched[i]):
                 return False
         for entries, before in self.dicts:
             if len(<dict>entries) != len(<tuple>before):

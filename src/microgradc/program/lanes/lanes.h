@@ -72,6 +72,9 @@ typedef struct {
     void (*cross_entropy_back)(const double *index, const double *base, const int *places, const double *f,
                                const double *g, double *gbase, Py_ssize_t k, Py_ssize_t n);
 
+    /* Whether numbers are start, start + stride, start + 2 stride, … */
+    int (*advances)(const uint64_t *numbers, uint64_t start, uint64_t stride, Py_ssize_t count);
+
     /* All steps for one example, whose rows are single numbers: forward, and back. The same functions in the same
        order, so that numbers have the bits that they have in a lane. base has a number for each slot, and then its
        gradient; scratch as above. */

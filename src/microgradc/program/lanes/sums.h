@@ -92,6 +92,13 @@ static double MGC_V(sum)(const double *x, Py_ssize_t valid)
     return total.e[0];
 }
 
+static int MGC_V(advances)(const uint64_t *numbers, uint64_t start, uint64_t stride, Py_ssize_t count)
+{
+    uint64_t differences = 0;
+    for (Py_ssize_t i = 0; i < count; i++, start += stride) differences |= numbers[i] ^ start;
+    return !differences;
+}
+
 /* Add the upper left part of a tile of sums. Apart from the whole tiles, which have constant bounds. */
 MGC_NOINLINE void MGC_V(add_part)(const double *sums, int width, double *gw, Py_ssize_t rows, Py_ssize_t columns,
                                   Py_ssize_t k)
