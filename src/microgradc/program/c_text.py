@@ -92,8 +92,8 @@ def helpers_of(text: str, real: str) -> str:
     found: dict[str, str] = {}
 
     def visit(caller: str) -> None:
-        for word in dict.fromkeys(re.findall(r"\bmgc_\w+", caller)):
-            if word in by_name and word not in found:
+        for word in by_name:
+            if word not in found and f"{word}(" in caller:
                 source = functions[by_name[word]]
                 own = _named(_of_places(source) if source.startswith(f"static inline double {PREFIX}") else source)
                 visit(own.partition("(")[2])

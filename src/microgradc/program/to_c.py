@@ -18,7 +18,7 @@ from microgradc.program.graph import Graph
 
 __all__ = ["write_c"]
 
-PART = 1000     # statements of one function at most: compilers need more than linear time for a large one
+PART = 250      # statements of one function at most: compilers need more than linear time for a large one
 
 # What a function cannot be called: words of C and C++, and functions that math.h declares.
 _TAKEN = set(
@@ -84,12 +84,12 @@ class _Writer:
         if layout.gradients:
             backward = self._parts("backward", f"const {self.real} *restrict v, {self.real} *restrict d",
                                    self._backward())
-        public = self._public(len(forward), len(backward))
+        public = self._public(self._calls("forward", forward, "v"), self._calls("backward", backward, "work, d"))
         body = "\n\n".join([*forward, *backward, *public])
         used: list[str] = []
         text = body
         for loop in reversed(LOOPS):    # those that call others come last
-            if re.search(rf"\b{loop}\(", text):
+            if f"{loop}(" in text:
                 used.insert(0, loop)
                 text += LOOPS[loop]
         called = "\n\n".join(LOOPS[loop].strip().replace("REAL", self.real) for loop in used)
@@ -118,8 +118,7 @@ class _Writer:
     def _table_text(self, key: tuple[str, tuple[Any, ...]], name: str) -> str:
         kind, entries = key
         texts = [number_text(float(x)).strip("()") for x in entries] if kind == self.real else map(str, entries)
-        lines = TextWrapper(120, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
-        return f"static const {kind} {name}[] = {{\n{lines.fill(', '.join(texts))}\n}};"
+        return f"static const {kind} {name}[] = {{\n{_wrapped(', '.join(texts))}\n}};"
 
     def _places(self, expressions: Iterable[int]) -> str:
         return self._table("int", [self.layout.place(e) for e in expressions])
@@ -127,11 +126,22 @@ class _Writer:
     # Statements
 
     def _parts(self, name: str, parameters: str, statements: list[str]) -> list[str]:
-        """Return functions that do what the statements do, one after another."""
-        return [
-            f"static void mgc_{name}_{i}({parameters})\n{{\n    " + "\n    ".join(statements[begin:begin + PART]) + "\n}"
-            for i, begin in enumerate(range(0, len(statements), PART))
-        ]
+        """Return functions that do what the statements do, and a list of them.
+
+        Called by the list, they stay what they are: a compiler would make one large function of those it sees called.
+        """
+        heads = [f"{name}_{i}({parameters})" for i in range(-(-len(statements) // PART))]
+        parts = [_function(f"static void mgc_{head}", statements[i * PART:(i + 1) * PART]) for i, head in enumerate(heads)]
+        if len(parts) > 1:
+            names = ", ".join([f"mgc_{name}_{i}" for i in range(len(parts))])
+            parts.append(f"static void (*const mgc_{name}[])({parameters}) = {{\n{_wrapped(names)}\n}};")
+        return parts
+
+    def _calls(self, name: str, parts: list[str], arguments: str) -> list[str]:
+        """Return what calls those functions."""
+        if len(parts) < 2:
+            return [f"mgc_{name}_0({arguments});"] * len(parts)
+        return [f"for (int i = 0; i < {len(parts) - 1}; i++) mgc_{name}[i]({arguments});"]
 
     def _forward(self) -> list[str]:
         statements = []
@@ -275,7 +285,7 @@ class _Writer:
 
     # What others call
 
-    def _public(self, forward: int, backward: int) -> list[str]:
+    def _public(self, forward: list[str], backward: list[str]) -> list[str]:
         layout, name = self.layout, self.name
         passed, passing = ("", "") if self.is_baked else (f"const {self.real} *parameters, ", "parameters, ")
         if layout.reads_parameters and layout.graph.parameter_count and self.is_baked:
@@ -288,7 +298,7 @@ class _Writer:
                                 lambda i: f"v[{layout.result_count} + {i}] = parameters[{order}];",
                                 "parameters" if passed else "")
         lines += [f"v[{place}] = {number_text(number)};" for place, number in layout.fills.items()]
-        lines += [f"mgc_forward_{i}(v);" for i in range(forward)]
+        lines += forward
         lines += self._outputs(lambda i, e: f"outputs[{i}] = {e};")
         head = f"const {self.real} *inputs, {passed}{self.real} *outputs, "
         functions = [_function(f"static void mgc_values({head}{self.real} *v)", lines)]
@@ -300,12 +310,12 @@ class _Writer:
                                        [f"mgc_values({arguments});", *self._gradient_lines(backward)]))
         return functions
 
-    def _gradient_lines(self, backward: int) -> list[str]:
+    def _gradient_lines(self, backward: list[str]) -> list[str]:
         layout, name = self.layout, self.name
         count = layout.result_count + layout.graph.parameter_count
         lines = [f"{self.real} *const d = work + {layout.value_count};", f"for (int i = 0; i < {count}; i++) d[i] = 0;"]
         lines += self._outputs(lambda i, e: f"{e.replace('v[', 'd[', 1)} += seeds[{i}];" if "[" in e else "(void)seeds;")
-        lines += [f"mgc_backward_{i}(work, d);" for i in range(backward)]
+        lines += backward
         for what, how_many, to, at in (
             ("input", layout.graph.input_count, "i", "i"),
             ("parameter", layout.graph.parameter_count, self._parameter_index(), f"{layout.result_count} + i"),
@@ -338,6 +348,10 @@ def _loop_over(count: int, limit: str, statement: Callable[[str], str], unused: 
     if not count:
         return [f"(void){unused};"] if unused else []
     return [f"for (int i = 0; i < {limit}; i++) {statement('i')}"]
+
+
+def _wrapped(text: str) -> str:
+    return TextWrapper(120, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False).fill(text)
 
 
 def _function(head: str, lines: list[str]) -> str:
