@@ -105,7 +105,7 @@ class Layout:
             if unit.op == "dense" and self.is_loop(unit):
                 weights = [self.expressions[w] for w in self.weights(unit)]
                 numbers = dict.fromkeys([int(w.number or 0) for w in weights if w.op == "parameter"])
-                if len(numbers) == len(weights) and not any([number in order for number in numbers]):
+                if len(numbers) == len(weights) and not any(number in order for number in numbers):
                     order.update(numbers)
         order.update(dict.fromkeys(range(self.graph.parameter_count)))
         return list(order)
@@ -127,8 +127,8 @@ class Layout:
     def _look_at_expressions(self) -> None:
         varies: list[bool] = []
         for e, (op, operands, number) in enumerate(self.expressions):
-            varies.append(op == "input" or any([varies[x] for x in operands]))
-            self.active.append(op in ("input", "parameter") or any([self.active[x] for x in operands]))
+            varies.append(op == "input" or any(varies[x] for x in operands))
+            self.active.append(op in ("input", "parameter") or any(self.active[x] for x in operands))
             self.level.append(1 + max([self.level[x] for x in operands]) if operands else 0)
             if op == "input":
                 self._place[e] = int(number or 0)
@@ -141,7 +141,8 @@ class Layout:
 
     def _known_numbers(self, known: list[bool]) -> list[float | None]:
         """Return the numbers of some expressions, computed by the engine; None for the others."""
-        graph, place = Graph(), {}
+        graph = Graph()
+        place: dict[int, int] = {}
         parameters = self.parameters or []
         places = [graph.parameter() for _ in parameters]
         for e, (op, operands, number) in enumerate(self.expressions):

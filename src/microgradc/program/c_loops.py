@@ -77,8 +77,8 @@ static void mgc_dense(const REAL *restrict w, REAL *restrict v, const int *x, in
 """,
     "mgc_dense_back": """
 /* r gets the gradients of the weights, if they have any. */
-static void mgc_dense_back(const REAL *restrict w, REAL *restrict r, const REAL *restrict v, REAL *restrict d,
-                           const int *x, int f, int n, int k)
+static void mgc_dense_back(const REAL *restrict w, REAL *restrict r, const REAL *restrict v,
+                           REAL *restrict d, const int *x, int f, int n, int k)
 {
     const REAL *g = d + f;
     if (r) for (int i = 0; i < n; i++) r[i] += g[i];
@@ -107,8 +107,8 @@ static void mgc_dense_of(const int *w, REAL *v, const int *x, int f, int n, int 
 """,
     "mgc_dense_of_back": """
 /* The same, where r says where the gradients of the weights are, and p where the weights are if w is NULL. */
-static void mgc_dense_of_back(const REAL *w, const int *p, const int *r, const REAL *restrict v, REAL *restrict d,
-                              const int *x, int f, int n, int k)
+static void mgc_dense_of_back(const REAL *w, const int *p, const int *r, const REAL *restrict v,
+                              REAL *restrict d, const int *x, int f, int n, int k)
 {
     for (int i = n; i-- > 0;) {
         const REAL g = d[f + i];

@@ -44,7 +44,8 @@ def _end(text: str, begin: int) -> int:
 @cache
 def _headers() -> tuple[dict[str, str], dict[str, str]]:
     """Return the functions of the headers, and the macros that are numbers, by name."""
-    functions, macros = {}, {}
+    functions: dict[str, str] = {}
+    macros: dict[str, str] = {}
     for header in ("special.h", "ops.h", "wide.h"):
         text = _header(header)
         macros.update(_NUMBER_MACRO.findall(text))

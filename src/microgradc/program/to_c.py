@@ -29,9 +29,9 @@ _TAKEN = set(
     "virtual void volatile while xor NAN INFINITY HUGE_VAL NULL inputs outputs seeds parameters work".split()
 )
 _MATH = (
-    "acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs fdim floor fma fmax "
-    "fmin fmod frexp gamma hypot ilogb isfinite isgreater isgreaterequal isinf isless islessequal islessgreater isnan "
-    "isnormal isunordered fpclassify signbit j0 j1 jn y0 y1 yn ldexp lgamma llrint llround log log10 log1p log2 logb "
+    "acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs fdim floor fma "
+    "fmax fmin fmod frexp gamma hypot ilogb isfinite isgreater isgreaterequal isinf isless islessequal islessgreater "
+    "isnan isnormal isunordered fpclassify signbit j0 j1 jn y0 y1 yn ldexp lgamma llrint llround log log10 log1p log2 logb "
     "lrint lround modf nan nearbyint nextafter nexttoward pow remainder remquo rint round scalbln scalbn sin sinh sqrt "
     "tan tanh tgamma trunc"
 ).split()
@@ -73,7 +73,7 @@ class _Writer:
     """The C file: tables, functions for parts of the work, and those that others call."""
 
     def __init__(self, layout: Layout, name: str) -> None:
-        self.layout, self.name, self.real = layout, name, f"{name}_real"
+        self.layout, self.name, self.real = layout, name, f"{PREFIX}real"
         self.is_baked = layout.parameters is not None
         self.tables: dict[tuple[str, tuple[Any, ...]], str] = {}
 
@@ -95,6 +95,7 @@ class _Writer:
         called = "\n\n".join(LOOPS[loop].strip().replace("REAL", self.real) for loop in used)
         return "\n\n".join(filter(None, [
             f"/* {name}.h says what this is. */\n#include \"{name}.h\"\n\n#include <math.h>\n#include <stddef.h>",
+            f"typedef {name}_real {self.real};",
             helpers_of(called + body, self.real),
             called,
             "\n".join(map(self._table_text, self.tables, self.tables.values())),
@@ -131,7 +132,8 @@ class _Writer:
         Called by the list, they stay what they are: a compiler would make one large function of those it sees called.
         """
         heads = [f"{name}_{i}({parameters})" for i in range(-(-len(statements) // PART))]
-        parts = [_function(f"static void mgc_{head}", statements[i * PART:(i + 1) * PART]) for i, head in enumerate(heads)]
+        parts = [_function(f"static void mgc_{head}", statements[i * PART:(i + 1) * PART])
+                 for i, head in enumerate(heads)]
         if len(parts) > 1:
             names = ", ".join([f"mgc_{name}_{i}" for i in range(len(parts))])
             parts.append(f"static void (*const mgc_{name}[])({parameters}) = {{\n{_wrapped(names)}\n}};")
@@ -189,7 +191,8 @@ class _Writer:
         return dict(zip("xyz", map(self._value, operands), strict=False))
 
     def _one_backward(self, e: int) -> list[str]:
-        op, x, _ = self.layout.expressions[e]
+        op, operands, _ = self.layout.expressions[e]
+        x: Sequence[int] = operands
         active, g = self.layout.active, self._gradient(e)
         if op in ROWS:
             names = {**self._named(x), "f": self._value(e), "g": g}
@@ -303,8 +306,7 @@ class _Writer:
         head = f"const {self.real} *inputs, {passed}{self.real} *outputs, "
         functions = [_function(f"static void mgc_values({head}{self.real} *v)", lines)]
         arguments = f"inputs, {passing}outputs, work"
-        open_head = f"const {self.real} *inputs, {'' if self.is_baked else passed}{self.real} *outputs"
-        functions.append(_function(f"void {name}({open_head}, {self.real} *work)", [f"mgc_values({arguments});"]))
+        functions.append(_function(_signature(layout, name), [f"mgc_values({arguments});"]))
         if layout.gradients:
             functions.append(_function(_gradients_signature(layout, name),
                                        [f"mgc_values({arguments});", *self._gradient_lines(backward)]))
@@ -314,15 +316,17 @@ class _Writer:
         layout, name = self.layout, self.name
         count = layout.result_count + layout.graph.parameter_count
         lines = [f"{self.real} *const d = work + {layout.value_count};", f"for (int i = 0; i < {count}; i++) d[i] = 0;"]
-        lines += self._outputs(lambda i, e: f"{e.replace('v[', 'd[', 1)} += seeds[{i}];" if "[" in e else "(void)seeds;")
+        lines += self._outputs(
+            lambda i, e: f"{e.replace('v[', 'd[', 1)} += seeds[{i}];" if "[" in e else "(void)seeds;"
+        )
         lines += backward
         for what, how_many, to, at in (
             ("input", layout.graph.input_count, "i", "i"),
             ("parameter", layout.graph.parameter_count, self._parameter_index(), f"{layout.result_count} + i"),
         ):
             gradients = f"{what}_gradients"
-            lines.append(f"if ({gradients}) for (int i = 0; i < {name}_{what.upper()}S; i++) {gradients}[{to}] = d[{at}];"
-                         if how_many else f"(void){gradients};")
+            loop = f"if ({gradients}) for (int i = 0; i < {name}_{what.upper()}S; i++) {gradients}[{to}] = d[{at}];"
+            lines.append(loop if how_many else f"(void){gradients};")
         return lines
 
     def _parameter_index(self) -> str:
@@ -350,12 +354,24 @@ def _loop_over(count: int, limit: str, statement: Callable[[str], str], unused: 
     return [f"for (int i = 0; i < {limit}; i++) {statement('i')}"]
 
 
-def _wrapped(text: str) -> str:
-    return TextWrapper(120, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False).fill(text)
+def _wrapped(text: str, indent: str = "    ") -> str:
+    lines = TextWrapper(120, initial_indent="    ", subsequent_indent=indent, break_on_hyphens=False,
+                        break_long_words=False)
+    return lines.fill(text)
 
 
 def _function(head: str, lines: list[str]) -> str:
-    return f"{head}\n{{\n    " + "\n    ".join(lines) + "\n}"
+    """Return a function; what it does not use of v is said not to be used."""
+    text = "\n".join([f"    {line}" if len(line) < 117 else _wrapped(line, "        ") for line in lines])
+    if re.search(r"\bv[,)]", head) and not re.search(r"\bv\b", text):
+        text = "    (void)v;\n" + text
+    return f"{_head(head)}\n{{\n{text}\n}}"
+
+
+def _head(text: str) -> str:
+    """Return the head of a function, in lines that are not too long."""
+    lines = TextWrapper(119, subsequent_indent=" " * (text.index("(") + 1), break_long_words=False)
+    return lines.fill(text)
 
 
 def _signature(layout: Layout, name: str) -> str:
@@ -365,10 +381,10 @@ def _signature(layout: Layout, name: str) -> str:
 
 
 def _gradients_signature(layout: Layout, name: str) -> str:
-    real, indent = f"{name}_real", " " * len(f"void {name}_gradients(")
+    real = f"{name}_real"
     passed = "" if layout.parameters is not None else f"const {real} *parameters, "
-    return (f"void {name}_gradients(const {real} *inputs, {passed}const {real} *seeds, {real} *outputs,\n"
-            f"{indent}{real} *input_gradients, {real} *parameter_gradients, {real} *work)")
+    return (f"void {name}_gradients(const {real} *inputs, {passed}const {real} *seeds, {real} *outputs, "
+            f"{real} *input_gradients, {real} *parameter_gradients, {real} *work)")
 
 
 def _header(layout: Layout, name: str) -> str:
@@ -381,17 +397,19 @@ def _header(layout: Layout, name: str) -> str:
 
 /* The same, and gradients: of the sum over all outputs of seed times output. They are assigned, not added to; either
    pointer may be NULL. A seed of 0 still meets an infinite derivative, and then gives nan. */
-{_gradients_signature(layout, name)};""" if layout.gradients else ""
+{_head(_gradients_signature(layout, name) + ';')}""" if layout.gradients else ""
     where = "as the recording has them, f.program(...).parameters" if layout.parameters is None else "in this file"
-    return f"""/* {name}: a function recorded by microgradc, in C99; it needs libm alone.
- *
- * It allocates nothing and keeps nothing: threads may call it at once, each with its own memory. `work` is
- * {name}_WORK numbers, whatever is in them; no array may overlap another one. Inputs are the numbers in the arguments,
- * one after another; an argument that is an index is a number like the others, and where it is out of range what
- * it takes is nan, and receives nothing. Parameters are {where}.
- *
- * With -D{name}_FLOAT, here and where it is called, numbers are float. Compiled without contraction to fused
- * multiply-adds (-ffp-contract=off), the results are those of the engine.
+    about = [
+        f"{name}: a function recorded by microgradc, in C99; it needs libm alone.",
+        f"It allocates nothing and keeps nothing: threads may call it at once, each with its own memory. `work` is "
+        f"{name}_WORK numbers, whatever is in them; no array may overlap another one. Inputs are the numbers in the "
+        "arguments, one after another; an argument that is an index is a number like the others, and where it is out "
+        f"of range what it takes is nan, and receives nothing. Parameters are {where}.",
+        f"With -D{name}_FLOAT, here and where it is called, numbers are float. Compiled without contraction to fused "
+        "multiply-adds (-ffp-contract=off), the results are those of the engine.",
+    ]
+    comment = "\n *\n".join([TextWrapper(118, initial_indent=" * ", subsequent_indent=" * ").fill(text) for text in about])
+    return f"""/*{comment[2:]}
  */
 #ifndef {upper}
 #define {upper}
@@ -414,7 +432,7 @@ extern "C" {{
 #endif
 
 /* Compute all outputs. */
-{_signature(layout, name)};{gradients}
+{_head(_signature(layout, name) + ';')}{gradients}
 
 #ifdef __cplusplus
 }}
