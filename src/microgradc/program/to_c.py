@@ -31,9 +31,9 @@ _TAKEN = set(
 _MATH = (
     "acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs fdim floor fma "
     "fmax fmin fmod frexp gamma hypot ilogb isfinite isgreater isgreaterequal isinf isless islessequal islessgreater "
-    "isnan isnormal isunordered fpclassify signbit j0 j1 jn y0 y1 yn ldexp lgamma llrint llround log log10 log1p log2 logb "
-    "lrint lround modf nan nearbyint nextafter nexttoward pow remainder remquo rint round scalbln scalbn sin sinh sqrt "
-    "tan tanh tgamma trunc"
+    "isnan isnormal isunordered fpclassify signbit j0 j1 jn y0 y1 yn ldexp lgamma llrint llround log log10 log1p log2 "
+    "logb lrint lround modf nan nearbyint nextafter nexttoward pow remainder remquo rint round scalbln scalbn sin sinh "
+    "sqrt tan tanh tgamma trunc"
 ).split()
 _TAKEN.update(name + ending for name in _MATH for ending in ("", "f", "l"))
 
@@ -408,7 +408,8 @@ def _header(layout: Layout, name: str) -> str:
         f"With -D{name}_FLOAT, here and where it is called, numbers are float. Compiled without contraction to fused "
         "multiply-adds (-ffp-contract=off), the results are those of the engine.",
     ]
-    comment = "\n *\n".join([TextWrapper(118, initial_indent=" * ", subsequent_indent=" * ").fill(text) for text in about])
+    lines = TextWrapper(118, initial_indent=" * ", subsequent_indent=" * ", break_on_hyphens=False)
+    comment = "\n *\n".join(map(lines.fill, about))
     return f"""/*{comment[2:]}
  */
 #ifndef {upper}
