@@ -62,7 +62,7 @@ def network_in_c(folder, compiler):
     """Train a network, and compute its outputs in a C program."""
     X, y = microgradc.make_moons(100, noise=0.1, random_state=0)
     model = MLP(2, [16, 16, 1], seed=0)
-    model.fit(X, 2 * y - 1, epochs=20, progress=False)
+    model.fit(X, 2 * y - 1, epochs=20, progress=False, seed=0)
     output = compile(lambda x: model(x))
     source = write(folder, "model", output.to_c(X[0], name="model"))
     points = X[:4]
@@ -90,7 +90,8 @@ def price_in_c(folder, compiler):
     library.price_gradients(*[None if a is None else ctypes.c_void_p(a.ctypes.data) for a in arrays])
     value, wanted = price.value_and_grad(*arguments)
     print(f"price{'':10} C {outputs.item()!r:22} Python {value!r}")
-    for name, in_c, in_python in zip("spot strike rate volatility years".split(), gradients.tolist(), wanted, strict=True):
+    names = "spot strike rate volatility years".split()
+    for name, in_c, in_python in zip(names, gradients.tolist(), wanted, strict=True):
         print(f"d/d {name:11} C {in_c!r:22} Python {in_python!r}")
 
 

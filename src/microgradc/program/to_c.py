@@ -18,7 +18,7 @@ from microgradc.program.graph import Graph
 
 __all__ = ["write_c"]
 
-PART = 250      # statements of one function at most: compilers need more than linear time for a large one
+PART = 100      # statements of one function at most: compilers need more than linear time for a large one
 
 # What a function cannot be called: words of C and C++, and functions that math.h declares.
 _TAKEN = set(
