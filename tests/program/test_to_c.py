@@ -17,8 +17,9 @@ from test_graph import grown
 
 import microgradc
 from microgradc import CompileError, Value, compile, engine, nn
+from microgradc.program.c_loops import LOOPS
 from microgradc.program.c_text import helpers_of, number_text
-from microgradc.program.graph import Graph, simplify, sums
+from microgradc.program.graph import RULES, Graph, simplify, sums
 from microgradc.program.to_c import PART, write_c
 
 pytestmark = pytest.mark.skipif(not COMPILERS, reason=WHY_NOT)
@@ -52,16 +53,40 @@ def run(graph, inputs, parameters, seeds):
 
 # Rows
 
-ROWS = [row.name.lower() for row in engine.TABLE]
+ROWS = {row.name.lower(): row for row in engine.TABLE}
+
+
+def one_row(op):
+    """Return the graph of one row."""
+    graph = Graph()
+    graph.outputs = [graph.add(op, *[graph.input() for _ in range(ROWS[op].operands)])]
+    return graph
+
+
+def all_rows():
+    """Return the texts of all rows in one function, each with inputs of its own; and the places of these."""
+    graph = Graph()
+    operands = {row.name.lower(): [graph.input() for _ in range(row.operands)] for row in engine.TABLE}
+    graph.outputs = [graph.add(op, *xs) for op, xs in operands.items()]
+    return write_c(graph, [], "rows", True, "baked"), operands
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
-    """All rows in one function, each with inputs of its own."""
-    graph = Graph()
-    operands = {row.name.lower(): [graph.input() for _ in range(row.operands)] for row in engine.TABLE}
-    graph.outputs = [graph.add(op, *xs) for op, xs in operands.items()]
-    return Library(tmp_path_factory.mktemp("rows"), write_c(graph, [], "rows", True, "baked"), "rows"), operands
+    texts, operands = all_rows()
+    return Library(tmp_path_factory.mktemp("rows"), texts, "rows"), operands
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_no_compiler_warns(tmp_path, compiler):
+    texts, operands = all_rows()
+    for is_float in (False, True):
+        library = Library(tmp_path, texts, "rows", ("-O3",), is_float, compiler)
+        inputs = [0.5] * library.counts["INPUTS"]
+        assert library.values(inputs) == pytest.approx(
+            [run(one_row(op), [0.5] * len(xs), [], [1.0])[0][0] for op, xs in operands.items()],
+            rel=1e-5, abs=1e-5, nan_ok=True,
+        )
 
 
 @pytest.mark.parametrize("begin", range(0, 1001, 100))
@@ -71,15 +96,12 @@ def test_each_row_has_the_bits_of_the_engine(rows, begin):
     for _ in range(begin):
         for source in points.values():
             next(source)
-    functions = {row.name.lower(): row for row in engine.TABLE}
     for _ in range(100):
         point = {n: next(source) for n, source in points.items()}
-        given = {op: point[row.operands] if row.operands > 1 else (point[1],) for op, row in functions.items()}
+        given = {op: point[row.operands] if row.operands > 1 else (point[1],) for op, row in ROWS.items()}
         outputs, gradients, _ = library.gradients([x for xs in given.values() for x in xs], [1.5] * len(given))
         for op, out in zip(given, outputs, strict=True):
-            graph = Graph()
-            graph.outputs = [graph.add(op, *[graph.input() for _ in given[op]])]
-            wanted, wanted_gradients, _ = run(graph, given[op], [], [1.5])
+            wanted, wanted_gradients, _ = run(one_row(op), given[op], [], [1.5])
             found = [gradients[i] for i in operands[op]]
             assert same(out, wanted[0]), (op, given[op])
             assert all_same(found, wanted_gradients), (op, given[op], found, wanted_gradients)
@@ -359,6 +381,20 @@ def test_bad_input(arguments, message):
 def test_a_function_can_be_called_what_a_helper_is(tmp_path):
     f = compile(lambda x: x.sigmoid())
     assert Library(tmp_path, f.to_c(0.5, name="sigmoid"), "sigmoid").values([0.5]) == [f(0.5).data]
+
+
+def test_each_operation_of_graphs_has_a_text():
+    """A row, a loop, or a rule of `simplify` that replaces it."""
+    with pytest.raises(ValueError, match="one of add, ") as refused:
+        Graph().add("nonsense")
+    names = set(re.search("one of (.*), got", str(refused.value))[1].split(", ")) - {"", "custom"}
+    ruled = {rule[1] for rule in RULES}
+    loops = {name.removeprefix("mgc_").removesuffix("_back") for name in LOOPS}
+    assert names - ruled - loops - set(ROWS) == set()
+    graph = Graph()
+    x, y = graph.input(), graph.input()
+    graph.outputs = [graph.add(name, x, y) for name in ("sum", "mean", "dot")]
+    write_c(sums(simplify(graph)), [], "f", True, "baked")
 
 
 def test_operations_without_a_text():

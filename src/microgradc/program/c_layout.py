@@ -12,7 +12,8 @@ import heapq
 from typing import NamedTuple
 
 from microgradc.engine import CompileError, Value, no_grad
-from microgradc.program.c_text import ROWS
+from microgradc.program.c_loops import LOOPS
+from microgradc.program.c_text import PREFIX, ROWS
 from microgradc.program.graph import Expression, Graph
 
 __all__ = ["FEWEST", "Layout", "Unit", "Walk"]
@@ -21,7 +22,8 @@ FEWEST = 4          # results that are a loop, and terms that are one; fewer are
 _LATER = 1 << 40    # where places are counted from whose beginning is known at the end: of constants, of parameters
 _PARAMETERS = 2 * _LATER
 
-_SEVERAL = ("logsumexp", "take", "products", "cross_entropy")
+# Operations of any number of operands, but for layers, which have several results too.
+_SEVERAL = {name[len(PREFIX):-len("_back")] for name in LOOPS if name.endswith("_back")} - {"dense", "dense_of"}
 
 
 class Walk(NamedTuple):

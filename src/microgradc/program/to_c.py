@@ -314,7 +314,7 @@ class _Writer:
 
     def _gradient_lines(self, backward: list[str]) -> list[str]:
         layout, name = self.layout, self.name
-        count = layout.result_count + layout.graph.parameter_count
+        count = layout.result_count + layout.graph.parameter_count + 1     # the last one is for what has no gradient
         lines = [f"{self.real} *const d = work + {layout.value_count};", f"for (int i = 0; i < {count}; i++) d[i] = 0;"]
         lines += self._outputs(
             lambda i, e: f"{e.replace('v[', 'd[', 1)} += seeds[{i}];" if "[" in e else "(void)seeds;"
