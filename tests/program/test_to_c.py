@@ -141,6 +141,8 @@ WIDE = {
     "logsumexp": lambda x: microgradc.logsumexp([*x, W[1], 0.25]),
     "softmax": lambda x: microgradc.softmax(list(x))[2],
     "dense": lambda x: microgradc.sum([microgradc.dot(list(x), W[i:i + 6], W[i + 6]).tanh() for i in range(0, 18, 3)]),
+    "constants": lambda x: microgradc.sum([microgradc.dot(list(x), range(i, i + 6)).relu() for i in range(4)]),
+    "mixed": lambda x: microgradc.sum([microgradc.dot(list(x), [*W[i:i + 4], 1.5, i], 2.0).sin() for i in range(4)]),
     "penalty": lambda x: x[0] + 0.1 * microgradc.sum([w * w for w in W]) + W[0].exp() + microgradc.logsumexp(W),
 }
 

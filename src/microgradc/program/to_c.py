@@ -11,7 +11,7 @@ from functools import cache
 from textwrap import TextWrapper
 from typing import Any
 
-from microgradc.program.c_layout import Layout, Unit, Walk
+from microgradc.program.c_layout import FEWEST, Layout, Unit, Walk
 from microgradc.program.c_loops import LOOPS
 from microgradc.program.c_text import PREFIX, ROWS, helpers_of, number_text, row_text
 from microgradc.program.graph import Graph
@@ -300,7 +300,11 @@ class _Writer:
             lines += _loop_over(layout.graph.parameter_count, f"{name}_PARAMETERS",
                                 lambda i: f"v[{layout.result_count} + {i}] = parameters[{order}];",
                                 "parameters" if passed else "")
-        lines += [f"v[{place}] = {number_text(number)};" for place, number in layout.fills.items()]
+        if len(layout.fills) > FEWEST:
+            places, numbers = self._table("int", layout.fills), self._table(self.real, layout.fills.values())
+            lines.append(f"for (int i = 0; i < {len(layout.fills)}; i++) v[{places}[i]] = {numbers}[i];")
+        else:
+            lines += [f"v[{place}] = {number_text(number)};" for place, number in layout.fills.items()]
         lines += forward
         lines += self._outputs(lambda i, e: f"outputs[{i}] = {e};")
         head = f"const {self.real} *inputs, {passed}{self.real} *outputs, "
