@@ -151,6 +151,18 @@ def test_digits_with_another_seed_and_few_epochs(run_example):
     assert accuracy >= 90
 
 
+def test_to_c(run_example, tmp_path):
+    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        pytest.skip("there is no C compiler: examples/to_c.py was not run")
+    out = run_example("to_c.py")
+    pairs = re.findall(r" C (\S+) +Python (\S+)", out)
+    assert len(pairs) == 10
+    assert all(in_c == in_python for in_c, in_python in pairs[:4])      # sums, products and relu: the same bits
+    for in_c, in_python in pairs[4:]:
+        assert float(in_c) == pytest.approx(float(in_python), rel=1e-13)
+    assert (tmp_path / "to_c-files" / "model.h").exists()
+
+
 def test_moons(tmp_path, monkeypatch):
     nbformat = pytest.importorskip("nbformat", reason="runs a notebook: pip install nbclient ipykernel")
     nbclient = pytest.importorskip("nbclient", reason="runs a notebook: pip install nbclient ipykernel")

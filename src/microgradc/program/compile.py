@@ -184,6 +184,28 @@ class Compiled:
         example = Example(args)
         return (self._recordings.find(example.key) or self._recordings.record(example.key, args)).program
 
+    def to_c(
+        self, *args: Any, name: str = "pricer", gradients: bool = True, parameters: str = "baked"
+    ) -> tuple[str, str]:
+        """Return the function as C: the texts of a file `name.c` and of its header `name.h`, which says how to call it.
+
+        The file is C99 and needs libm alone. It allocates nothing and has no state.
+
+        Args:
+            args: the arguments of one example; arguments of the same shape can be computed.
+            name: what the C function is called.
+            gradients: whether there is a function `name_gradients`, too.
+            parameters: 'baked' to write the parameters' numbers of now into the file; 'passed' to make them an
+                argument, in the order of `f.program(*args).parameters`.
+
+        Raises:
+            ValueError: the name is not one in C, or parameters is something else.
+            CompileError: the function cannot be replayed for other numbers, or written as C.
+        """
+        from microgradc.program.to_c import write_c
+        program = self.program(*args)
+        return write_c(program.stages["sums"], [p.data for p in program.parameters], name, gradients, parameters)
+
     def clear(self) -> None:
         """Forget all recordings; each is made anew when it is needed."""
         self._recordings.clear()
