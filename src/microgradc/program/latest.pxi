@@ -136,22 +136,18 @@ cdef bint read_array(object a, mgc_pattern *p, double *to) except -1:
 cdef object array_with(tuple shape, const double *numbers):
     """A new float64 array with these numbers."""
     cdef Py_buffer view
-    array = numpy_empty(shape)
+    array = new_array(shape)
     view_float64(array, &view, True)
     memcpy(view.buf, numbers, view.len)
     PyBuffer_Release(&view)
     return array
 
 
-cdef object numpy_empty = None
-
-
 def pattern_of(tuple args):
     """Return what arguments look like, for `Latest`; None for what it does not know: Values, nests, other numbers."""
-    global numpy_empty, array_type, float64
+    global array_type, float64
     if array_type is None:
         array_type, float64 = numpy().ndarray, numpy().dtype(float)
-    numpy_empty = numpy().empty
     for a in args:
         if type(a) is list:
             if not a or not (all([PyFloat_Check(x) for x in a]) or all([type(x) is int for x in a])):
@@ -231,7 +227,7 @@ cdef class Latest:
             return None
         call = self.program.runner(FORWARD).call()
         call.set_arrays(args)
-        result = numpy_empty((n, *self.axes))
+        result = new_array((n, *self.axes))
         call.set_outputs(result)
         call.set_seeds(None)
         call.read_parameters(self.program)

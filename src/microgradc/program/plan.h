@@ -15,14 +15,14 @@ typedef struct {
     mgc_program program;        /* it refers to what follows */
     mgc_steps scalar_steps, lane_steps;
     mgc_ints places, weights, broadcast_scalars, broadcast_slots, outputs, clear_slots, clear_sizes;
-    mgc_ints run_weights, run_scalars, run_sizes, index_inputs, index_limits;
+    mgc_ints output_is_first, run_weights, run_scalars, run_sizes, index_inputs, index_limits;
     double *constants;          /* the scalars after the parameters */
     int constant_count;
 } mgc_plan;
 
 static void mgc_free_plan(mgc_plan *p)
 {
-    mgc_ints *all[] = {&p->places, &p->weights, &p->broadcast_scalars, &p->broadcast_slots, &p->outputs,
+    mgc_ints *all[] = {&p->output_is_first, &p->places, &p->weights, &p->broadcast_scalars, &p->broadcast_slots, &p->outputs,
                        &p->clear_slots, &p->clear_sizes, &p->run_weights, &p->run_scalars, &p->run_sizes,
                        &p->index_inputs, &p->index_limits};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mgc_free_ints(all[i]);
@@ -44,15 +44,19 @@ static int mgc_push_step(mgc_steps *steps, mgc_step step)
     return 0;
 }
 
-/* Find the rows of gradients that begin at 0: all but those that a dense layer is the first to write, going back. */
+/* Find the rows of gradients that begin at 0: all but those of outputs, and those that a dense layer is the first to
+   write, going back. */
 static int mgc_find_cleared(mgc_plan *plan)
 {
     const size_t slots = (size_t)plan->program.slot_count;
     unsigned char *marks = PyMem_Calloc(2 * slots + 1, 1);
     int *seen = PyMem_Calloc(slots + 1, sizeof *seen), failed = !marks || !seen;
     unsigned char *written = marks, *assigned = marks + slots;
-    for (int i = 0; i < plan->outputs.count && !failed; i++)
-        if (plan->outputs.items[i] >= 0) written[plan->outputs.items[i]] = 1;
+    for (int i = 0; i < plan->outputs.count && !failed; i++) {
+        const int slot = plan->outputs.items[i], is_first = slot >= 0 && !written[slot];
+        if (is_first) written[slot] = assigned[slot] = 1;
+        failed = mgc_push(&plan->output_is_first, is_first) < 0;
+    }
     for (int i = plan->lane_steps.count - 1; i >= 0 && !failed; i--) {
         mgc_step *step = &plan->lane_steps.items[i];
         if (step->op < MGC_TABLE_END) {
@@ -152,6 +156,7 @@ static int mgc_complete_program(mgc_plan *plan)
     to->broadcast_scalars = plan->broadcast_scalars.items;
     to->clear_count = plan->clear_slots.count, to->clear_slots = plan->clear_slots.items;
     to->clear_sizes = plan->clear_sizes.items;
+    to->output_is_first = plan->output_is_first.items;
     to->output_count = plan->outputs.count, to->output_places = plan->outputs.items;
     to->careful_rows = mgc_most_rows_aside(plan);
     to->weights_receive = mgc_weights_receive(plan);

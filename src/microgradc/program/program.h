@@ -58,6 +58,7 @@ typedef struct {
     int *clear_slots, *clear_sizes;
     int output_count;
     int *output_places;      /* a slot, or -1 - a scalar */
+    int *output_is_first;    /* whether no output before has the same slot: its gradient is assigned to that */
     int careful_rows;        /* that a careful step back sets aside, at most */
 } mgc_program;
 

@@ -7,6 +7,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from cpython.pyport cimport PY_SSIZE_T_MAX
 from libc.math cimport floor, isnan
 from libc.string cimport memcmp, memcpy, memset
 

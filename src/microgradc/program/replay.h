@@ -337,9 +337,13 @@ static void mgc_begin_gradients(const mgc_call *c, double *gbase, Py_ssize_t n)
     if (c->careful) mgc_fill(gbase, p->slot_count * n, -0.0);
     else for (int i = 0; i < p->clear_count; i++)
         memset(gbase + p->clear_slots[i] * n, 0, (size_t)p->clear_sizes[i] * n * sizeof *gbase);
-    for (int i = 0; i < p->output_count; i++)
-        if (p->output_places[i] >= 0)
-            for (Py_ssize_t l = 0; l < n; l++) gbase[p->output_places[i] * n + l] += c->seeds[i];
+    for (int i = 0; i < p->output_count; i++) {
+        const double seed = c->seeds[i];
+        double *row = gbase + p->output_places[i] * n;
+        if (p->output_places[i] < 0) continue;
+        if (p->output_is_first[i] && !c->careful) mgc_fill(row, n, seed);
+        else for (Py_ssize_t l = 0; l < n; l++) row[l] += seed;
+    }
 }
 
 /* Where in what a partition sums up that begins which this call needs: gradients of weights come first, then those of

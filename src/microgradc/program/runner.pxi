@@ -3,7 +3,7 @@
 cdef enum:
     CACHE_BYTES = 40 * 1024         # what a block's rows may take, if enough lanes fit: about a first-level cache
     LEAST_LANES = 32
-    MOST_LANES = 104
+    MOST_LANES = 264
     MOST_FORCED_LANES = 0x7FFFFFF8  # an int holds it
 
 
@@ -50,7 +50,7 @@ cdef class Runner:
         cdef Call call = self.call()
         call.set_arrays(arrays)
         if with_outputs:
-            call.set_outputs(numpy().empty((call.call.n, self.program.output_count)))
+            call.set_outputs(new_array((call.call.n, self.program.output_count)))
         call.set_seeds(seeds)
         call.read_parameters(program)
         call.execute()

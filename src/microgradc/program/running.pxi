@@ -109,7 +109,7 @@ cdef class Call:
         self.check_indices()
         self.call.outputs, self.call.input_grads = NULL, NULL
         if self.runner.wanted == INPUT_GRADIENTS:
-            flat = numpy().empty(n * total)     # one piece of memory is had faster than several
+            flat = new_array((n * total,))     # one piece of memory is had faster than several
             self.input_grads = []
             for i, array in enumerate(arrays):
                 self.input_grads.append(flat[:n * self.columns[i]].reshape(array.shape))
@@ -327,7 +327,7 @@ cdef class Call:
         cdef double[::1] to
         if self.call.seeds == NULL:
             return None
-        grads = numpy().empty(count)
+        grads = new_array((count,))
         if count:
             to = grads
             memcpy(&to[0], self.gscalars.doubles, count * sizeof(double))
