@@ -5,6 +5,8 @@
 # the root owns the rest, and operands never change), or start another pass, here or in another thread. That pass puts
 # back, when it ends, the gradients of inner nodes through which an unfinished pass goes.
 
+from cpython.pythread cimport PyThread_get_thread_ident
+
 cdef enum:
     CHECK_SIGNALS_EVERY = 1 << 16   # nodes; some milliseconds
     MOST_SPARE = 1 << 21            # nodes, in each of two arrays: 16 MB each

@@ -1,10 +1,29 @@
 # A plan in C: how it is cut into blocks of lanes, and how it is printed. Included by program.pyx.
 
 cdef enum:
-    CACHE_BYTES = 40 * 1024         # what a block's rows may take, if enough lanes fit: about a first-level cache
-    LEAST_LANES = 32
+    # How many lanes a block has: as many as fit into about a first-level cache, but 48 at least, while what they take
+    # is not beyond one core's share of a third-level cache; else fewer, down to 16. If these are far beyond it, memory
+    # is gone through as a stream, and 48 do well again. The sizes are fixed: bits do not depend on the machine.
+    CACHE_BYTES = 40 << 10
+    SHARED_CACHE_BYTES = 6 << 20
+    STREAM_BYTES = 16 << 20
+    LEAST_LANES = 16
+    GOOD_LANES = 48
     MOST_LANES = 264
     MOST_FORCED_LANES = 0x7FFFFFF8  # an int holds it
+
+
+cdef int lanes_for(Py_ssize_t lane_bytes) noexcept:
+    """How many lanes a block has whose lanes take so much memory."""
+    if lane_bytes * GOOD_LANES <= SHARED_CACHE_BYTES:
+        return min(max(fitting(CACHE_BYTES, lane_bytes), GOOD_LANES), MOST_LANES)
+    if lane_bytes * LEAST_LANES > STREAM_BYTES:
+        return GOOD_LANES
+    return max(fitting(SHARED_CACHE_BYTES, lane_bytes), LEAST_LANES)
+
+
+cdef int fitting(Py_ssize_t cache_bytes, Py_ssize_t lane_bytes) noexcept:
+    return min(cache_bytes // lane_bytes, MOST_LANES) // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
 
 
 @cython.internal
@@ -14,6 +33,7 @@ cdef class Runner:
     cdef mgc_program *program
     cdef list spare
     cdef int lanes
+    cdef bint is_free                # whether a block may have fewer
     cdef int wanted                  # FORWARD, …
     cdef double work                 # multiplications of an example, about
     cdef bint takes                  # whether it has a step that sends nothing to some of its operands
@@ -30,9 +50,9 @@ cdef class Runner:
             step = &p.lane_steps[i]
             self.takes = self.takes or mgc_kinds[step.op].sends == MGC_TO_ONE
             self.work += <double>step.count * (mgc_size_of(step) or 4) * (1 if wanted == FORWARD else 3)
-        row_bytes = max(1, p.slot_count) * self.numbers_in_slot() * sizeof(double)
-        fitting = CACHE_BYTES // row_bytes // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
-        self.lanes = lanes if lanes is not None else min(max(fitting, LEAST_LANES), MOST_LANES)
+        lane_bytes = max(1, p.slot_count) * self.numbers_in_slot() * sizeof(double)
+        self.is_free = lanes is None
+        self.lanes = lanes_for(lane_bytes) if lanes is None else lanes
 
     def __dealloc__(self):
         mgc_free_plan(&self.plan)

@@ -1,5 +1,10 @@
 # A call of a plan: memory, blocks of examples, threads. Included by program.pyx.
 
+cdef inline Py_ssize_t padded(Py_ssize_t n) noexcept:
+    """How many lanes are for n examples."""
+    return (n + MGC_LANE_MULTIPLE - 1) // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
+
+
 cdef enum:
     MOST_PARTITIONS = 16
     PARTIAL_BYTES = 1 << 22         # what the sums of all partitions may take
@@ -191,8 +196,9 @@ cdef class Call:
         cdef mgc_program *p = self.runner.program
         cdef Py_ssize_t n = self.call.n, size = mgc_partial_size(p)
         cdef Py_ssize_t fitting = PARTIAL_BYTES // <Py_ssize_t>(size * sizeof(double) + 1)     # partitions
-        cdef Py_ssize_t padded = (n + MGC_LANE_MULTIPLE - 1) // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE
-        cdef Py_ssize_t block = min(self.runner.lanes, padded)
+        cdef Py_ssize_t block = min(self.runner.lanes, padded(n))
+        if self.runner.is_free:      # blocks of one size, not full ones and a rest
+            block = padded((n - 1) // ((n - 1) // block + 1) + 1)
         if block % 64 == 0:
             block += MGC_LANE_MULTIPLE    # rows a power of two apart would get into each other's way in the cache
         self.call.block, self.call.blocks = block, (n - 1) // block + 1
