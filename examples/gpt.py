@@ -101,9 +101,9 @@ class GPT:
             scores = [self.loops.dot(q[part], k[part]) / HEAD_DIM**0.5 for k in keys]
             weights = self.loops.softmax(scores)
             attended += [self.loops.dot(weights, [v[h + j] for v in values]) for j in range(HEAD_DIM)]
-        x = [a + b for a, b in zip(self.linear(self.wo, attended), x, strict=True)]
+        x = [a + b for a, b in zip(x, self.linear(self.wo, attended), strict=True)]
         hidden = [u.relu() for u in self.linear(self.fc1, self.rmsnorm(x))]
-        x = [a + b for a, b in zip(self.linear(self.fc2, hidden), x, strict=True)]
+        x = [a + b for a, b in zip(x, self.linear(self.fc2, hidden), strict=True)]
         return self.linear(self.head, x)
 
     def loss(self, tokens):
