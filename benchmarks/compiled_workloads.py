@@ -13,11 +13,13 @@ from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import cycle
+from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
 import black_scholes
 import generated_c
+import gpt_jax
 import numpy as np
 
 import microgradc
@@ -37,6 +39,7 @@ from microgradc.cli.workers import serve
 CHECKED = 10        # results of each engine
 TOLERANCE = 1e-9
 DIGITS_RATE = 0.1
+GPT_STEPS = 10**9    # the learning rate goes down to 0 with them: here it stays
 COMPILED, TORCH = "microgradc, compiled", "PyTorch eager, batched"
 
 
@@ -259,6 +262,29 @@ def numpy_prices(block):
     return black_scholes.NumPyPrices(black_scholes.examples(), block)
 
 
+# The GPT of examples/gpt.py
+
+def gpt_names():
+    """Return the module, and names of eight letters."""
+    sys.path.append(str(Path(__file__).parents[1] / "examples"))
+    import gpt
+
+    return gpt, [name for name in gpt.load_names() if len(name) == 8]
+
+
+def gpt_step():
+    gpt, names = gpt_names()
+    microgradc.set_num_threads(1)
+    losses = gpt.GPT(loops=gpt.CompiledLoops).train_compiled(names, GPT_STEPS)
+    return lambda: next(losses)
+
+
+def jax_gpt_step():
+    jax = single_threaded_jax()
+    gpt, names = gpt_names()
+    return gpt_jax.make_step(jax, gpt, names, GPT_STEPS)
+
+
 def both(ours, theirs, turn, *arguments, needs=()):
     """Return the two engines that most workloads compare."""
     return {
@@ -292,6 +318,10 @@ WORKLOADS = {
     "digits step, batch 32, Adam": both(digits_step, torch_digits_step, 100, 32, True, needs=("scikit-learn",)),
     "digits step, batch 1,797, SGD": both(digits_step, torch_digits_step, 20, 1797, False, needs=("scikit-learn",)),
     "tanh step, batch 1,000": both(tanh_step, torch_tanh_step, 20),
+    "GPT step, one name": {
+        COMPILED: Engine(gpt_step, 100, ("names",)),
+        "jax.jit": Engine(jax_gpt_step, 100, ("jax", "names")),
+    },
     "moons loss, batch 100,000": {
         "one thread": Engine(partial(many_moons, 1), 10),
         "two threads": Engine(partial(many_moons, 2), 10),

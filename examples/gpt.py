@@ -2,10 +2,11 @@
 
 The script trains a one-layer transformer to spell first names (from the package `names`), and then invents new names.
 
-    python examples/gpt.py [STEPS] [--plain]
+    python examples/gpt.py [STEPS] [--plain | --compiled]
 
-With --plain, the inner loops are in Python, as for micrograd. Without it, they are microgradc's `dot`, `sum` and
-`softmax`. The rest of the script is the same.
+With --plain, the inner loops are in Python, as for micrograd. Without it, they are microgradc's `dot`, `sum`, `softmax`
+and so on. With --compiled, the loss is traced once for each length of a name, and replayed for all names of that length
+(`microgradc.compile`); the optimizer is microgradc's, too. The model is the same.
 """
 
 import random
@@ -14,9 +15,10 @@ import time
 from importlib.resources import files
 from itertools import pairwise
 from math import exp, sqrt
+from operator import getitem
 
 import microgradc
-from microgradc import Value
+from microgradc import Value, optim
 
 N_EMBD, N_HEAD, BLOCK_SIZE = 16, 4, 16
 HEAD_DIM = N_EMBD // N_HEAD
@@ -26,7 +28,7 @@ VOCAB_SIZE = BOS + 1
 
 
 class PlainLoops:
-    """Weighted sum, sum and softmax in Python, for anything with + * / and exp."""
+    """Weighted sum, sum, softmax and so on in Python, for anything with + * /, exp and log."""
 
     @staticmethod
     def dot(w, x):
@@ -39,13 +41,18 @@ class PlainLoops:
         total = sum(exps)
         return [e / total for e in exps]
 
-    sum = staticmethod(sum)
+    @staticmethod
+    def cross_entropy(logits, target):
+        return -PlainLoops.softmax(logits)[target].log()
+
+    sum, take = staticmethod(sum), staticmethod(getitem)
 
 
 class CompiledLoops:
-    """The same three functions, compiled: a node for each sum."""
+    """The same functions, compiled: a node for each sum. Tokens may be the arguments of a compiled function."""
 
     dot, sum, softmax = microgradc.dot, microgradc.sum, microgradc.softmax
+    cross_entropy, take = microgradc.cross_entropy, microgradc.take
 
 
 class GPT:
@@ -83,7 +90,7 @@ class GPT:
     def logits(self, token, position, keys, values):
         """Return the logits of the next token. `keys` and `values` contain those of earlier positions; this one's are
         appended."""
-        x = self.rmsnorm([t + p for t, p in zip(self.wte[token], self.wpe[position], strict=True)])
+        x = self.rmsnorm([t + p for t, p in zip(self.loops.take(self.wte, token), self.wpe[position], strict=True)])
         y = self.rmsnorm(x)
         q = self.linear(self.wq, y)
         keys.append(self.linear(self.wk, y))
@@ -94,18 +101,16 @@ class GPT:
             scores = [self.loops.dot(q[part], k[part]) / HEAD_DIM**0.5 for k in keys]
             weights = self.loops.softmax(scores)
             attended += [self.loops.dot(weights, [v[h + j] for v in values]) for j in range(HEAD_DIM)]
-        x = [a + b for a, b in zip(self.linear(self.wo, attended), x, strict=True)]
+        x = [a + b for a, b in zip(x, self.linear(self.wo, attended), strict=True)]
         hidden = [u.relu() for u in self.linear(self.fc1, self.rmsnorm(x))]
-        x = [a + b for a, b in zip(self.linear(self.fc2, hidden), x, strict=True)]
+        x = [a + b for a, b in zip(x, self.linear(self.fc2, hidden), strict=True)]
         return self.linear(self.head, x)
 
-    def loss(self, name):
-        """Return the mean cross-entropy of the letters of a name and of its end."""
-        tokens = [BOS, *map(LETTERS.index, name), BOS][: BLOCK_SIZE + 1]
+    def loss(self, tokens):
+        """Return the mean cross-entropy of all tokens but the first."""
         keys, values, losses = [], [], []
         for position, (token, target) in enumerate(pairwise(tokens)):
-            probabilities = self.loops.softmax(self.logits(token, position, keys, values))
-            losses.append(-probabilities[target].log())
+            losses.append(self.loops.cross_entropy(self.logits(token, position, keys, values), target))
         return self.loops.sum(losses) / len(losses)
 
     def adam(self, step, learning_rate, beta1=0.85, beta2=0.99, eps=1e-8):
@@ -122,9 +127,22 @@ class GPT:
     def train(self, names, steps, learning_rate=0.01):
         """Take one step for each name in turn; yield each loss, a float."""
         for step in range(steps):
-            loss = self.loss(names[step % len(names)])
+            loss = self.loss(tokens_of(names[step % len(names)]))
             loss.backward()
             self.adam(step, learning_rate * (1 - step / steps))
+            yield loss.data
+
+    def train_compiled(self, names, steps, learning_rate=0.01):
+        """Do the same with a compiled loss, and with microgradc's optimizer and schedule."""
+        loss_of = microgradc.compile(self.loss)
+        optimizer = optim.Adam(self.parameters, lr=learning_rate, betas=(0.85, 0.99), eps=1e-8)
+        schedule = optim.LinearLR(optimizer, start_factor=1, end_factor=0, total_iters=steps)
+        for step in range(steps):
+            loss = loss_of(tokens_of(names[step % len(names)]))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
             yield loss.data
 
     def sample(self, rng, temperature=0.5):
@@ -140,6 +158,11 @@ class GPT:
         return name
 
 
+def tokens_of(name):
+    """Return the numbers of the letters of a name, between its beginning and its end."""
+    return [BOS, *map(LETTERS.index, name), BOS][: BLOCK_SIZE + 1]
+
+
 def load_names(seed=42):
     """Return the female first names of the US census of 1990, shuffled."""
     lines = files("names").joinpath("dist.female.first").read_text().splitlines()
@@ -153,7 +176,8 @@ def main(arguments):
     model, names = GPT(loops=PlainLoops if "--plain" in arguments else CompiledLoops), load_names()
     print(f"{len(names)} names, {len(model.parameters)} parameters")
     begin, recent = time.perf_counter(), []
-    for step, loss in enumerate(model.train(names, steps), start=1):
+    train = model.train_compiled if "--compiled" in arguments else model.train
+    for step, loss in enumerate(train(names, steps), start=1):
         recent = [*recent[-99:], loss]
         if step % max(1, steps // 10) == 0:
             ms = (time.perf_counter() - begin) / step * 1e3

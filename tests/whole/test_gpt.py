@@ -41,13 +41,24 @@ def test_compiled_loops_learn_the_same(names):
     assert [a for a, _ in pairs] == pytest.approx([b for _, b in pairs], rel=1e-9)
 
 
+def test_the_compiled_loss_learns_the_same(names):
+    """The names have all lengths there are, so there is a recording for each, and two names in turn differ in it."""
+    plain, compiled = gpt.GPT(loops=gpt.CompiledLoops), gpt.GPT(loops=gpt.CompiledLoops)
+    pairs = list(zip(plain.train(names, 100), compiled.train_compiled(names, 100), strict=True))
+    assert [b for _, b in pairs] == pytest.approx([a for a, _ in pairs], rel=1e-9, abs=0)
+    assert [p.data for p in compiled.parameters] == pytest.approx(
+        [p.data for p in plain.parameters], rel=1e-7, abs=1e-9
+    )
+
+
 def test_the_graph_is_as_large_as_it_says(names):
-    loss = gpt.GPT().loss(next(n for n in names if len(n) == 8))
+    loss = gpt.GPT().loss(gpt.tokens_of(next(n for n in names if len(n) == 8)))
     assert 70_000 < len(microgradc.topological_sort(loss)) < 80_000
 
 
-def test_the_program(capsys):
-    gpt.main(["20"])
+@pytest.mark.parametrize("form", [[], ["--compiled"]], ids=" ".join)
+def test_the_program(capsys, form):
+    gpt.main(["20", *form])
     out = capsys.readouterr().out
     assert "4275 names, 4192 parameters" in out
     assert "made up: " in out
