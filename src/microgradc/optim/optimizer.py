@@ -12,7 +12,7 @@ import numpy as np
 
 from microgradc import checks
 from microgradc.checks import FROM_0_TO_1, NOT_NEGATIVE, POSITIVE, Range
-from microgradc.engine.value import Value, zero_grad
+from microgradc.engine.value import Value
 from microgradc.optim import updates
 from microgradc.optim.group import Group, checked_state, copied_settings, listed, parameters
 
@@ -129,7 +129,8 @@ class Optimizer:
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to 0, before the next `backward()`."""
         for i, entry in enumerate(self.param_groups):
-            zero_grad(parameters(entry, i))
+            known = self._groups[i].known if i < len(self._groups) else updates.Known()
+            updates.zero_grad(parameters(entry, i), known)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what training needs to go on later: a copy of the state and of the settings.
@@ -215,6 +216,20 @@ class Optimizer:
         self._require_consistent(checked)
         return checked
 
+    def _checked_again(
+        self, entry: dict[str, Any], place: str, settings: dict[str, Any], before: list[Any] | None
+    ) -> dict[str, Any]:
+        """Return a group's settings, of which those are checked that were others before: a schedule changes one."""
+        if before is None or len(before) != len(self.defaults) or not self.defaults.keys() <= entry.keys():
+            return self._checked(entry, place)
+        checked = dict(settings)
+        for key, value in zip(self.defaults, before, strict=True):
+            if entry[key] is not value:
+                check = self._checks.get(key)
+                checked[key] = check(entry[key], f"{place}[{key!r}]") if check else entry[key]
+        self._require_consistent(checked)
+        return checked
+
     def _read(self, group: Group, i: int, entry: dict[str, Any], state: dict[str, Any]) -> None:
         """Give group i what its entries in `param_groups` and `state` have now; raise what its update would raise."""
         params = parameters(entry, i)
@@ -222,8 +237,8 @@ class Optimizer:
             raise TypeError(f"state[{i}] must be a dict, got {state!r:.60}")
         given = list(map(entry.get, self.defaults))
         if group.given is None or len(given) != len(group.given) or not all(map(is_, given, group.given)):
-            group.given = None
-            group.settings = settings = self._checked(entry, f"param_groups[{i}]")
+            before, group.given = group.given, None
+            group.settings = settings = self._checked_again(entry, f"param_groups[{i}]", group.settings, before)
             group.names = [name for name, switch in self._buffers.items() if switch is None or settings[switch]]
             # Objects of other types may change and still be the same.
             if all(type(value) in (float, int, bool, tuple) for value in given):

@@ -16,6 +16,7 @@ __all__ = [
     "rmsprop",
     "scale_grads",
     "sgd",
+    "zero_grad",
 ]
 
 # A buffer is a writable float64 array with one number for each parameter: anything with the buffer protocol.
@@ -26,6 +27,10 @@ class Known:
 
 def require_parameters(params: list[Value], buffers: dict[str, Any], known: Known | None = None) -> None:
     """Raise what a step over these parameters with these buffers, arrays by name, would raise."""
+    ...
+
+def zero_grad(params: list[Value], known: Known) -> None:
+    """Set the gradient of each parameter to 0."""
     ...
 
 def not_finite(params: list[Value], known: Known) -> int:

@@ -18,8 +18,16 @@ from microgradc.engine.value import refuse
 cdef extern from "Python.h":
     PyObject **PySequence_Fast_ITEMS(object)
 
+cdef extern from "optim/adam.h":
+    ctypedef struct mgc_adam:
+        double step_size, root_correction, beta1, beta2, eps, weight_decay, decay
+        bint maximize
+
+    void mgc_adam_step(const mgc_adam *, PyObject **items, Py_ssize_t n, double *m, double *v, double *largest)
+
 __all__ = [
     "Known", "adam", "clamp_grads", "grad_norm", "not_finite", "require_parameters", "rmsprop", "scale_grads", "sgd",
+    "zero_grad",
 ]
 
 
@@ -138,6 +146,18 @@ cdef Buffers begin(list params, Known known, tuple names, tuple arrays, Py_ssize
     return buffers
 
 
+def zero_grad(list params not None, Known known not None):
+    """Set the gradient of each parameter to 0."""
+    cdef PyObject **items
+    cdef Py_ssize_t i
+    known.remember(params)
+    if tracing() or not known.has(params):
+        require(params, True)
+    items = PySequence_Fast_ITEMS(params)
+    for i in range(len(params)):
+        mgc_node_of(items[i]).grad = 0
+
+
 def not_finite(list params not None, Known known not None):
     """Return the place of the first parameter whose gradient is inf or nan; -1 if there is none."""
     cdef Buffers none = begin(params, known, (), (), 0)
@@ -209,28 +229,12 @@ def adam(list params not None, Known known not None, exp_avg, exp_avg_sq, max_ex
     cdef Buffers buffers = begin(
         params, known, ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"), (exp_avg, exp_avg_sq, max_exp_avg_sq), 2
     )
-    cdef Py_ssize_t n = buffers.n, i
-    cdef PyObject **items = PySequence_Fast_ITEMS(params)
-    cdef double *m = buffers.numbers[0]
-    cdef double *v = buffers.numbers[1]
-    cdef double *largest = buffers.numbers[2]
-    cdef mgc_node *p
-    cdef double g, second
+    cdef mgc_adam rule
+    rule.step_size, rule.root_correction, rule.beta1, rule.beta2 = step_size, root_correction, beta1, beta2
+    rule.eps, rule.weight_decay, rule.decay, rule.maximize = eps, weight_decay, decay, maximize
     leaf_version[0] += 1
-    for i in range(n):     # torch/optim/adam.py, _single_tensor_adam
-        p = mgc_node_of(items[i])
-        g = -p.grad if maximize else p.grad
-        p.data *= decay
-        if weight_decay != 0:
-            g += weight_decay * p.data
-        m[i] = lerp(m[i], g, 1 - beta1)
-        v[i] = v[i] * beta2 + (1 - beta2) * g * g
-        second = v[i]
-        if largest != NULL:
-            if second > largest[i] or isnan(second):
-                largest[i] = second
-            second = largest[i]
-        p.data += -step_size * m[i] / (sqrt(second) / root_correction + eps)
+    mgc_adam_step(&rule, PySequence_Fast_ITEMS(params), buffers.n, buffers.numbers[0], buffers.numbers[1],
+                  buffers.numbers[2])
 
 
 def rmsprop(list params not None, Known known not None, square_avg, grad_avg, momentum_buffer, *, double lr,

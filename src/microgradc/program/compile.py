@@ -13,7 +13,7 @@ import numpy as np
 from microgradc import checks, trees
 from microgradc.engine import Value, is_tracing, refuse
 from microgradc.keywords import suggest_keywords
-from microgradc.program.program import Example, Latest, Program, pattern_of, plain_batch, require_unmasked
+from microgradc.program.program import Example, Latest, Program, plain_batch, require_unmasked
 from microgradc.program.recording import Recording, Recordings, is_trying, without_values
 
 __all__ = ["Compiled", "compile"]
@@ -73,7 +73,7 @@ class Compiled:
         update_wrapper(self, f, updated=())    # not f's attributes: those of a module may have names of methods here
         self._f = f
         self._recordings = Recordings(f, lanes, checks.integer(recordings, "recordings", 1))
-        self._latest: Latest | None = None
+        self._latest = Latest(self._recordings)
 
     def __call__(self, *args: Any) -> Any:
         """Return what the function returns for one example: a Value, or a container of them, which fit into any graph.
@@ -81,10 +81,9 @@ class Compiled:
         Args:
             args: the arguments of one example; Values among them get their gradients.
         """
-        if self._latest is not None:
-            found = self._latest.example(args)
-            if found is not None:
-                return found
+        found = self._latest.example(args)
+        if found is not None:
+            return found
         if is_tracing():    # one compiled function calls another
             return self._f(*args)
         example = Example(args)
@@ -93,7 +92,7 @@ class Compiled:
             if is_trying():    # a recording of another one calls it, to see what it does without a recording
                 return self._f(*args)
             recording = self._recordings.record(example.key, args)
-        self._use(recording, args)
+        self._latest.add(recording, args)
         return recording.rebuild(recording.program.example(example))
 
     def mean(self, *args: Any) -> Any:
@@ -124,10 +123,9 @@ class Compiled:
             dict or dataclass, the same with such arrays in it. In a list, tuples are axes too; a list of unequal things
             or dicts stays a list. Entry i of each array belongs to example i.
         """
-        if self._latest is not None:
-            found = self._latest.map(args)
-            if found is not None:
-                return found
+        found = self._latest.map(args)
+        if found is not None:
+            return found
         recording, arrays, _, _ = self._batch(args)
         return recording.rebuild_arrays(recording.program(*arrays))
 
@@ -146,16 +144,15 @@ class Compiled:
         Raises:
             ValueError: the function returns something other than one Value.
         """
-        if self._latest is not None:
-            found = self._latest.value_and_grad(args)
-            if found is not None:
-                return found
+        found = self._latest.value_and_grad(args)
+        if found is not None:
+            return found
         if is_tracing():
             refuse("f.value_and_grad")
         example = Example(args)
         recording = self._recordings.find(example.key) or self._recordings.record(example.key, args)
         recording.require_one_output()
-        self._use(recording, args)
+        self._latest.add(recording, args)
         sums, _, _, (grads,) = recording.program.run((example.row(),), [1.0], False, True)
         gradients = recording.gradients(grads[0], args)
         return sums[0], gradients[0] if len(args) == 1 else gradients
@@ -209,18 +206,12 @@ class Compiled:
     def clear(self) -> None:
         """Forget all recordings; each is made anew when it is needed."""
         self._recordings.clear()
-        self._latest = None
-
-    def _use(self, recording: Recording, args: tuple[Any, ...]) -> None:
-        """Let the next call find a recording at once, if its arguments look like those of this example."""
-        pattern = pattern_of(args)
-        self._latest = None if pattern is None else Latest(recording, pattern)
+        self._latest = Latest(self._recordings)
 
     def _total(self, args: tuple[Any, ...], mean: bool) -> Any:
-        if self._latest is not None:
-            found = self._latest.total(args, mean)
-            if found is not None:
-                return found
+        found = self._latest.total(args, mean)
+        if found is not None:
+            return found
         recording, arrays, n, values = self._batch(args)
         return recording.rebuild(recording.program.totals(arrays, 1 / n if mean else 1.0, values))
 
@@ -234,7 +225,7 @@ class Compiled:
                 recording = self._recording(_Batch(args))
                 self._recordings.also(key, recording)
             if all(a is given for a, given in zip(arrays, args, strict=True)):
-                self._use(recording, tuple([a[0] for a in arrays]))
+                self._latest.add(recording, tuple([a[0] for a in arrays]))
             return recording, arrays, n, None
         batch = _Batch(args)
         return self._recording(batch), batch.arrays, batch.n, batch.values
@@ -246,7 +237,8 @@ class Compiled:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or pickle has: a recording belongs to the parameters that it was made with."""
-        return {**self.__dict__, "_recordings": self._recordings.emptied(), "_latest": None}
+        recordings = self._recordings.emptied()
+        return {**self.__dict__, "_recordings": recordings, "_latest": Latest(recordings)}
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self._f, '__qualname__', self._f)}>"

@@ -6,6 +6,7 @@ from cpython.list cimport PyList_GET_ITEM
 from microgradc import changes as changes_module
 
 cdef enum:
+    MOST_SHORTCUTS = 4
     MOST_AXES = 4
     # What an argument is that is no array
     A_NUMBER = -1
@@ -84,7 +85,6 @@ cdef class Pattern:
             grads += self.arguments[i].size
         return found[0] if self.count == 1 else tuple(found)
 
-
     cdef Py_ssize_t examples(self, tuple args) except -1:
         """How many examples there are in arrays, whose rows look like this; 0 if they do not."""
         cdef Py_ssize_t i, n = 0
@@ -143,8 +143,8 @@ cdef object array_with(tuple shape, const double *numbers):
     return array
 
 
-def pattern_of(tuple args):
-    """Return what arguments look like, for `Latest`; None for what it does not know: Values, nests, other numbers."""
+cdef Pattern pattern_of(tuple args):
+    """What arguments look like; None for what it does not know: Values, nests, other numbers."""
     global array_type, float64
     if array_type is None:
         array_type, float64 = numpy().ndarray, numpy().dtype(float)
@@ -160,17 +160,10 @@ def pattern_of(tuple args):
     return Pattern(args)
 
 
+@cython.internal
 @cython.final
-cdef class Latest:
-    """A recording that was used, for the next call with arguments that look the same.
-
-    Its methods return None where they do not, or where the recording may not hold any more: then the call goes the way
-    of all calls.
-
-    Args:
-        recording: a Recording, found for these arguments.
-        pattern: what `pattern_of` returned for the arguments of an example.
-    """
+cdef class Shortcut:
+    """A recording, and what arguments look like that are for it."""
     cdef object recording, change
     cdef Program program
     cdef Watch watch
@@ -178,70 +171,139 @@ cdef class Latest:
     cdef tuple axes                 # of the results of an example where they are one array
     cdef bint has_one_output
 
-    def __init__(self, recording, pattern):
-        self.axes = recording.axes
+    def __cinit__(self, recording, pattern):
         self.recording, self.change, self.program = recording, recording.change, recording.program
         self.watch, self.pattern, self.has_one_output = recording.watch, pattern, recording.has_one_output
+        self.axes = recording.axes
 
     cdef bint holds(self) except -1:
-        return not tracing() and changes_module.latest is self.change and self.watch.holds()
+        return changes_module.latest is self.change and self.watch.holds()
+
+
+@cython.final
+cdef class Latest:
+    """The recordings that were used last, for calls whose arguments look like those of the calls before.
+
+    Its methods return None where they do not, or where a recording may not hold any more: then the call goes the way of
+    all calls.
+
+    Args:
+        recordings: the Recordings they are from, which are told when another one is used than the time before.
+    """
+    cdef object recordings
+    cdef list shortcuts             # that which was used last comes first
+
+    def __init__(self, recordings):
+        self.recordings, self.shortcuts = recordings, []
+
+    def __reduce__(self):
+        return Latest, (self.recordings,)
+
+    def add(self, recording, tuple args):
+        """Let a recording be found for arguments that look like these, those of an example."""
+        cdef Shortcut known
+        kept = self.recordings.used
+        pattern = pattern_of(args)
+        known_ones = [known for known in self.shortcuts if known.recording in kept and known.recording is not recording]
+        if pattern is not None:
+            known_ones.insert(0, Shortcut(recording, pattern))
+        self.shortcuts = known_ones[:MOST_SHORTCUTS]
+
+    cdef int use(self, Py_ssize_t i) except -1:
+        """Say that a shortcut was used."""
+        cdef Shortcut used
+        if i:
+            used = self.shortcuts[i]
+            self.shortcuts = [used, *self.shortcuts[:i], *self.shortcuts[i + 1:]]
+            self.recordings.use(used.recording)
+        return 0
 
     def value_and_grad(self, tuple args):
         """Return what `Compiled.value_and_grad` returns, or None."""
+        cdef Shortcut found
         cdef Call call
-        if not self.has_one_output or not self.holds():
+        cdef Py_ssize_t i
+        if tracing():
             return None
-        call = self.program.runner(INPUT_GRADIENTS).call()
-        if not self.pattern.read(args, call.row.doubles):
+        for i in range(len(self.shortcuts)):
+            found = self.shortcuts[i]
+            call = found.program.runner(INPUT_GRADIENTS).call()
+            if not found.pattern.read(args, call.row.doubles):
+                call.release()
+                continue
+            if not found.has_one_output or not found.holds():
+                call.release()
+                return None
+            self.use(i)
+            call.use_row()
+            call.set_seeds(ONE_SEED)
+            call.read_parameters(found.program)
+            call.execute()
+            result = call.sums[0], found.pattern.gradients(call.row_grads.doubles)
             call.release()
-            return None
-        call.use_row()
-        call.set_seeds(ONE_SEED)
-        call.read_parameters(self.program)
-        call.execute()
-        result = call.sums[0], self.pattern.gradients(call.row_grads.doubles)
-        call.release()
-        return result
+            return result
+        return None
 
     def example(self, tuple args):
         """Return what a compiled function returns when it is called, or None."""
+        cdef Shortcut found
         cdef Call call
-        if not self.holds():
+        cdef Py_ssize_t i
+        if tracing():
             return None
-        call = self.program.runner(self.program.wanted_now(None)).call()
-        if not self.pattern.read(args, call.row.doubles):
-            call.release()
+        for i in range(len(self.shortcuts)):
+            found = self.shortcuts[i]
+            call = found.program.runner(found.program.wanted_now(None)).call()
+            if not found.pattern.read(args, call.row.doubles):
+                call.release()
+                continue
+            if not found.holds():
+                call.release()
+                return None
+            self.use(i)
+            call.use_row()
+            values = found.program.one_example(call, None)
+            return values[0] if found.has_one_output else found.recording.rebuild(values)
+        return None
+
+    cdef Shortcut of_batch(self, tuple args, Py_ssize_t *n):
+        """The shortcut for a batch, and how many examples it has; None if there is none."""
+        cdef Shortcut found
+        cdef Py_ssize_t i
+        if tracing():
             return None
-        call.use_row()
-        values = self.program.one_example(call, None)
-        return values[0] if self.has_one_output else self.recording.rebuild(values)
+        for i in range(len(self.shortcuts)):
+            found = self.shortcuts[i]
+            n[0] = found.pattern.examples(args)
+            if n[0]:
+                if not found.holds():
+                    return None
+                self.use(i)
+                return found
+        return None
 
     def map(self, tuple args):
         """Return what `Compiled.map` returns, or None."""
         cdef Call call
-        cdef Py_ssize_t n
-        if self.axes is None or not self.holds():
+        cdef Py_ssize_t n = 0
+        cdef Shortcut found = self.of_batch(args, &n)
+        if found is None or found.axes is None:
             return None
-        n = self.pattern.examples(args)
-        if not n:
-            return None
-        call = self.program.runner(FORWARD).call()
+        call = found.program.runner(FORWARD).call()
         call.set_arrays(args)
-        result = new_array((n, *self.axes))
+        result = new_array((n, *found.axes))
         call.set_outputs(result)
         call.set_seeds(None)
-        call.read_parameters(self.program)
+        call.read_parameters(found.program)
         call.execute()
         call.release()
         return result
 
     def total(self, tuple args, bint mean):
         """Return what `Compiled.mean`, or `sum`, returns, or None."""
-        cdef Py_ssize_t n
-        if not self.holds():
+        cdef Py_ssize_t n = 0
+        cdef Shortcut found = self.of_batch(args, &n)
+        if found is None:
             return None
-        n = self.pattern.examples(args)
-        if not n:
-            return None
-        values = self.program.totals(args, 1.0 / n if mean else 1.0)
-        return values[0] if self.has_one_output else self.recording.rebuild(values)
+        values = found.program.totals(args, 1.0 / n if mean else 1.0)
+        return values[0] if found.has_one_output else found.recording.rebuild(values)

@@ -73,10 +73,13 @@ class Example:
 @final
 @disjoint_base
 class Latest:
-    """A recording that was used, for the next call with arguments that look the same. Its methods return None where they
-    do not."""
+    """The recordings that were used last, for calls whose arguments look like those of the calls before. Its methods
+    return None where they do not."""
 
-    def __init__(self, recording: Any, pattern: Any) -> None: ...
+    def __init__(self, recordings: Any) -> None: ...
+    def add(self, recording: Any, args: tuple[Any, ...]) -> None:
+        """Let a recording be found for arguments that look like these, those of an example."""
+
     def example(self, args: tuple[Any, ...]) -> Any:
         """Return what a compiled function returns when it is called, or None."""
 
@@ -88,9 +91,6 @@ class Latest:
 
     def total(self, args: tuple[Any, ...], mean: bool) -> Any:
         """Return what `Compiled.mean`, or `sum`, returns, or None."""
-
-def pattern_of(args: tuple[Any, ...]) -> Any:
-    """Return what arguments look like, for `Latest`; None for what it does not know: Values, nests, other numbers."""
 
 @disjoint_base
 class Watch:

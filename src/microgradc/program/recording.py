@@ -53,19 +53,19 @@ class Recordings:
         if recording is None or recording.change is not changes.latest or not recording.watch:
             return None
         if recording is not self.latest:
-            self._use(recording)
+            self.use(recording)
         return recording
 
     def record(self, key: Any, args: tuple[Any, ...]) -> Recording:
         """Return the recording for a key that was not found: the one there is if the function does the same still."""
         recording = self.known.get(key)
         if recording is not None and recording.still_holds(self.f, args):
-            self._use(recording)
+            self.use(recording)
             return recording
         renewed = Recording(self.f, args, self.lanes, keep_layout=not any(map(_is_reference, key[1])))
         if recording is not None:
             self._forget(recording)
-        self._use(renewed)
+        self.use(renewed)
         self.also(key, renewed)
         if len(self.used) > self.limit:
             self._drop_oldest()
@@ -77,7 +77,8 @@ class Recordings:
             recording.keys.append(key)
         self.known[key] = recording
 
-    def _use(self, recording: Recording) -> None:
+    def use(self, recording: Recording) -> None:
+        """Say that a recording was used."""
         self.used.pop(recording, None)
         self.used[recording] = None
         self.latest = recording
