@@ -1,4 +1,4 @@
-"""Time small programs against other compilers: `python benchmarks/programs.py [ROUNDS] [WORK]` prints a table in Markdown.
+"""Time small programs against other compilers: `python benchmarks/programs.py [ROUNDS] [WORK]` prints a table.
 
 All engines of a work run in this process by turns, on one thread; times are CPU time, the least and the median of all
 rounds. What is not installed (jax, casadi) is left out. WORK is a part of a name.
@@ -14,11 +14,18 @@ from typing import Any
 os.environ["OPENBLAS_NUM_THREADS"] = "1"     # before NumPy is imported
 
 import numpy as np
-from compiled_workloads import compiled, digits_step, installed_version, jax_moons_step, single_threaded_jax
+from compiled_workloads import (
+    compiled,
+    digits_step,
+    gpt_step,
+    installed_version,
+    jax_gpt_step,
+    jax_moons_step,
+    single_threaded_jax,
+)
 
 import microgradc
 from microgradc import nn
-from microgradc.cli import moons
 from microgradc.cli.engines import one_thread_step
 
 ROUNDS = 40
@@ -179,12 +186,9 @@ def map_of_many(name: str, by_numpy: Callable[[np.ndarray], np.ndarray]) -> dict
     return {"microgradc, map": lambda: f.map(x), "NumPy": lambda: by_numpy(x)}
 
 
-def moons_steps() -> dict[str, Work | None]:
+def steps(ours: Callable[[], Work], of_jax: Callable[[], Work]) -> dict[str, Work | None]:
     """Return the engines for a training step."""
-    return {
-        "microgradc": one_thread_step(),
-        "jax.jit": jax_moons_step() if installed_version("jax") else None,
-    }
+    return {"microgradc": ours(), "jax.jit": of_jax() if installed_version("jax") else None}
 
 
 WORKS: dict[str, Callable[[], dict[str, Work | None]]] = {
@@ -195,7 +199,8 @@ WORKS: dict[str, Callable[[], dict[str, Work | None]]] = {
     **{f"{name} of 100,000, value and gradient": lambda name=name: function_of_many(name) for name in FUNCTIONS},
     "exp of 100,000": lambda: map_of_many("exp", np.exp),
     "x**3 of 100,000": lambda: map_of_many("x**3", lambda x: x**3),
-    "moons step": moons_steps,
+    "moons step": lambda: steps(one_thread_step, jax_moons_step),
+    "GPT step, 8 letters, Adam": lambda: steps(gpt_step, jax_gpt_step),
     "digits step, batch 32": lambda: {"microgradc": digits_step(32, False)},
 }  # fmt: skip
 

@@ -98,10 +98,40 @@ def test_results_have_memory_of_their_own():
     f = compile(lambda x: [x[0] * 2, x[1]])
     g = compile(lambda x: x[0] * x[1])
     first, second = f.map(np.ones((2, 2))), f.map(np.full((2, 2), 5.0))
-    assert first.tolist() == [[2, 1], [2, 1]] and second.tolist() == [[10, 5], [10, 5]]
+    assert [first.tolist(), second.tolist()] == [[[2, 1], [2, 1]], [[10, 5], [10, 5]]]
     one, two = g.value_and_grad(np.array([1.0, 2.0]))[1], g.value_and_grad(np.array([3.0, 4.0]))[1]
-    assert one.tolist() == [2, 1] and two.tolist() == [4, 3]
-    assert one.base is None and one.flags.writeable
+    assert [one.tolist(), two.tolist()] == [[2, 1], [4, 3]]
+    assert one.flags.writeable
+
+
+def test_large_results_take_the_memory_of_those_that_are_gone():
+    f = compile(lambda x: x * 2)
+    X = np.arange(50_000.0)
+    kept = [f.map(X + i) for i in range(20)]
+    again = [f.map_value_and_grad(X + i) for i in range(20)]
+    for i in range(20):
+        assert (kept[i] == 2 * (X + i)).all()
+        assert (again[i][0] == kept[i]).all()
+        assert (again[i][1] == 2).all()
+    assert kept[0].flags.writeable
+    assert kept[0].flags.c_contiguous
+    view = f.map(X)[10:20]      # it holds the memory
+    for _ in range(20):
+        f.map(X + 1)
+    assert view.tolist() == (2 * X[10:20]).tolist()
+    assert (pickle.loads(pickle.dumps(kept[3])) == kept[3]).all()
+
+
+def test_memory_that_is_kept_is_bounded(run_python):
+    out = run_python(
+        "import numpy as np, resource\n"
+        "from microgradc import compile\n"
+        "f = compile(lambda x: x * 2)\n"
+        "for n in range(1_000_000, 9_000_000, 500_000): f.map(np.ones(n)); f.map(np.ones(n // 7))\n"
+        "pages = int(open('/proc/self/statm').read().split()[1]) if __import__('os').path.exists('/proc') else 0\n"
+        "print(pages * resource.getpagesize() / 1e6)"
+    )
+    assert float(out) < 200
 
 
 def test_integers_stay_integers():
@@ -227,7 +257,7 @@ def test_clear_and_copies():
     f.clear()
     assert f(2.0).data == 4.0
     again = copy.copy(f)
-    assert again(3.0).data == 6.0 and f(4.0).data == 8.0
+    assert [again(3.0).data, f(4.0).data] == [6.0, 8.0]
 
 
 def test_inside_another_compiled_function():

@@ -1,4 +1,4 @@
-"""One example, run on single numbers: the bits of a lane of a batch, for every step in every layout, at each SIMD level."""
+"""One example, run on single numbers: the bits of a lane of a batch, for every step and layout, at each SIMD level."""
 
 import itertools
 import math

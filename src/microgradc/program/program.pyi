@@ -71,7 +71,6 @@ class Example:
         """Return the numbers as an array of shape (1, count)."""
 
 @final
-@disjoint_base
 class Latest:
     """The recordings that were used last, for calls whose arguments look like those of the calls before. Its methods
     return None where they do not."""
