@@ -115,7 +115,8 @@ static inline void mgc_logsumexp_of_scalars_back(const mgc_scalars_at *values, i
 
 static void mgc_run_scalars_back(const mgc_program *p, const double *scalars, double *gradients, int careful)
 {
-    for (const mgc_step *step = p->scalar_steps + p->scalar_step_count; step-- > p->scalar_steps;) {
+    for (int s = p->scalar_step_count; s-- > 0;) {
+        const mgc_step *step = &p->scalar_steps[s];
         const int *places = p->places + step->places, k = step->k;
         const mgc_scalars_at values = {scalars, places};
         const double f = scalars[step->f], g = gradients[step->f];
@@ -293,7 +294,8 @@ static void mgc_run_lanes_back(const mgc_call *c, const double *base, double *gb
                                Py_ssize_t n, Py_ssize_t valid, double *scratch)
 {
     const mgc_program *p = c->program;
-    for (const mgc_step *step = p->lane_steps + p->lane_step_count; step-- > p->lane_steps;) {
+    for (int s = p->lane_step_count; s-- > 0;) {
+        const mgc_step *step = &p->lane_steps[s];
         if (!step->receives) continue;
         if (!c->careful) mgc_step_back(c, step, base, gbase, gweights, n, valid, scratch);
         else for (int i = step->count; i-- > 0;)

@@ -139,7 +139,8 @@ static void MGC_V(run_one_back)(const mgc_program *p, const double *weights, dou
     enum { angles = MGC_ANGLES_FAR };
     const Py_ssize_t l = 0, to_gradient = p->slot_count;
     uint64_t any_far = 0;
-    for (const mgc_step *at = p->lane_steps + p->lane_step_count; at-- > p->lane_steps;) {
+    for (int s = p->lane_step_count; s-- > 0;) {
+        const mgc_step *at = &p->lane_steps[s];
         int receives = at->receives;
         if (!receives) continue;
         if (at->op >= MGC_TABLE_END) {
