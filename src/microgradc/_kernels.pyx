@@ -4,13 +4,18 @@ from cpython.pyport cimport PY_SSIZE_T_MAX
 from libc.limits cimport INT_MAX
 from libc.stdlib cimport free, malloc
 
-from microgradc.engine.value cimport MGC_TABLE_END, mgc_rows
+from microgradc.engine.value cimport MGC_TABLE_END, leaf_version as leaf_version_at, mgc_rows
 from microgradc.program.program cimport LANES, MGC_LANE_MULTIPLE, MGC_SCRATCH, Doubles, level_names, level_of, mgc_lanes
 
 
 def levels():
     """Return the names of the levels that this processor has, slowest first."""
     return level_names()
+
+
+def leaf_version():
+    """Return how often a leaf was written that is known."""
+    return leaf_version_at[0]
 
 
 def level():

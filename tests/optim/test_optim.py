@@ -278,3 +278,33 @@ def test_clipping_one_value():
     optim.clip_grad_value_(values[0], 0.5)
     torch.nn.utils.clip_grad_value_(tensors[0], 0.5)
     assert_same_gradients(values, tensors)
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 129])
+@pytest.mark.parametrize(
+    "settings", [{}, {"amsgrad": True, "weight_decay": 0.1}, {"betas": (0.3, 0.5), "maximize": True}]
+)
+def test_adam_of_many_parameters(count, settings):
+    """It goes over parts of 64."""
+    rng = np.random.default_rng(count)
+    numbers, gradients = rng.normal(size=count), rng.normal(size=(5, count))
+    gradients[2, 0] = np.nan if count == 63 else 0.0
+    ours = [Value(x) for x in numbers]
+    theirs = torch.tensor(numbers, requires_grad=True)
+    optimizer, reference = optim.Adam(ours, lr=0.1, **settings), torch.optim.Adam([theirs], lr=0.1, **settings)
+    for row in gradients:
+        for p, g in zip(ours, row, strict=True):
+            p.grad = g
+        theirs.grad = torch.tensor(row)
+        optimizer.step()
+        reference.step()
+        np.testing.assert_allclose([p.data for p in ours], theirs.detach().numpy(), rtol=1e-13, atol=1e-15)
+
+
+def test_a_parameter_that_comes_twice_is_refused_at_a_step():
+    w = Value(1.0)
+    optimizer = optim.Adam([w, Value(2.0)])
+    optimizer.param_groups[0]["params"] = [w, w]
+    with pytest.raises(ValueError, match="comes twice"):
+        optimizer.step()
+    assert w.data == 1.0

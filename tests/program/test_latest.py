@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import microgradc
-from microgradc import Value, compile, nn, no_grad, optim, take
+from microgradc import Value, _kernels, compile, nn, no_grad, optim, take
 
 rng = np.random.default_rng(0)
 
@@ -132,6 +132,134 @@ def test_memory_that_is_kept_is_bounded(run_python):
         "print(pages * resource.getpagesize() / 1e6)"
     )
     assert float(out) < 200
+
+
+def test_arguments_that_change_while_they_are_recorded():
+    for count in (2, 100_000):
+        xs = [1.0, 2.0]
+
+        def f(v, xs=xs, count=count):
+            if len(xs) < count + 2:
+                xs.extend([3.0] * count)
+            return v[0] * v[1]
+
+        g = compile(f)
+        g(xs)
+        for _ in range(3):
+            assert g(list(xs)).data == 2.0
+            value, grad = g.value_and_grad(list(xs))
+            assert (value, grad[:2].tolist(), grad[2:].any()) == (2.0, [2.0, 1.0], False)
+        ints = [1, 2]
+
+        def h(v, ints=ints):
+            ints[:] = [1.0, 2.0]
+            return v[0] * v[1]
+
+        k = compile(h)
+        assert [k(ints).data, k([3.0, 4.0]).data, k([5, 6]).data] == [2.0, 12.0, 30.0]
+
+
+def test_gradients_that_are_enabled_while_a_call_is_looked_up():
+    """An attribute that a recording watches may run any code."""
+    guard = no_grad()
+
+    class Holder:
+        __slots__ = ("armed", "w")
+
+        def __init__(self):
+            self.w, self.armed = Value(3.0), False
+
+        def __getattribute__(self, name):
+            if name == "w" and object.__getattribute__(self, "armed"):
+                object.__setattr__(self, "armed", False)
+                guard.__exit__(None, None, None)
+            return object.__getattribute__(self, name)
+
+    holder = Holder()
+    f = compile(lambda x: sum(a * holder.w for a in x))
+    x = np.arange(200.0)
+    f(x), f(x)
+    guard.__enter__()
+    holder.armed = True
+    assert f(x).data == f(x).data == 3 * x.sum()
+    assert f.mean(x[None]).data == 3 * x.sum()
+
+
+def test_parameters_are_not_read_again_for_nothing():
+    """Only what is written to a Value that is known changes the count; results and their graphs do not."""
+    w = Value(1.0)
+    f, two = compile(lambda x: x * w), compile(lambda x: [x * w, x + w])
+    f(1.0), two(1.0)
+    before = _kernels.leaf_version()
+    for _ in range(3):
+        f(2.0)
+        two(2.0)[0].backward()
+        (f(3.0) * 2 + Value(1.0)).backward()
+        f.map(np.ones(3))
+    assert _kernels.leaf_version() == before
+    w.data = 2.0
+    assert _kernels.leaf_version() > before
+
+
+def test_the_limit_of_recordings_is_kept():
+    f = compile(lambda x: sum(x), recordings=2)
+    f([1.0]), f([1.0, 1.0])
+    with pytest.warns(RuntimeWarning, match="more than 2 shapes"):
+        f([1.0] * 3)
+    for n in (1, 2, 3, 4, 5, 1, 2, 3, 4, 5):
+        x = [1.0] * n
+        assert f(x).data == n
+        f.program([1.0] * (n + 1))
+        f.map_value_and_grad(np.ones((2, n + 2)))
+        assert f(x).data == n
+    assert len(f._recordings.used) <= 2
+    often = [1.0] * 9
+    f(often)
+    kept = f.program(often)
+    for n in (10, 11, 12):      # the one that is used in between stays
+        f([1.0] * n)
+        f(often)
+    assert f.program(often) is kept
+
+
+def test_a_call_that_calls_itself_while_it_is_looked_up():
+    class Holder:
+        __slots__ = ("w",)
+        busy = False
+
+        def __getattribute__(self, name):
+            if name == "w" and not Holder.busy and ready:
+                Holder.busy = True
+                for n in (1, 2, 3, 4, 5):
+                    f([2.0] * n)
+                Holder.busy = False
+            return object.__getattribute__(self, name)
+
+    ready = False
+    holder = Holder()
+    holder.w = Value(3.0)
+    f = compile(lambda x: sum(a * holder.w for a in x))
+    for n in (1, 2, 3, 4):
+        f([1.0] * n)
+    ready = True
+    for n in (4, 1, 3, 2):
+        assert f([1.0] * n).data == 3.0 * n
+        assert f.value_and_grad([1.0] * n)[0] == 3.0 * n
+
+
+def test_an_example_keeps_the_sign_of_its_zero():
+    f = compile(lambda x: x * -1.0)
+    assert np.signbit([f(0.0).data, f.value_and_grad(0.0)[0], f.mean(np.zeros(1)).data, f.map(np.zeros(1))[0]]).all()
+
+
+def test_arrays_without_numbers_after_those_with():
+    f = compile(lambda x: x[0] + x[1])
+    assert f(np.ones(2)).data == 2.0
+    for bad in (np.array(["2020-01-01", "2020-01-02"], "M8[D]"), np.array(["a", "b"]), np.array([1j, 2j])):
+        with pytest.raises(TypeError):
+            f(bad)
+        with pytest.raises(TypeError):
+            f.value_and_grad(bad)
 
 
 def test_integers_stay_integers():

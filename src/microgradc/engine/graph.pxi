@@ -356,5 +356,12 @@ def zero_grad(list params not None):
     for i in range(len(params)):
         if not isinstance(<object>items[i], Value):
             raise TypeError(f"params[{i}] must be a Value, got {describe(params[i])}")
+    zero_gradients(params)
+
+
+cdef void zero_gradients(list params) noexcept:
+    """Set the gradient of each to 0; all are Values."""
+    cdef PyObject **items = PySequence_Fast_ITEMS(params)
+    cdef Py_ssize_t i
     for i in range(len(params)):     # nothing here runs Python code, which might change the list
         mgc_node_of(items[i]).grad = 0

@@ -197,8 +197,8 @@ static int mgc_install_slots(PyTypeObject *type)
     return 0;
 }
 
-/* Counts what changes the data or the flags of a leaf that is there: who keeps a copy of many leaves need not look at
-   each to see that it holds. */
+/* Counts what changes the data or the flags of a leaf that others than its constructor know: who keeps a copy of many
+   leaves need not look at each to see that it holds. */
 static uint64_t mgc_leaf_version = 1;
 
 /* Show a node to the garbage collector. */
@@ -206,7 +206,7 @@ static inline void mgc_track(mgc_node *n)
 {
     PyObject *o = mgc_value_of(n);
     n->flags |= MGC_TRACKED;
-    mgc_leaf_version++;
+    if (n->op == MGC_LEAF && Py_REFCNT(o) > 1) mgc_leaf_version++;
     if (!PyObject_GC_IsTracked(o)) PyObject_GC_Track(o);
 }
 

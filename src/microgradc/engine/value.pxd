@@ -78,6 +78,7 @@ cdef class Value:
 # and reads them again when it is another number.
 cdef uint64_t *leaf_version
 
+cdef void zero_gradients(list params) noexcept
 cdef int read_number(object o, double *out) except -1
 cdef object not_a_number(object o, str name, str expected)
 cdef str describe(object o)

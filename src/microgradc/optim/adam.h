@@ -1,5 +1,5 @@
-/* The loop of Adam, in parts: what is read of nodes first, then arithmetic on arrays, which compilers vectorise. Changes
- * with the rule.
+/* The loop of Adam, in parts: what is read of nodes first, then arithmetic on arrays, which compilers vectorise.
+ * Changes with the rule.
  */
 #ifndef MGC_ADAM_H
 #define MGC_ADAM_H

@@ -88,13 +88,13 @@ class Optimizer:
                 "params is empty, there is nothing to optimize; a generator that was used up gives an empty list: "
                 "pass model.parameters() anew, or a list"
             )
-        updates.require_parameters(params, {})
         place = {id(p): f"param_groups[{i}]" for i, group in enumerate(self.param_groups) for p in group["params"]}
         for i, p in enumerate(params):
-            if id(p) in place:
+            if id(p) in place and isinstance(p, Value):
                 found = f"is in the optimizer already, in {place[id(p)]}"
                 raise ValueError(f"params[{i}] {found}; a parameter must occur once")
             place[id(p)] = f"the same list, params[{i}]"
+        updates.require_parameters(params, {})
         settings = self._checked({**self.defaults, **param_group}, new=True)
         self.param_groups.append({**param_group, **settings, "params": params})
         self.state.append({})

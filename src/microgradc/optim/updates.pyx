@@ -11,7 +11,9 @@ from libc.math cimport INFINITY, fabs, isfinite, isnan, pow, sqrt
 from libc.string cimport memcmp
 
 from microgradc.engine.float64 cimport view_float64
-from microgradc.engine.value cimport MGC_LEAF, Value, describe, leaf_version, mgc_node, mgc_node_of, tracing
+from microgradc.engine.value cimport (
+    MGC_LEAF, Value, describe, leaf_version, mgc_node, mgc_node_of, tracing, zero_gradients,
+)
 
 from microgradc.engine.value import refuse
 
@@ -53,6 +55,8 @@ cdef class Known:
         if not self.has(params):
             copy = tuple(params)
             require(list(copy), True)
+            if len({id(p) for p in copy}) < len(copy):
+                raise ValueError("params must be different Values, one comes twice")
             self.params = copy
         return 0
 
@@ -148,14 +152,10 @@ cdef Buffers begin(list params, Known known, tuple names, tuple arrays, Py_ssize
 
 def zero_grad(list params not None, Known known not None):
     """Set the gradient of each parameter to 0."""
-    cdef PyObject **items
-    cdef Py_ssize_t i
     known.remember(params)
     if tracing() or not known.has(params):
         require(params, True)
-    items = PySequence_Fast_ITEMS(params)
-    for i in range(len(params)):
-        mgc_node_of(items[i]).grad = 0
+    zero_gradients(params)
 
 
 def not_finite(list params not None, Known known not None):

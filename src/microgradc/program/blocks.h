@@ -28,25 +28,32 @@ static void *mgc_take_block(size_t *bytes)
     return memory;
 }
 
-/* Give a block back: it is kept in place of the oldest ones, if it is not too large. */
-static void mgc_give_block_back(void *memory, size_t bytes)
+/* The seat for a block of so many bytes: an empty one, while all together are not too many; else others go, in turn. */
+static int mgc_seat_for(size_t bytes)
 {
     static int next = 0;
+    for (;;) {
+        if (mgc_kept_bytes + bytes <= mgc_most_kept_bytes)
+            for (int i = 0; i < MGC_KEPT_BLOCKS; i++) if (!mgc_kept[i].memory) return i;
+        if (mgc_kept[next].memory) {
+            PyMem_Free(mgc_kept[next].memory);
+            mgc_kept_bytes -= mgc_kept[next].bytes;
+            mgc_kept[next].memory = NULL;
+        }
+        next = (next + 1) % MGC_KEPT_BLOCKS;
+    }
+}
+
+/* Give a block back: it is kept, if it is not too large. */
+static void mgc_give_block_back(void *memory, size_t bytes)
+{
     if (bytes > mgc_most_kept_bytes / 2) {
         PyMem_Free(memory);
         return;
     }
-    for (int tries = 0; tries < MGC_KEPT_BLOCKS; tries++, next = (next + 1) % MGC_KEPT_BLOCKS) {
-        if (!mgc_kept[next].memory && mgc_kept_bytes + bytes <= mgc_most_kept_bytes) break;
-        if (!mgc_kept[next].memory) continue;
-        PyMem_Free(mgc_kept[next].memory);
-        mgc_kept_bytes -= mgc_kept[next].bytes;
-        mgc_kept[next].memory = NULL;
-        if (mgc_kept_bytes + bytes <= mgc_most_kept_bytes) break;
-    }
-    mgc_kept[next].memory = memory, mgc_kept[next].bytes = bytes;
+    const int seat = mgc_seat_for(bytes);
+    mgc_kept[seat].memory = memory, mgc_kept[seat].bytes = bytes;
     mgc_kept_bytes += bytes;
-    next = (next + 1) % MGC_KEPT_BLOCKS;
 }
 
 #endif

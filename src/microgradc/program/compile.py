@@ -13,7 +13,7 @@ import numpy as np
 from microgradc import checks, trees
 from microgradc.engine import Value, is_tracing, refuse
 from microgradc.keywords import suggest_keywords
-from microgradc.program.program import Example, Latest, Program, plain_batch, require_unmasked
+from microgradc.program.program import Example, Latest, Program, pattern_of, plain_batch, require_unmasked
 from microgradc.program.recording import Recording, Recordings, is_trying, without_values
 
 __all__ = ["Compiled", "compile"]
@@ -86,13 +86,13 @@ class Compiled:
             return found
         if is_tracing():    # one compiled function calls another
             return self._f(*args)
-        example = Example(args)
+        pattern, example = pattern_of(args), Example(args)
         recording = self._recordings.find(example.key)
         if recording is None:
             if is_trying():    # a recording of another one calls it, to see what it does without a recording
                 return self._f(*args)
             recording = self._recordings.record(example.key, args)
-        self._latest.add(recording, args)
+        self._latest.add(recording, pattern)
         return recording.rebuild(recording.program.example(example))
 
     def mean(self, *args: Any) -> Any:
@@ -149,10 +149,10 @@ class Compiled:
             return found
         if is_tracing():
             refuse("f.value_and_grad")
-        example = Example(args)
+        pattern, example = pattern_of(args), Example(args)
         recording = self._recordings.find(example.key) or self._recordings.record(example.key, args)
         recording.require_one_output()
-        self._latest.add(recording, args)
+        self._latest.add(recording, pattern)
         sums, _, _, (grads,) = recording.program.run((example.row(),), [1.0], False, True)
         gradients = recording.gradients(grads[0], args)
         return sums[0], gradients[0] if len(args) == 1 else gradients
@@ -220,12 +220,13 @@ class Compiled:
         plain = plain_batch(args)
         if plain is not None:
             key, arrays, n = plain
+            are_theirs = all(a is given for a, given in zip(arrays, args, strict=True))
+            pattern = pattern_of(tuple([a[0] for a in arrays])) if are_theirs else None
             recording = self._recordings.find(key)
             if recording is None:
                 recording = self._recording(_Batch(args))
                 self._recordings.also(key, recording)
-            if all(a is given for a, given in zip(arrays, args, strict=True)):
-                self._latest.add(recording, tuple([a[0] for a in arrays]))
+            self._latest.add(recording, pattern)
             return recording, arrays, n, None
         batch = _Batch(args)
         return self._recording(batch), batch.arrays, batch.n, batch.values

@@ -133,6 +133,18 @@ def require_unmasked(a) -> None:
 cdef object array_type = None, float64 = None     # NumPy's, when they are first needed
 
 
+cdef int load_types() except -1:
+    global array_type, float64
+    if array_type is None:
+        array_type, float64 = numpy().ndarray, numpy().dtype(float)
+    return 0
+
+
+cdef inline bint is_plain(object a) except -1:
+    """Whether this is an array of float64 numbers, and no subclass."""
+    return type(a) is array_type and a.dtype is float64
+
+
 cdef bint is_ready(object a):
     flags = a.flags
     return flags.c_contiguous and flags.aligned
@@ -146,9 +158,7 @@ def plain_batch(tuple args):
     cdef Py_ssize_t n = -1
     cdef list key = [], arrays = []
     cdef tuple shape
-    global array_type, float64
-    if array_type is None:
-        array_type, float64 = numpy().ndarray, numpy().dtype(float)
+    load_types()
     for a in args:
         if type(a) is not array_type:
             return None

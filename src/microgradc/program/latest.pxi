@@ -52,6 +52,35 @@ cdef class Pattern:
     def __dealloc__(self):
         PyMem_Free(self.arguments)
 
+    cdef Py_ssize_t size(self) noexcept:
+        """How many numbers the arguments have."""
+        cdef Py_ssize_t i, total = 0
+        for i in range(self.count):
+            total += self.arguments[i].size
+        return total
+
+    cdef bint may_fit(self, tuple args) except -1:
+        """Whether arguments may look like this: what `read` finds in the end."""
+        cdef Py_ssize_t i
+        cdef mgc_pattern *p
+        if PyTuple_GET_SIZE(args) != self.count:
+            return False
+        for i in range(self.count):
+            p = &self.arguments[i]
+            a = <object>PyTuple_GET_ITEM(args, i)
+            if p.axes == A_NUMBER:
+                if not PyFloat_Check(a):
+                    return False
+            elif p.axes == AN_INTEGER:
+                if type(a) is not int:
+                    return False
+            elif p.axes < 0:
+                if type(a) is not list or len(<list>a) != p.size:
+                    return False
+            elif not is_plain(a) or len(a) != p.shape[0]:
+                return False
+        return True
+
     cdef bint read(self, tuple args, double *to) except -1:
         """Read the numbers of one example; return whether the arguments look like this."""
         cdef Py_ssize_t i, j
@@ -94,7 +123,7 @@ cdef class Pattern:
         for i in range(self.count):
             p = &self.arguments[i]
             a = <object>PyTuple_GET_ITEM(args, i)
-            if type(a) is not array_type or a.dtype is not float64:
+            if not is_plain(a):
                 return 0
             shape = <tuple>a.shape
             if not shape or (i and shape[0] != n) or shape[1:] != (self.shapes[i] or ()) or not is_ready(a):
@@ -122,7 +151,7 @@ cdef bint read_array(object a, mgc_pattern *p, double *to) except -1:
     """Read the numbers of a float64 array; return whether it is one of this shape."""
     cdef Py_buffer view
     cdef bint fits
-    if type(a) is not array_type:
+    if not is_plain(a):
         return False
     PyObject_GetBuffer(a, &view, PyBUF_STRIDES | PyBUF_FORMAT)
     fits = (view.ndim == p.axes and view.format != NULL and view.format[0] == c"d" and view.format[1] == 0
@@ -143,17 +172,15 @@ cdef object array_with(tuple shape, const double *numbers):
     return array
 
 
-cdef Pattern pattern_of(tuple args):
-    """What arguments look like; None for what it does not know: Values, nests, other numbers."""
-    global array_type, float64
-    if array_type is None:
-        array_type, float64 = numpy().ndarray, numpy().dtype(float)
+def pattern_of(tuple args):
+    """Return what arguments look like, for `Latest.add`; None if it does not know it: Values, nests, other numbers."""
+    load_types()
     for a in args:
         if type(a) is list:
             if not a or not (all([PyFloat_Check(x) for x in a]) or all([type(x) is int for x in a])):
                 return None
         elif type(a) is array_type:
-            if a.dtype is not float64 or not 0 < a.ndim <= MOST_AXES:
+            if not is_plain(a) or not 0 < a.ndim <= MOST_AXES:
                 return None
         elif not PyFloat_Check(a) and type(a) is not int:
             return None
@@ -199,88 +226,85 @@ cdef class Latest:
     def __reduce__(self):
         return Latest, (self.recordings,)
 
-    def add(self, recording, tuple args):
-        """Let a recording be found for arguments that look like these, those of an example."""
+    def add(self, recording, Pattern pattern):
+        """Let a recording be found for arguments that look like those that it was found for.
+
+        Args:
+            recording: a Recording.
+            pattern: what `pattern_of` returned for the arguments of an example, before the recording was made.
+        """
         cdef Shortcut known
+        if pattern is None or pattern.size() != (<Program>recording.program).input_count:
+            return
         kept = self.recordings.used
-        pattern = pattern_of(args)
-        known_ones = [known for known in self.shortcuts if known.recording in kept and known.recording is not recording]
-        if pattern is not None:
-            known_ones.insert(0, Shortcut(recording, pattern))
-        self.shortcuts = known_ones[:MOST_SHORTCUTS]
+        others = [known for known in self.shortcuts if known.recording in kept and known.recording is not recording]
+        self.shortcuts = [Shortcut(recording, pattern), *others[:MOST_SHORTCUTS - 1]]
 
-    cdef int use(self, Py_ssize_t i) except -1:
-        """Say that a shortcut was used."""
-        cdef Shortcut used
-        if i:
-            used = self.shortcuts[i]
-            self.shortcuts = [used, *self.shortcuts[:i], *self.shortcuts[i + 1:]]
-            self.recordings.use(used.recording)
-        return 0
+    cdef bint holds(self, Shortcut found) except -1:
+        """Whether a recording still holds; if so, it was used last. Python code may run meanwhile."""
+        recordings = self.recordings
+        if not found.holds():
+            return False
+        if recordings.latest is not found.recording:
+            if found.recording not in recordings.used:
+                return False
+            recordings.use(found.recording)
+        if self.shortcuts and self.shortcuts[0] is not found:
+            self.shortcuts = [found, *[other for other in self.shortcuts if other is not found][:MOST_SHORTCUTS - 1]]
+        return True
 
-    def value_and_grad(self, tuple args):
-        """Return what `Compiled.value_and_grad` returns, or None."""
+    cdef Shortcut of_example(self, tuple args):
+        """The shortcut for the arguments of an example, which are still to be read; None if there is none."""
         cdef Shortcut found
-        cdef Call call
-        cdef Py_ssize_t i
         if tracing():
             return None
-        for i in range(len(self.shortcuts)):
-            found = self.shortcuts[i]
-            call = found.program.runner(INPUT_GRADIENTS).call()
-            if not found.pattern.read(args, call.row.doubles):
-                call.release()
-                continue
-            if not found.has_one_output or not found.holds():
-                call.release()
-                return None
-            self.use(i)
-            call.use_row()
-            call.set_seeds(ONE_SEED)
-            call.read_parameters(found.program)
-            call.execute()
-            result = call.sums[0], found.pattern.gradients(call.row_grads.doubles)
-            call.release()
-            return result
-        return None
-
-    def example(self, tuple args):
-        """Return what a compiled function returns when it is called, or None."""
-        cdef Shortcut found
-        cdef Call call
-        cdef Py_ssize_t i
-        if tracing():
-            return None
-        for i in range(len(self.shortcuts)):
-            found = self.shortcuts[i]
-            call = found.program.runner(found.program.wanted_now(None)).call()
-            if not found.pattern.read(args, call.row.doubles):
-                call.release()
-                continue
-            if not found.holds():
-                call.release()
-                return None
-            self.use(i)
-            call.use_row()
-            values = found.program.one_example(call, None)
-            return values[0] if found.has_one_output else found.recording.rebuild(values)
+        for found in self.shortcuts:
+            if found.pattern.may_fit(args):
+                return found if self.holds(found) else None
         return None
 
     cdef Shortcut of_batch(self, tuple args, Py_ssize_t *n):
         """The shortcut for a batch, and how many examples it has; None if there is none."""
         cdef Shortcut found
-        cdef Py_ssize_t i
         if tracing():
             return None
-        for i in range(len(self.shortcuts)):
-            found = self.shortcuts[i]
+        for found in self.shortcuts:
             n[0] = found.pattern.examples(args)
             if n[0]:
-                if not found.holds():
-                    return None
-                self.use(i)
-                return found
+                return found if self.holds(found) else None
         return None
+
+    def value_and_grad(self, tuple args):
+        """Return what `Compiled.value_and_grad` returns, or None."""
+        cdef Call call
+        cdef Shortcut found = self.of_example(args)
+        if found is None or not found.has_one_output:
+            return None
+        call = found.program.runner(INPUT_GRADIENTS).call()
+        if not found.pattern.read(args, call.row.doubles):
+            call.release()
+            return None
+        call.use_row()
+        call.set_seeds(ONE_SEED)
+        call.read_parameters(found.program)
+        call.execute()
+        result = call.sums[0], found.pattern.gradients(call.row_grads.doubles)
+        call.release()
+        return result
+
+    def example(self, tuple args):
+        """Return what a compiled function returns when it is called, or None."""
+        cdef Call call
+        cdef Shortcut found = self.of_example(args)
+        if found is None:
+            return None
+        call = found.program.runner(found.program.wanted_now(None)).call()
+        if not found.pattern.read(args, call.row.doubles):
+            call.release()
+            return None
+        call.use_row()
+        values = found.program.one_example(call, None)
+        return values[0] if found.has_one_output else found.recording.rebuild(values)
 
     def map(self, tuple args):
         """Return what `Compiled.map` returns, or None."""
@@ -291,7 +315,7 @@ cdef class Latest:
             return None
         call = found.program.runner(FORWARD).call()
         call.set_arrays(args)
-        result = new_array((n, *found.axes))
+        result = new_array((call.call.n, *found.axes))
         call.set_outputs(result)
         call.set_seeds(None)
         call.read_parameters(found.program)

@@ -22,7 +22,8 @@ typedef struct {
 
 static void mgc_free_plan(mgc_plan *p)
 {
-    mgc_ints *all[] = {&p->output_is_first, &p->places, &p->weights, &p->broadcast_scalars, &p->broadcast_slots, &p->outputs,
+    mgc_ints *all[] = {&p->output_is_first,
+                       &p->places, &p->weights, &p->broadcast_scalars, &p->broadcast_slots, &p->outputs,
                        &p->clear_slots, &p->clear_sizes, &p->run_weights, &p->run_scalars, &p->run_sizes,
                        &p->index_inputs, &p->index_limits};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mgc_free_ints(all[i]);

@@ -18,7 +18,7 @@ typedef enum {
 typedef struct {
     short op;
     unsigned char receives; /* which operands get a gradient that somebody needs: mgc_receiver, put together */
-    unsigned char is_run;   /* of a row of ops.h: whether the strides are all 1: a kernel goes over all results at once */
+    unsigned char is_run;   /* of a row of ops.h: whether all strides are 1: a kernel goes over all results at once */
     int f;                  /* the place of the result, of the first of them if there are several */
     int count;              /* how many results, in places one after another */
     int x;                  /* the place of the first operand: a scalar or a slot; or of an index */
@@ -36,6 +36,10 @@ typedef struct {
 } mgc_step;
 
 static inline int mgc_is_row_of_table(const mgc_step *step) { return step->op < MGC_TABLE_END; }
+
+/* Where the places and the weights of a step begin that is no row of ops.h; of one that is, nobody reads them. */
+static inline int mgc_first_place(const mgc_step *step) { return mgc_is_row_of_table(step) ? 0 : step->places; }
+static inline int mgc_first_weight(const mgc_step *step) { return mgc_is_row_of_table(step) ? 0 : step->weights; }
 
 /* How many products or values each result is made of; 0 for a row of ops.h. */
 static inline int mgc_size_of(const mgc_step *step) { return mgc_is_row_of_table(step) ? 0 : step->k; }

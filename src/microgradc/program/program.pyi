@@ -76,8 +76,8 @@ class Latest:
     return None where they do not."""
 
     def __init__(self, recordings: Any) -> None: ...
-    def add(self, recording: Any, args: tuple[Any, ...]) -> None:
-        """Let a recording be found for arguments that look like these, those of an example."""
+    def add(self, recording: Any, pattern: Any) -> None:
+        """Let a recording be found for arguments that look like those that it was found for."""
 
     def example(self, args: tuple[Any, ...]) -> Any:
         """Return what a compiled function returns when it is called, or None."""
@@ -90,6 +90,9 @@ class Latest:
 
     def total(self, args: tuple[Any, ...], mean: bool) -> Any:
         """Return what `Compiled.mean`, or `sum`, returns, or None."""
+
+def pattern_of(args: tuple[Any, ...]) -> Any:
+    """Return what arguments look like, for `Latest.add`; None if it does not know it: Values, nests, other numbers."""
 
 @disjoint_base
 class Watch:

@@ -284,8 +284,9 @@ cdef class Program:
             input_values: for each number in the arrays, in order, a Value that gets its gradient, or None.
         """
         cdef Later later
-        cdef Call call = self.runner(self.wanted_now(input_values)).run(
-            self, arrays, [factor] if self.output_count == 1 and grad_enabled() else None, with_outputs=False)
+        cdef int wanted = self.wanted_now(input_values)
+        cdef Call call = self.runner(wanted).run(
+            self, arrays, [factor] if wanted != FORWARD else None, with_outputs=False)
         if self.output_count == 1:
             results = [self.node(call, factor, input_values)]
         else:
@@ -304,7 +305,7 @@ cdef class Program:
 
     cdef list one_example(self, Call call, list input_values):
         """The outputs of a call whose example was read, as Values."""
-        call.set_seeds(ONE_SEED if self.output_count == 1 and grad_enabled() else None)
+        call.set_seeds(ONE_SEED if call.runner.wanted != FORWARD else None)
         call.read_parameters(self)
         call.execute()
         if self.output_count == 1:

@@ -69,7 +69,7 @@ static inline double mgc_products_of_scalars(const double *scalars, const int *p
 static void mgc_run_scalars(const mgc_program *p, double *scalars)
 {
     for (const mgc_step *step = p->scalar_steps, *end = step + p->scalar_step_count; step < end; step++) {
-        const int *places = p->places + step->places, k = step->k;
+        const int *places = p->places + mgc_first_place(step), k = mgc_size_of(step);
         const mgc_scalars_at values = {scalars, places};
         switch (step->op) {
 #define STEP(ID, name, index, rows, weights, bias, least, sends, form, forward, backward, scalar, scalar_back) \
@@ -117,7 +117,7 @@ static void mgc_run_scalars_back(const mgc_program *p, const double *scalars, do
 {
     for (int s = p->scalar_step_count; s-- > 0;) {
         const mgc_step *step = &p->scalar_steps[s];
-        const int *places = p->places + step->places, k = step->k;
+        const int *places = p->places + mgc_first_place(step), k = mgc_size_of(step);
         const mgc_scalars_at values = {scalars, places};
         const double f = scalars[step->f], g = gradients[step->f];
         double received[3];
@@ -184,8 +184,8 @@ static void mgc_run_lanes(const mgc_call *c, double *base, Py_ssize_t n)
     const mgc_program *p = c->program;
     const mgc_lanes *lanes = c->lanes;
     for (const mgc_step *step = p->lane_steps, *end = step + p->lane_step_count; step < end; step++) {
-        const int *places = p->places + step->places, count = step->count, k = step->k;
-        const double *weights = c->weights + step->weights;
+        const int *places = p->places + mgc_first_place(step), count = step->count, k = mgc_size_of(step);
+        const double *weights = c->weights + mgc_first_weight(step);
         const double *x = base + step->x * n;
         double *f = base + step->f * n;
         switch (step->op) {
@@ -220,9 +220,10 @@ static void mgc_step_back(const mgc_call *c, const mgc_step *step, const double 
                           Py_ssize_t n, Py_ssize_t valid, double *scratch)
 {
     const mgc_lanes *lanes = c->lanes;
-    const int *places = c->program->places + step->places, count = step->count, k = step->k, receives = step->receives;
-    const double *weights = c->weights + step->weights;
-    double *gw = gweights + step->weights;
+    const int *places = c->program->places + mgc_first_place(step);
+    const int count = step->count, k = mgc_size_of(step), receives = step->receives;
+    const double *weights = c->weights + mgc_first_weight(step);
+    double *gw = gweights + mgc_first_weight(step);
     const double *x = base + step->x * n, *f = base + step->f * n, *g = gbase + step->f * n;
     switch (step->op) {
 #define STEP(ID, name, index, rows, weights, bias, least, sends, form, forward, backward, scalar, scalar_back) \
@@ -243,7 +244,8 @@ static void mgc_step_back(const mgc_call *c, const mgc_step *step, const double 
 static void mgc_result_back(const mgc_call *c, const mgc_step *step, int result, const double *base, double *gbase,
                             double *gweights, Py_ssize_t n, Py_ssize_t valid, double *scratch)
 {
-    const int *places = c->program->places + step->places, k = step->k, is_row = mgc_is_row_of_table(step);
+    const int *places = c->program->places + mgc_first_place(step);
+    const int k = mgc_size_of(step), is_row = mgc_is_row_of_table(step);
     int operands[3] = {0, 0, 0};
     if (is_row) {
         operands[0] = step->x + result * step->dx;
@@ -263,7 +265,7 @@ static void mgc_result_back(const mgc_call *c, const mgc_step *step, int result,
     if (!any) return;
     if (step->op == MGC_DENSE && step->receives & MGC_WEIGHTS_RECEIVE) {
         int *own_places = (int *)(aside + (Py_ssize_t)rows * n);
-        double *gw = gweights + step->weights;
+        double *gw = gweights + mgc_first_weight(step);
         for (int i = 0; i < rows; i++) {
             own_places[i] = i;
             for (Py_ssize_t l = 0; l < n; l++) aside[i * n + l] = mgc_is_none(g[l]) ? 0 : base[places[i] * n + l];
@@ -312,7 +314,8 @@ static void mgc_store_outputs(const mgc_call *c, const double *base, double *sum
     for (int i = 0; i < p->output_count; i++) {
         const int place = p->output_places[i];
         const double *row = base + place * n;
-        sums[i] += place < 0 ? c->scalars[-1 - place] * (double)valid : c->lanes->sum(row, valid);
+        if (c->n == 1) sums[i] = place < 0 ? c->scalars[-1 - place] : *row;       /* -0 stays */
+        else sums[i] += place < 0 ? c->scalars[-1 - place] * (double)valid : c->lanes->sum(row, valid);
         if (!c->outputs) continue;
         double *to = c->outputs + first * p->output_count;
         if (place >= 0) mgc_put_column(row, to, i, p->output_count, valid);
@@ -366,8 +369,8 @@ static void mgc_clear_partial(const mgc_call *c, double *partial)
     if (c->careful) mgc_fill(partial + first, size - outputs - first, -0.0);
 }
 
-/* A call of one example, in which its one partition is the total: memory is for scratch, and for a number or two of each
-   slot. */
+/* A call of one example, in which its one partition is the total: memory is for scratch, and for a number or two of
+   each slot. */
 static void mgc_run_one(const mgc_call *c, double *memory)
 {
     const mgc_program *p = c->program;

@@ -36,16 +36,20 @@ cdef class Runner:
     cdef bint is_free                # whether a block may have fewer
     cdef int wanted                  # FORWARD, …
     cdef double work                 # multiplications of an example, about
+    cdef double work_once            # those of a call, and what it copies
     cdef bint takes                  # whether it has a step that sends nothing to some of its operands
 
     def __cinit__(self, Graph graph, int wanted, lanes):
         cdef mgc_program *p = &self.plan.program
         cdef mgc_step *step
         cdef int i
-        self.program, self.wanted, self.spare, self.work = p, wanted, [], 0
+        self.program, self.wanted, self.spare, self.work, self.work_once = p, wanted, [], 0, 0
         if mgc_make_plan(&graph.g, graph.output_list.items, graph.output_list.count, graph.parameter_count,
                          graph.input_count, wanted, &self.plan) < 0:
             raise MemoryError(f"no memory for the steps of a graph of {len(graph):,} expressions")
+        for i in range(p.scalar_step_count):
+            self.work_once += 4 + mgc_size_of(&p.scalar_steps[i])
+        self.work_once += <double>p.parameter_count + p.weight_count
         for i in range(p.lane_step_count):
             step = &p.lane_steps[i]
             self.takes = self.takes or mgc_kinds[step.op].sends == MGC_TO_ONE

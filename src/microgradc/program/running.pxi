@@ -184,6 +184,8 @@ cdef class Call:
         cdef int i, count = self.runner.program.output_count
         self.call.seeds = NULL
         if seeds is not None:
+            if self.runner.wanted == FORWARD:
+                raise RuntimeError("this plan has no way back")
             if len(seeds) != count:
                 raise ValueError(f"seeds must have {count} numbers, one for each output, got {len(seeds)}")
             for i in range(count):
@@ -298,7 +300,7 @@ cdef class Call:
             self.partials = Doubles(mgc_partial_size(self.runner.program))
         self.call.partials = self.partials.doubles
         memory = self.lane_doubles(0)
-        if self.runner.work < SHORT_WORK and self.has_shared:
+        if self.runner.work + self.runner.work_once < SHORT_WORK and self.has_shared:
             self.run_one_here(memory)
         else:
             with nogil:

@@ -76,8 +76,8 @@ typedef struct {
     int (*advances)(const uint64_t *numbers, uint64_t start, uint64_t stride, Py_ssize_t count);
 
     /* All steps for one example, whose rows are single numbers: forward, and back. The same functions in the same
-       order, so that numbers have the bits that they have in a lane. base has a number for each slot, and then its
-       gradient; scratch as above. */
+       order, so that numbers have the bits that they have in a lane. base has a number for each slot; on
+       the way back, the gradients of all slots come after them. scratch as above. */
     void (*run_one)(const mgc_program *program, const double *weights, double *base, double *scratch);
     void (*run_one_back)(const mgc_program *program, const double *weights, double *base, double *gweights,
                          double *scratch);
