@@ -1,7 +1,7 @@
 """Program: a graph of Values, recorded once and replayed over many examples at once."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Self, final
+from typing import Any, Self, SupportsFloat, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,8 +73,8 @@ class Example:
 @final
 @disjoint_base
 class Latest:
-    """A recording that was used, for the next call with arguments that look the same. Its methods return None where they
-    do not."""
+    """A recording that was used, for the next call with arguments that look the same. Its methods return None where
+    they do not."""
 
     def __init__(self, recording: Any, pattern: Any) -> None: ...
     def example(self, args: tuple[Any, ...]) -> Any:
@@ -88,6 +88,18 @@ class Latest:
 
     def total(self, args: tuple[Any, ...], mean: bool) -> Any:
         """Return what `Compiled.mean`, or `sum`, returns, or None."""
+
+def program_of(
+    recorded: Graph,
+    leaves: list[Value | None],
+    numbers: list[float | None],
+    largest: SupportsFloat = 0.0,
+    lanes: int | None = None,
+) -> Program:
+    """Return a Program of a recorded graph."""
+
+def recorded_graph(program: Program) -> Graph:
+    """Return the graph that a program was recorded as, before any pass; numbers that are known are constants in it."""
 
 def pattern_of(args: tuple[Any, ...]) -> Any:
     """Return what arguments look like, for `Latest`; None for what it does not know: Values, nests, other numbers."""

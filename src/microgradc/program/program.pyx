@@ -102,6 +102,7 @@ include "running.pxi"
 include "later.pxi"
 include "watching.pxi"
 include "latest.pxi"
+include "pickling.pxi"
 
 
 cdef Graph require_steps(Graph graph):
@@ -206,8 +207,8 @@ cdef class Program:
         PyMem_Free(self.nodes)
 
     def __reduce__(self):
-        raise TypeError("a Program belongs to the parameters that it was made from; "
-                        "pickle the model, and compile it again")
+        self.require_initialised()
+        return program_of, (self.recorded, self.leaves, self.numbers, self.largest, self.lanes)
 
     cdef int require_initialised(self) except -1:
         if self.nodes == NULL:
