@@ -76,6 +76,9 @@ class Absent:
     def __reduce__(self) -> Any:
         return Absent, (self.names,)
 
+    def __repr__(self) -> str:
+        return str(self.names.get("shown") or self.names.get("__qualname__"))
+
     def __call__(self, *args: Any) -> Any:
         """Compute with the engine's own operations, which other functions can be recorded with."""
         recording = self.recordings.record(Example(trees.map_leaves(_without_input, args, ARRAYS)).key, args)
@@ -209,7 +212,8 @@ def method_of(f: Any, owner: Any, recordings: Recordings) -> Any:
 
 
 def _names_of(f: Callable[..., Any]) -> dict[str, Any]:
-    return {name: getattr(f, name) for name in _NAMES if isinstance(getattr(f, name, None), str)}
+    names = {name: getattr(f, name) for name in _NAMES if isinstance(getattr(f, name, None), str)}
+    return names if "__qualname__" in names else {**names, "shown": f"{f!r:.200}"}
 
 
 def _is_of_example(key: Any) -> bool:

@@ -57,7 +57,7 @@ class Stored(NamedTuple):
     numbers: list[float]                # of the parameters
     parameter_names: list[str | None]
     argument_names: list[str]
-    layout: keys.Layout                 # of the arguments
+    key: keys.Key                       # of the arguments
     result: trees.Shape
 
 
@@ -273,22 +273,23 @@ def _stored(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> Stored:
         if argument.get("kind") != "example":
             kind = checks.shown(argument.get("kind"))
             raise ValueError(f"argument {i} is of the kind {kind}, which this version of microgradc does not know")
-        layout = _layout_of(argument.get("steps"), f"argument {i}")
-        steps += layout.shape.steps
-        leaves += layout.leaves
+        of_argument = _layout_of(argument.get("steps"), f"argument {i}")
+        steps += of_argument.shape.steps
+        leaves += of_argument.leaves
     result = _layout_of(content.get("result"), "the result")
     if any(leaf != (None, False) for leaf in result.leaves):
         raise ValueError("the result must be made of single numbers")
     graph = _graph_of(operations, arrays, sum(leaf.size for leaf in leaves), leaves)
     if len(graph.outputs) != len(result.leaves):
         raise ValueError(f"the result has {len(result.leaves)} numbers, and the graph {len(graph.outputs)}")
+    layout = keys.Layout(trees.Shape(tuple(steps), len(leaves)), leaves)
     names = _texts(content, "parameters", or_none=True)
     if len(names) != graph.parameter_count:
         raise ValueError(f"there must be {graph.parameter_count} names of parameters, got {len(names)}")
     return Stored(
         _text(content.get("name"), "its name"), graph, arrays["parameters"].tolist(), names,
         [_text(a.get("name"), f"the name of argument {i}") for i, a in enumerate(given)],
-        keys.Layout(trees.Shape(tuple(steps), len(leaves)), leaves), result.shape,
+        keys.plain(Example(layout.arguments()).key), result.shape,
     )
 
 

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 from microgradc import keywords
 from microgradc.engine import Value
-from microgradc.program import keys
 from microgradc.program.carried import Absent, Carried, CarriedRecordings
 from microgradc.program.compile import Compiled
 from microgradc.program.function_file import read_function
-from microgradc.program.program import Example, program_of
+from microgradc.program.program import program_of
 
 __all__ = ["LoadedFunction", "load_compiled"]
 
@@ -71,12 +70,15 @@ def load_compiled(path: str | os.PathLike[str]) -> LoadedFunction:
     stored = read_function(path)
     values: list[Value | None] = [Value(x) for x in stored.numbers]
     program = program_of(stored.graph, values, [None] * len(values))
-    key = keys.plain(Example(stored.layout.arguments()).key)
     f = Absent({
         "__module__": "__main__", "__name__": stored.name.rpartition(".")[2], "__qualname__": stored.name,
         "parameter_names": stored.parameter_names, "argument_names": stored.argument_names,
     })
     made = LoadedFunction.__new__(LoadedFunction)
     Compiled.__init__(made, f)
-    made._recordings = CarriedRecordings(f, None, 64, [Carried(program, stored.result, [key])])
+    try:
+        carried = [Carried(program, stored.result, [stored.key])]
+        made._recordings = CarriedRecordings(f, None, 64, carried)
+    except RecursionError:
+        raise ValueError(f"cannot load {path}: its result is nested too deeply") from None
     return made
