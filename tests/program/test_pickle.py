@@ -3,6 +3,7 @@
 import copy
 import enum
 import multiprocessing
+import os
 import pickle
 import subprocess
 import sys
@@ -297,14 +298,13 @@ def test_a_recording_that_does_not_hold_stays_behind():
 
 def test_what_was_not_recorded():
     f, _ = made_here()
-    with pytest.raises((pickle.PicklingError, AttributeError), match="lambda|local object"):
+    with pytest.raises((pickle.PicklingError, AttributeError), match=r"lambda|local object"):
         pickle.dumps(f)
-    content = pickle.dumps(pickled.by_name)
     pickled.by_name.clear()
-    empty = pickle.dumps(pickled.by_name)
-    assert len(empty) < len(content) or b"numpy" not in empty
-    with pytest.raises(AttributeError, match="no compiled function by_name in the module no_module.*call it once"):
-        pickle.loads(empty.replace(b"\x07pickled", b"\x09no_module").replace(b"\x8c\x09no_m", b"\x8c\x09no_m"))
+    content = pickle.dumps(pickled.by_name, 2)
+    assert pickle.loads(content) is pickled.by_name
+    with pytest.raises(AttributeError, match=r"no compiled function by_name in the module nowhere.*call it once"):
+        pickle.loads(content.replace(b"pickled", b"nowhere"))
 
 
 def test_the_name_of_another_function_is_not_used():
@@ -382,11 +382,7 @@ def test_inside_another_compiled_function():
 
 def test_gradients_reach_parameters_and_arguments():
     f, w = made_here()
-    f(X[0])
-    again = there_and_back(f)
     x = Value(0.3)
-    for g in (f, again):
-        g([x, 0.1]) if g is f else None
     f([x, 0.1])
     again = there_and_back(f)
     x.grad = w.grad = 0.0
@@ -437,7 +433,7 @@ if __name__ == "__main__":
 def run_main(tmp_path, *args):
     (tmp_path / "script.py").write_text(MAIN)
     run = subprocess.run([sys.executable, tmp_path / "script.py", *args], capture_output=True,
-                         env={**__import__("os").environ, "PYTHONPATH": source()})
+                         env={**os.environ, "PYTHONPATH": source()})
     assert run.returncode == 0, run.stderr.decode()
     return run.stdout
 
@@ -451,7 +447,7 @@ def test_functions_of_main_in_a_script_and_from_a_notebook(tmp_path):
 
 def test_joblib():
     joblib = pytest.importorskip("joblib", reason="joblib is not installed")
-    f, w = made_here()
+    f, _ = made_here()
     f(X[0])
     with joblib.parallel_config(backend="loky", n_jobs=2, inner_max_num_threads=1):
         found = joblib.Parallel()(joblib.delayed(f.value_and_grad)(x) for x in X)
@@ -460,7 +456,7 @@ def test_joblib():
 
 def test_cloudpickle():
     cloudpickle = pytest.importorskip("cloudpickle", reason="cloudpickle is not installed")
-    f, w = made_here()
+    f, _ = made_here()
     new = pickle.loads(cloudpickle.dumps(f))          # not recorded: the function itself
     assert new(X[0]).data == f(X[0]).data
     assert pickle.loads(cloudpickle.dumps(f))(X[0]).data == f(X[0]).data

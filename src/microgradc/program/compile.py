@@ -25,7 +25,15 @@ from microgradc.program.carried import (
     named,
     names_of,
 )
-from microgradc.program.program import Example, Latest, Program, pattern_of, plain_batch, require_unmasked
+from microgradc.program.program import (
+    Example,
+    Latest,
+    Program,
+    low_level_capsules,
+    pattern_of,
+    plain_batch,
+    require_unmasked,
+)
 from microgradc.program.recording import Recording, Recordings, is_trying, without_values
 
 __all__ = ["Compiled", "compile"]
@@ -217,6 +225,26 @@ class Compiled:
         from microgradc.program.to_c import write_c
         program = self.program(*args)
         return write_c(program.stages["sums"], [p.data for p in program.parameters], name, gradients, parameters)
+
+    def low_level_callable(self, *args: Any, signature: str = "double (int, double *, void *)") -> Any:
+        """Return the function, with the parameters' numbers of now, as one that SciPy's loops call without Python: a
+        `scipy.LowLevelCallable` for `scipy.integrate.quad`, `scipy.ndimage.generic_filter` and others.
+
+        Threads may call it at once. Where an index is out of range, or there are more or fewer numbers than the
+        arguments have, the result is nan; `generic_filter` raises a RuntimeError for the latter.
+
+        Args:
+            args: the arguments of one example; their numbers in their order are what the C function takes.
+            signature: of the C function: 'double (int, double *, void *)' or, of one number, 'double (double, void *)'
+                for `quad`; 'int (double *, intptr_t, double *, void *)' for `generic_filter`.
+
+        Raises:
+            ValueError: the function returns something other than one Value, or there is no such signature.
+            ImportError: SciPy is not installed.
+            CompileError: the function cannot be replayed for other numbers.
+        """
+        from scipy import LowLevelCallable
+        return LowLevelCallable(*low_level_capsules(self.program(*args), signature))
 
     def clear(self) -> None:
         """Forget all recordings; each is made anew when it is needed."""

@@ -86,7 +86,8 @@ def graph_of(int input_count, int parameter_count, tuple names not None, array.a
         elif count:
             raise ValueError(f"expression {e}, {names[code]}, must have no operands, got {count}")
         elif op == MGC_CONSTANT:
-            made = mgc_add_constant(&graph.g, constants.data.as_doubles[next_of(&constant, len(constants), names[code])])
+            i = next_of(&constant, len(constants), names[code])
+            made = mgc_add_constant(&graph.g, constants.data.as_doubles[i])
         else:
             i = leaves.data.as_ints[next_of(&leaf, len(leaves), names[code])]
             count = input_count if op == MGC_INPUT else parameter_count

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import os
 from array import array
 from collections.abc import Callable, Iterator
@@ -192,8 +193,8 @@ def _steps_of(layout: keys.Layout, what: str, first: int = 1) -> list[Any]:
             found.append([step.kind.__name__, step.size])
         elif step.kind is dict:
             for key in step.detail:
-                if type(key) not in _PLAIN_KEYS or key != key:
-                    wanted = "strings, numbers, booleans or None"
+                if type(key) not in _PLAIN_KEYS or (isinstance(key, float) and not math.isfinite(key)):
+                    wanted = "strings, finite numbers, booleans or None"
                     raise TypeError(f"for a file, the keys of dicts in {what} must be {wanted}, got {key!r:.60}")
             found.append(["dict", list(step.detail)])
         else:

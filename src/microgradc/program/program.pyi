@@ -101,6 +101,12 @@ def program_of(
 def recorded_graph(program: Program) -> Graph:
     """Return the graph that a program was recorded as, before any pass; numbers that are known are constants in it."""
 
+SIGNATURES: tuple[str, ...]
+"""The C functions that a program can be."""
+
+def low_level_capsules(program: Program, signature: str) -> tuple[Any, Any]:
+    """Return a program of one output as a C function and its data, two capsules, as SciPy takes them."""
+
 def pattern_of(args: tuple[Any, ...]) -> Any:
     """Return what arguments look like, for `Latest`; None for what it does not know: Values, nests, other numbers."""
 

@@ -103,6 +103,7 @@ include "later.pxi"
 include "watching.pxi"
 include "latest.pxi"
 include "pickling.pxi"
+include "low_level.pxi"
 
 
 cdef Graph require_steps(Graph graph):
