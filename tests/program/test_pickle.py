@@ -424,6 +424,11 @@ if __name__ == "__main__":
         f(1.0)
         w.data = 0.75                       # the numbers of now travel
         sys.stdout.buffer.write(pickle.dumps(f))
+    elif sys.argv[1:] == ["joblib"]:        # whose workers have another __main__
+        import joblib
+        with joblib.parallel_config(backend="loky", n_jobs=2, inner_max_num_threads=1):
+            found = joblib.Parallel()(joblib.delayed(f.value_and_grad)(x) for x in (0.25, 0.5))
+        print(found == [f.value_and_grad(0.25), f.value_and_grad(0.5)])
     else:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             print(pool.map(f.value_and_grad, [0.25, 0.5]) == [f.value_and_grad(0.25), f.value_and_grad(0.5)])
@@ -445,8 +450,9 @@ def test_functions_of_main_in_a_script_and_from_a_notebook(tmp_path):
     assert repr(f) == "<compiled f>"
 
 
-def test_joblib():
+def test_joblib(tmp_path):
     joblib = pytest.importorskip("joblib", reason="joblib is not installed")
+    assert run_main(tmp_path, "joblib").decode().strip() == "True"
     f, _ = made_here()
     f(X[0])
     with joblib.parallel_config(backend="loky", n_jobs=2, inner_max_num_threads=1):

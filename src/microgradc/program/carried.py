@@ -167,6 +167,11 @@ def carried_recordings(recordings: Recordings) -> list[Carried]:
     return found
 
 
+def is_for_cloudpickle() -> bool:
+    """Return whether cloudpickle calls the method that asks this: it takes functions of `__main__` by value."""
+    return "cloudpickle" in str(sys._getframe(2).f_globals.get("__name__"))
+
+
 def name_leads_to(module: str | None, qualname: str | None, thing: Any) -> bool:
     """Return whether a name is that of a thing, for whoever imports the module."""
     return thing is not None and named(module, qualname, do_import=False) is thing

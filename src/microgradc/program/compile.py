@@ -20,6 +20,7 @@ from microgradc.program.carried import (
     Carried,
     CarriedRecordings,
     carried_recordings,
+    is_for_cloudpickle,
     method_of,
     name_leads_to,
     named,
@@ -326,7 +327,8 @@ class Compiled:
         module, qualname = getattr(self, "__module__", None), getattr(self, "__qualname__", None)
         leads_here = name_leads_to(module, qualname, self)
         carried = carried_recordings(self._recordings)
-        if not carried and not leads_here:   # the function itself, if it can be pickled
+        by_value = not leads_here or (module == "__main__" and is_for_cloudpickle())
+        if not carried and by_value:    # the function itself, if it can be pickled
             return object.__reduce_ex__(self, protocol)
         settings = {"lanes": self._recordings.lanes, "recordings": self._recordings.limit}
         if not leads_here:
