@@ -4,7 +4,7 @@ import pytest
 from memory_use import linux_only
 from test_checkpoint import MEMORY, entry, pack
 
-from microgradc import Adam, Value, checkpoint, checks, nn
+from microgradc import Adam, Value, checkpoint, checks, container, nn
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def many(tmp_path):
 def test_very_many_entries_of_another_model(many, monkeypatch):
     shown, seen = checks.shown, []
     monkeypatch.setattr(checks, "shown", lambda *arguments: seen.append(arguments) or shown(*arguments))
-    monkeypatch.setattr(checkpoint, "_entry", None)
+    monkeypatch.setattr(container, "_entry", None)
     with pytest.raises(ValueError, match=r"(?s)does not fit Neuron.*w is missing.*k0 is unexpected.*and 49982 more"):
         checkpoint.load(nn.Neuron(1), many)
     assert len(seen) < 50

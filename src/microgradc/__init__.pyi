@@ -22,6 +22,7 @@ from microgradc.optim import SGD as SGD, Adam as Adam, AdamW as AdamW, CosineAnn
 from microgradc.optim import LambdaLR as LambdaLR, LinearLR as LinearLR, RMSprop as RMSprop, StepLR as StepLR
 from microgradc.optim import clip_grad_norm_ as clip_grad_norm_, clip_grad_value_ as clip_grad_value_
 from microgradc.program.compile import compile as compile
+from microgradc.program.loaded import load_compiled as load_compiled
 from microgradc.program.program import Program as Program, get_num_threads as get_num_threads
 from microgradc.program.program import set_num_threads as set_num_threads
 from microgradc.train import data as data

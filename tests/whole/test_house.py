@@ -19,6 +19,7 @@ PACKAGE = ROOT / "src" / "microgradc"
 FLOORS = [
     {"engine"},
     {"changes", "checks", "keywords", "modes", "moved", "trees", "ufuncs"},
+    {"container"},
     {"after_numpy", "arrays", "program"},
     {"nn", "losses", "optim"},
     {"train"},

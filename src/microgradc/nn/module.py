@@ -43,6 +43,16 @@ class Module:
         changes.happened()
         super().__delattr__(name)
 
+    def __setstate__(self, state: Any) -> None:
+        """Take what was pickled or copied. A method of this module that was compiled is one again."""
+        attributes, slots = state if isinstance(state, tuple) else (state, None)
+        self.__dict__.update(attributes or {})
+        for name, value in (slots or {}).items():
+            setattr(self, name, value)
+        for value in list(self.__dict__.values()):
+            if callable(getattr(type(value), "rejoin", None)):    # a compiled function
+                value.rejoin(self)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return `self.forward(...)`."""
         forward = getattr(self, "forward", None)

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import update_wrapper
 from itertools import islice
 from numbers import Real
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
 from microgradc import checks, trees
 from microgradc.engine import Value, is_tracing, refuse
 from microgradc.keywords import suggest_keywords
-from microgradc.program.program import Example, Latest, Program, pattern_of, plain_batch, require_unmasked
+from microgradc.program.carried import (
+    Absent,
+    Carried,
+    CarriedRecordings,
+    carried_recordings,
+    is_for_cloudpickle,
+    method_of,
+    name_leads_to,
+    named,
+    names_of,
+)
+from microgradc.program.program import (
+    Example,
+    Latest,
+    Program,
+    low_level_capsules,
+    pattern_of,
+    plain_batch,
+    require_unmasked,
+)
 from microgradc.program.recording import Recording, Recordings, is_trying, without_values
 
 __all__ = ["Compiled", "compile"]
@@ -203,6 +224,26 @@ class Compiled:
         program = self.program(*args)
         return write_c(program.stages["sums"], [p.data for p in program.parameters], name, gradients, parameters)
 
+    def low_level_callable(self, *args: Any, signature: str = "double (int, double *, void *)") -> Any:
+        """Return the function, with the parameters' numbers of now, as one that SciPy's loops call without Python: a
+        `scipy.LowLevelCallable` for `scipy.integrate.quad`, `scipy.ndimage.generic_filter` and others.
+
+        Threads may call it at once. Where an index is out of range, or there are more or fewer numbers than the
+        arguments have, the result is nan; `generic_filter` raises a RuntimeError for the latter.
+
+        Args:
+            args: the arguments of one example; their numbers in their order are what the C function takes.
+            signature: of the C function: 'double (int, double *, void *)' or, of one number, 'double (double, void *)'
+                for `quad`; 'int (double *, intptr_t, double *, void *)' for `generic_filter`.
+
+        Raises:
+            ValueError: the function returns something other than one Value, or there is no such signature.
+            ImportError: SciPy is not installed.
+            CompileError: the function cannot be replayed for other numbers.
+        """
+        from scipy import LowLevelCallable
+        return LowLevelCallable(*low_level_capsules(self.program(*args), signature))
+
     def clear(self) -> None:
         """Forget all recordings; each is made anew when it is needed."""
         self._recordings.clear()
@@ -236,10 +277,66 @@ class Compiled:
         key = Example(batch.first).key
         return self._recordings.find(key) or self._recordings.record(key, batch.first)
 
+    def save(self, path: str | os.PathLike[str], *args: Any) -> None:
+        """Write what the function does to a file, with the numbers of now: `microgradc.load_compiled` reads it.
+
+        The file is in the safetensors format. It has the recorded operations by name, what the arguments and the result
+        are, and the parameters; no code. It is written whole or not at all.
+
+        Args:
+            path: where to, usually with the ending .safetensors.
+            args: the arguments of one example; the function in the file takes arguments of the same shape.
+
+        Raises:
+            TypeError: a dict in the arguments or the result has keys other than strings, numbers, booleans and None.
+            ValueError: path is something other than a file, or a field has a name that a namedtuple's cannot have.
+            OSError: the file cannot be written.
+            CompileError: the function cannot be replayed for other numbers.
+        """
+        from microgradc.program.function_file import write_function
+        if is_tracing():
+            refuse("f.save")
+        example = Example(args)
+        recording = self._recordings.find(example.key) or self._recordings.record(example.key, args)
+        write_function(path, self._f, recording, args)
+
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or pickle has: a recording belongs to the parameters that it was made with."""
+        """Return what a copy has: a recording belongs to the parameters that it was made with."""
         recordings = self._recordings.emptied()
         return {**self.__dict__, "_recordings": recordings, "_latest": Latest(recordings)}
+
+    def __copy__(self) -> Compiled:
+        made = type(self).__new__(type(self))
+        made.__dict__.update(self.__getstate__())
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
+        memo[id(self)] = made = type(self).__new__(type(self))
+        made.__dict__.update(deepcopy(self.__getstate__(), memo))
+        return made
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """Return what is pickled: the function's name, and what it does, for where nothing has that name."""
+        module, qualname = getattr(self, "__module__", None), getattr(self, "__qualname__", None)
+        leads_here = name_leads_to(module, qualname, self)
+        carried = carried_recordings(self._recordings)
+        by_value = not leads_here or (module == "__main__" and is_for_cloudpickle())
+        if not carried and by_value:    # the function itself, if it can be pickled
+            return object.__reduce_ex__(self, protocol)
+        settings = {"lanes": self._recordings.lanes, "recordings": self._recordings.limit}
+        if not leads_here:
+            module = None
+        return _find_or_make, (type(self), module, qualname, names_of(self._f, self), settings, carried)
+
+    def rejoin(self, owner: Any) -> None:
+        """Be a method of an object again, if this was one and was pickled with the object, which has come back now."""
+        method = method_of(self._f, owner, self._recordings)
+        if method is not None:
+            recordings = self._recordings
+            update_wrapper(self, method, updated=())
+            self._f = method
+            self._recordings = Recordings(method, recordings.lanes, recordings.limit)
+            self._latest = Latest(self._recordings)
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self._f, '__qualname__', self._f)}>"
@@ -247,6 +344,30 @@ class Compiled:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         advice = "self.loss = microgradc.compile(self.loss) in __init__"
         raise TypeError(f"compile methods of an object, not of a class: {advice}")
+
+
+def _find_or_make(
+    cls: type[Compiled],
+    module: str | None,
+    qualname: str,
+    names: dict[str, Any],
+    settings: dict[str, Any],
+    carried: list[Carried],
+) -> Compiled:
+    """Return the compiled function that was pickled: what has its name, or one that does what the recordings do."""
+    found = named(module, qualname)
+    if isinstance(found, Compiled):
+        return found
+    if not carried:
+        raise AttributeError(
+            f"there is no compiled function {qualname} in the module {module} of this process, and it was pickled "
+            "without recordings, which would do in its place: call it once before it is pickled"
+        )
+    made = cls.__new__(cls)
+    f = Absent(names)
+    Compiled.__init__(made, f, **settings)
+    made._recordings = CarriedRecordings(f, settings["lanes"], settings["recordings"], carried)
+    return made
 
 
 class _Batch:

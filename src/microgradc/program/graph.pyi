@@ -1,5 +1,6 @@
 """Graph: what a function does, as flat arrays that can be printed, walked, compared and pickled; and passes over it."""
 
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, SupportsFloat
 
@@ -55,3 +56,23 @@ def simplify(graph: Graph) -> Graph:
 
 def sums(graph: Graph) -> Graph:
     """Return a graph in which each sum is one expression."""
+
+def flat(graph: Graph) -> tuple[Any, ...]:
+    """Return a graph as arrays, which `graph_of` takes as its arguments."""
+
+def graph_of(
+    input_count: int,
+    parameter_count: int,
+    names: tuple[str, ...],
+    ops: array[int],
+    counts: array[int],
+    operands: array[int],
+    leaves: array[int],
+    constants: array[float],
+    outputs: array[int],
+) -> Graph:
+    """Return the graph that `flat` returned these of. All of it is checked."""
+
+def require_recorded(graph: Graph) -> list[int]:
+    """Raise ValueError unless a graph is one that functions are recorded as, before any pass; return the inputs that
+    are an index."""

@@ -4,13 +4,13 @@
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.math cimport fabs, isfinite
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from microgradc.engine.value cimport *
 
 from collections import namedtuple
 
-from microgradc.engine.value import TABLE, CompileError
+from microgradc.engine.value import TABLE, CompileError, IntegerInput
 
 cdef extern from "program/graph.h":
     ctypedef struct mgc_numbering:
@@ -210,7 +210,7 @@ cdef class Graph:
         return hash((h, self.outputs, self.input_count, self.parameter_count))
 
     def __reduce__(self):
-        return _restore, (self.input_count, self.parameter_count, [tuple(e) for e in self], self.outputs)
+        return graph_of, flat(self)
 
     def values(self, inputs, parameters) -> list:
         """Return the outputs for numbers or Values in the places of inputs and parameters: Values, made by the engine.
@@ -253,19 +253,7 @@ cdef int check_operand_count(str op, int number, Py_ssize_t count) except -1:
     return 0
 
 
-def _restore(int input_count, int parameter_count, list expressions, tuple outputs):
-    """Return the graph that was pickled."""
-    g = Graph()
-    for op, operands, number in expressions:
-        if op == "constant":
-            g.constant(number)
-        elif number is not None:
-            checked(mgc_add(&(<Graph>g).g, NUMBERS[op], NULL, 0, number))
-        else:
-            g.add(op, *operands)
-    (<Graph>g).input_count, (<Graph>g).parameter_count = input_count, parameter_count
-    g.outputs = outputs
-    return g
+include "flat.pxi"
 
 
 cdef object value_of(str op, list x, number, list inputs, list parameters):
@@ -286,6 +274,8 @@ cdef object value_of(str op, list x, number, list inputs, list parameters):
         return functions.dot(x[:len(x) // 2 * 2:2], x[1::2], x[-1] if len(x) % 2 else None)
     if op in ("sum", "mean", "logsumexp"):
         return getattr(functions, op)(x)
+    if op == "take" and isinstance(x[0], IntegerInput):     # while another function is recorded
+        return functions.take(x[1:], x[0])
     if op in ("take", "cross_entropy"):
         i = int(x[0].data if isinstance(x[0], Value) else x[0])
         return x[i + 1] if op == "take" else functions.logsumexp(x[1:]) - x[i + 1]

@@ -1,7 +1,7 @@
 """Program: a graph of Values, recorded once and replayed over many examples at once."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Self, final
+from typing import Any, Self, SupportsFloat, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,24 @@ class Latest:
 
     def total(self, args: tuple[Any, ...], mean: bool) -> Any:
         """Return what `Compiled.mean`, or `sum`, returns, or None."""
+
+def program_of(
+    recorded: Graph,
+    leaves: list[Value | None],
+    numbers: list[float | None],
+    largest: SupportsFloat = 0.0,
+    lanes: int | None = None,
+) -> Program:
+    """Return a Program of a recorded graph."""
+
+def recorded_graph(program: Program) -> Graph:
+    """Return the graph that a program was recorded as, before any pass; numbers that are known are constants in it."""
+
+SIGNATURES: tuple[str, ...]
+"""The C functions that a program can be."""
+
+def low_level_capsules(program: Program, signature: str) -> tuple[Any, Any]:
+    """Return a program of one output as a C function and its data, two capsules, as SciPy takes them."""
 
 def pattern_of(args: tuple[Any, ...]) -> Any:
     """Return what arguments look like, for `Latest.add`; None if it does not know it: Values, nests, other numbers."""

@@ -103,6 +103,8 @@ include "running.pxi"
 include "later.pxi"
 include "watching.pxi"
 include "latest.pxi"
+include "pickling.pxi"
+include "low_level.pxi"
 
 
 cdef Graph require_steps(Graph graph):
@@ -207,8 +209,8 @@ cdef class Program:
         PyMem_Free(self.nodes)
 
     def __reduce__(self):
-        raise TypeError("a Program belongs to the parameters that it was made from; "
-                        "pickle the model, and compile it again")
+        self.require_initialised()
+        return program_of, (self.recorded, self.leaves, self.numbers, self.largest, self.lanes)
 
     cdef int require_initialised(self) except -1:
         if self.nodes == NULL:

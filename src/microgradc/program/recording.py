@@ -143,15 +143,35 @@ class Recording:
                 self._compare(f, args, numbers, first)
         finally:
             reached.restore()
-        self.shape = second.shape        # the graphs are not needed any more
-        self.has_one_output = self.shape == trees.LEAF
-        columns = [_Part(i, ()) for i in range(self.shape.leaf_count)]
-        self.parts = trees.flatten(trees.unflatten(self.shape, columns, _list_or_axis), (_Part,))
-        # Where the results are one array, the shape of an example in it.
-        self.axes = self.parts[0][0].axes if self.parts[1] == trees.LEAF else None
+        self._set_shape(second.shape)    # the graphs are not needed any more
         self.layout = _layout(args) if keep_layout else None
         self.keys: list[Any] = []        # in Recordings
         self.renew_watch(f)
+
+    @classmethod
+    def of_program(cls, program: Program, shape: trees.Shape, args: tuple[Any, ...] | None) -> Recording:
+        """Return a recording of a function that is not there: it looks at nothing.
+
+        Args:
+            program: what the function does.
+            shape: of what it returns.
+            args: arguments that look like those of an example, or None if they have objects of the caller's.
+        """
+        made = cls.__new__(cls)
+        made.program = program
+        made._set_shape(shape)
+        made.layout = None if args is None else _layout(args)
+        made.keys = []
+        made.change, made.watch = changes.latest, Watch([], [], [], [], [], [])
+        return made
+
+    def _set_shape(self, shape: trees.Shape) -> None:
+        self.shape = shape
+        self.has_one_output = shape == trees.LEAF
+        columns = [_Part(i, ()) for i in range(shape.leaf_count)]
+        self.parts = trees.flatten(trees.unflatten(shape, columns, _list_or_axis), (_Part,))
+        # Where the results are one array, the shape of an example in it.
+        self.axes = self.parts[0][0].axes if self.parts[1] == trees.LEAF else None
 
     def _compare(self, f: Callable[..., Any], args: tuple[Any, ...], numbers: Any, traced: _Traced) -> None:
         """Raise CompileError unless a plain call gives the numbers that the recording had."""

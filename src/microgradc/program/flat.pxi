@@ -1,0 +1,161 @@
+# Graphs as a few flat arrays and names of operations: for pickles and files. Included by graph.pyx.
+
+from cpython cimport array
+
+from array import array as new_array
+
+cdef array.array INTS = new_array("i"), DOUBLES = new_array("d")     # what `array.clone` makes others of
+
+
+def flat(Graph graph not None) -> tuple:
+    """Return a graph as arrays, which `graph_of` takes as its arguments.
+
+    Returns:
+        input_count, parameter_count: how many there are.
+        names: those of the operations that there are in it, a tuple.
+        ops: for each expression, which of the names it has.
+        counts: how many operands each has.
+        operands: the operands of all, one after another.
+        leaves: for each input and parameter, in the order of their places, which one it is.
+        constants: the number of each constant, in the order of their places.
+        outputs: the places of what the function returns.
+    """
+    cdef mgc_graph *g = &graph.g
+    cdef int e, op, leaf_count = 0, constant_count = 0
+    cdef dict codes = {}
+    for e in range(g.count):
+        leaf_count += g.op[e] < 0 and g.op[e] != MGC_CONSTANT
+        constant_count += g.op[e] == MGC_CONSTANT
+    cdef array.array ops = array.clone(INTS, g.count, False), counts = array.clone(INTS, g.count, False)
+    cdef array.array operands = array.clone(INTS, g.operands.count, False)
+    cdef array.array leaves = array.clone(INTS, leaf_count, False)
+    cdef array.array constants = array.clone(DOUBLES, constant_count, False)
+    leaf_count = constant_count = 0
+    for e in range(g.count):
+        if e % CHECK_SIGNALS_EVERY == 0:
+            PyErr_CheckSignals()
+        op = g.op[e]
+        ops.data.as_ints[e] = codes.setdefault(NAMES[op], len(codes))
+        counts.data.as_ints[e] = mgc_operands_in(g, e)
+        if op == MGC_CONSTANT:
+            constants.data.as_doubles[constant_count] = mgc_constant_of(g, e)
+            constant_count += 1
+        elif op < 0:
+            leaves.data.as_ints[leaf_count] = <int>g.payload[e]
+            leaf_count += 1
+    if g.operands.count:
+        memcpy(operands.data.as_ints, g.operands.items, g.operands.count * sizeof(int))
+    return (graph.input_count, graph.parameter_count, tuple(codes), ops, counts, operands, leaves, constants,
+            new_array("i", graph.outputs))
+
+
+def graph_of(int input_count, int parameter_count, tuple names not None, array.array ops not None,
+             array.array counts not None, array.array operands not None, array.array leaves not None,
+             array.array constants not None, array.array outputs not None) -> Graph:
+    """Return the graph that `flat` returned these of. All of it is checked.
+
+    Raises:
+        ValueError: they are not those of a graph; the message says what is wrong.
+    """
+    cdef Graph graph = Graph()
+    cdef int e, i, op, count, made, code, first = 0, leaf = 0, constant = 0, expressions = len(ops)
+    cdef list numbers = [number_of_op(name) for name in names]
+    cdef int *places = operands.data.as_ints
+    for name, given, code in (("ops", ops, c"i"), ("counts", counts, c"i"), ("operands", operands, c"i"),
+                              ("leaves", leaves, c"i"), ("constants", constants, c"d"), ("outputs", outputs, c"i")):
+        if (<array.array>given).ob_descr.typecode != code:
+            raise ValueError(f"{name} must be an array of {'doubles' if code == c'd' else 'ints'}")
+    if input_count < 0 or parameter_count < 0 or len(counts) != expressions:
+        raise ValueError(f"counts must be those of {expressions} expressions, got {len(counts)}")
+    for e in range(expressions):
+        if e % CHECK_SIGNALS_EVERY == 0:
+            PyErr_CheckSignals()
+        code, count = ops.data.as_ints[e], counts.data.as_ints[e]
+        if not 0 <= code < len(numbers):
+            raise ValueError(f"expression {e} must have one of {len(numbers)} operations, got number {code}")
+        op = numbers[code]
+        if not 0 <= count <= len(operands) - first:
+            raise ValueError(f"expression {e} must have some of the {len(operands) - first} operands that are left, "
+                             f"got {count}")
+        for i in range(first, first + count):
+            if not 0 <= places[i] < e:
+                raise ValueError(f"the operands of expression {e} must be expressions before it, got {places[i]}")
+        if op >= 0:
+            check_operand_count(names[code], op, count)
+            made = mgc_add(&graph.g, op, places + first, count, 0)
+        elif count:
+            raise ValueError(f"expression {e}, {names[code]}, must have no operands, got {count}")
+        elif op == MGC_CONSTANT:
+            i = next_of(&constant, len(constants), names[code])
+            made = mgc_add_constant(&graph.g, constants.data.as_doubles[i])
+        else:
+            i = leaves.data.as_ints[next_of(&leaf, len(leaves), names[code])]
+            count = input_count if op == MGC_INPUT else parameter_count
+            if not 0 <= i < count:
+                raise ValueError(f"expression {e} must be one of {count} {names[code]}s, got {i}")
+            count = 0
+            made = mgc_add(&graph.g, op, NULL, 0, i)
+        if checked(made) != e:
+            raise ValueError(f"expression {e} is the same as expression {made}")
+        first += count
+    for name, used, there in (("operands", first, len(operands)), ("leaves", leaf, len(leaves)),
+                              ("constants", constant, len(constants))):
+        if used != there:
+            raise ValueError(f"the expressions have {used} {name}, got {there}")
+    for i in range(len(outputs)):
+        if not 0 <= outputs.data.as_ints[i] < expressions:
+            raise ValueError(f"an output must be one of {expressions} expressions, got {outputs.data.as_ints[i]}")
+        if mgc_push(&graph.output_list, outputs.data.as_ints[i]) < 0:
+            raise no_memory()
+    graph.input_count, graph.parameter_count = input_count, parameter_count
+    mgc_trim_graph(&graph.g)
+    return graph
+
+
+cdef int next_of(int *i, Py_ssize_t count, object name) except -1:
+    """Go on to the next of count numbers; return which one it was."""
+    if i[0] >= count:
+        raise ValueError(f"there are more expressions of the kind {name} than the {count} numbers for them")
+    i[0] += 1
+    return i[0] - 1
+
+
+cdef object number_of_op(object name):
+    """The number of an operation in this version."""
+    number = NUMBERS.get(name) if isinstance(name, str) else None
+    if number is None:
+        raise ValueError(f"there is no operation {name!r:.60} in this version of microgradc")
+    return number
+
+
+def require_recorded(Graph graph not None) -> list:
+    """Raise ValueError unless a graph is one that functions are recorded as, before any pass.
+
+    Its inputs and parameters are in it once each, in their order; the index of each `take` is an input; and it has no
+    operation that only passes make.
+
+    Returns:
+        The inputs that are an index.
+    """
+    cdef int e, op, index, inputs = 0, parameters = 0
+    cdef set found = set()
+    for e in range(graph.g.count):
+        op = graph.g.op[e]
+        if op == MGC_INPUT or op == MGC_PARAMETER:
+            index = inputs if op == MGC_INPUT else parameters
+            if graph.g.payload[e] != <uint64_t>index:
+                raise ValueError(f"expression {e} must be {op_name(op)} {index}, got {graph.g.payload[e]}")
+            inputs += op == MGC_INPUT
+            parameters += op == MGC_PARAMETER
+        elif op >= MGC_OPS_END:
+            raise ValueError(f"expression {e} is {op_name(op)}, which functions are not recorded with")
+        elif op >= 0 and mgc_kinds[op].index:
+            index = mgc_operands_of(&graph.g, e)[0]
+            if graph.g.op[index] != MGC_INPUT:
+                raise ValueError(f"the index of expression {e}, {op_name(op)}, must be an input, "
+                                 f"got {op_name(graph.g.op[index])}")
+            found.add(graph.g.payload[index])
+    if inputs != graph.input_count or parameters != graph.parameter_count:
+        raise ValueError(f"there must be {graph.input_count} inputs and {graph.parameter_count} parameters, "
+                         f"got {inputs} and {parameters}")
+    return sorted(found)
