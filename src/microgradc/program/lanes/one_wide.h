@@ -1,6 +1,6 @@
 /* Dense layers, sums of products and sums of exponentials of one example, for one level of lanes.h: what dense.h,
- * sums.h and wide.h do in lanes, here side by side in the layer's results, in its operands or in the values of a sum. Each
- * number is made by the same operations in the same order. The arguments are those of lanes.h, and n is 1.
+ * sums.h and wide.h do in lanes, here side by side in the layer's results, in its operands or in the values of a sum.
+ * Each number is made by the same operations in the same order. The arguments are those of lanes.h, and n is 1.
  */
 
 /* Results of a layer side by side: weights are transposed on the way, in groups of vectors whose sums do not wait for
