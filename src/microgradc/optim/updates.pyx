@@ -46,9 +46,9 @@ cdef class Known:
     cdef bint has(self, list params) noexcept:
         """Whether these are the parameters, the same objects in the same order."""
         cdef size_t n = len(params)
-        return n == <size_t>len(self.params) and not memcmp(
+        return n == <size_t>len(self.params) and (n == 0 or not memcmp(
             PySequence_Fast_ITEMS(params), PySequence_Fast_ITEMS(self.params), n * sizeof(PyObject *)
-        )
+        ))
 
     cdef int remember(self, list params) except -1:
         """Check a list of parameters, unless it is known."""
