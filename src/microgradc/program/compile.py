@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import update_wrapper
-from itertools import islice
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from microgradc import checks, trees
-from microgradc.engine import Value, is_tracing, refuse
+from microgradc import checks
+from microgradc.engine import is_tracing, refuse
 from microgradc.keywords import suggest_keywords
-from microgradc.program.program import Example, Latest, Program, pattern_of, plain_batch, require_unmasked
-from microgradc.program.recording import Recording, Recordings, is_trying, without_values
+from microgradc.program.arguments import Arguments, for_one
+from microgradc.program.batch import Batch
+from microgradc.program.program import Example, Latest, Program, pattern_of, plain_batch
+from microgradc.program.recording import Recording, Recordings, is_trying
 
 __all__ = ["Compiled", "compile"]
 
-_BATCHES = (np.ndarray, list)    # what has an entry or row for each example
-
 
 @suggest_keywords
-def compile(f: Callable[..., Any] | None = None, *, lanes: int | None = None, recordings: int = 64) -> Any:
+def compile(
+    f: Callable[..., Any] | None = None,
+    *,
+    static: Iterable[str] = (),
+    lanes: int | None = None,
+    recordings: int = 64,
+) -> Any:
     """Make a function of one example fast: trace it once, and replay it for all examples of a batch, many at a time.
 
     A decorator. The function is called for each shape of its arguments, with Values in place of the numbers, and what
@@ -35,7 +39,9 @@ def compile(f: Callable[..., Any] | None = None, *, lanes: int | None = None, re
     Args:
         f: a function of numbers, and of lists, tuples, namedtuples, dicts, dataclasses and arrays of numbers, that
             returns a Value, or any of these containers of Values. An integer argument may be an index
-            (`microgradc.take`).
+            (`microgradc.take`). None, texts, members of enums, and a bool that is an argument by itself are static:
+            the function gets them as they are, and is recorded for each anew.
+        static: names of further parameters that are static, of anything that can be hashed: ("n",) for a `range(n)`.
         lanes: how many examples to go through at once, a multiple of 8; by default, as many as fit into the cache.
         recordings: how many recordings to keep, one for each shape of the arguments. The least recently used goes
             first, and is made anew when it is needed.
@@ -55,8 +61,8 @@ def compile(f: Callable[..., Any] | None = None, *, lanes: int | None = None, re
     True
     """
     if f is None:
-        return lambda f: Compiled(f, lanes, recordings)
-    return Compiled(f, lanes, recordings)
+        return lambda f: Compiled(f, lanes, recordings, static)
+    return Compiled(f, lanes, recordings, static)
 
 
 class Compiled:
@@ -67,40 +73,46 @@ class Compiled:
     real dtype and any strides will do.
     """
 
-    def __init__(self, f: Callable[..., Any], lanes: int | None = None, recordings: int = 64) -> None:
+    def __init__(
+        self, f: Callable[..., Any], lanes: int | None = None, recordings: int = 64, static: Iterable[str] = ()
+    ) -> None:
         if not callable(f):
             raise TypeError(f"f must be a function of one example, got {f!r:.60}")
         update_wrapper(self, f, updated=())    # not f's attributes: those of a module may have names of methods here
         self._f = f
+        self._arguments = Arguments(f, static)
         self._recordings = Recordings(f, lanes, checks.integer(recordings, "recordings", 1))
         self._latest: Latest | None = None
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the function returns for one example: a Value, or a container of them, which fit into any graph.
 
         Args:
-            args: the arguments of one example; Values among them get their gradients.
+            args, kwargs: the arguments of one example; Values among them get their gradients.
         """
-        if self._latest is not None:
-            found = self._latest.example(args)
+        latest = self._latest
+        if latest is not None and not kwargs:
+            found = latest.example(args)
             if found is not None:
                 return found
         if is_tracing():    # one compiled function calls another
-            return self._f(*args)
-        example = Example(args)
-        recording = self._recordings.find(example.key)
+            return self._f(*args, **kwargs)
+        given, names = self._arguments.given(args, kwargs)
+        example = Example(given)
+        recording = self._find(example, names)
         if recording is None:
             if is_trying():    # a recording of another one calls it, to see what it does without a recording
-                return self._f(*args)
-            recording = self._recordings.record(example.key, args)
-        self._use(recording, args)
+                return self._f(*args, **kwargs)
+            recording = self._recordings.record(_key(example, names), given, names)
+        self._use(recording, given, names)
         return recording.rebuild(recording.program.example(example))
 
-    def mean(self, *args: Any) -> Any:
+    def mean(self, *args: Any, **kwargs: Any) -> Any:
         """Return the mean over a batch, a Value (or a container of them) whose `backward()` reaches all leaves.
 
         Args:
-            args: the arguments with one more axis in front, for the examples; Values among them get their gradients.
+            args, kwargs: the arguments with one more axis in front, for the examples; static ones as they are. Values
+                among them get their gradients.
 
         Raises:
             TypeError: an argument is not made of numbers, or the function does not return Values.
@@ -108,13 +120,13 @@ class Compiled:
             IndexError: an index is out of range; the message gives the example.
             CompileError: the function cannot be replayed for other numbers.
         """
-        return self._total(args, mean=True)
+        return self._total(args, kwargs, mean=True)
 
-    def sum(self, *args: Any) -> Any:
+    def sum(self, *args: Any, **kwargs: Any) -> Any:
         """Return the sum over a batch. See `mean`."""
-        return self._total(args, mean=False)
+        return self._total(args, kwargs, mean=False)
 
-    def map(self, *args: Any) -> Any:
+    def map(self, *args: Any, **kwargs: Any) -> Any:
         """Return the function's numbers for each example of a batch, without gradients.
 
         Args, Raises: see `mean`.
@@ -124,65 +136,68 @@ class Compiled:
             dict or dataclass, the same with such arrays in it. In a list, tuples are axes too; a list of unequal things
             or dicts stays a list. Entry i of each array belongs to example i.
         """
-        if self._latest is not None:
-            found = self._latest.map(args)
+        latest = self._latest
+        if latest is not None and not kwargs:
+            found = latest.map(args)
             if found is not None:
                 return found
-        recording, arrays, _, _ = self._batch(args)
+        recording, arrays, _, _ = self._batch(args, kwargs)
         return recording.rebuild_arrays(recording.program(*arrays))
 
-    def value_and_grad(self, *args: Any) -> tuple[float, Any]:
+    def value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[float, Any]:
         """Return the value for one example and its gradient.
 
         It is what SciPy takes: `scipy.optimize.minimize(f.value_and_grad, x0, jac=True)`.
 
         Args:
-            args: the arguments of one example.
+            args, kwargs: the arguments of one example.
 
         Returns:
-            A float, and the gradients of the arguments: floats and float64 arrays. For one argument, its gradient; for
-            several, a tuple.
+            A float, and the gradients of the arguments: floats and float64 arrays. If one argument is not static, its
+            gradient; else a tuple with an entry for each argument given, in the order of the function's parameters,
+            None for a static one.
 
         Raises:
             ValueError: the function returns something other than one Value.
         """
-        if self._latest is not None:
-            found = self._latest.value_and_grad(args)
+        latest = self._latest
+        if latest is not None and not kwargs:
+            found = latest.value_and_grad(args)
             if found is not None:
                 return found
         if is_tracing():
             refuse("f.value_and_grad")
-        example = Example(args)
-        recording = self._recordings.find(example.key) or self._recordings.record(example.key, args)
+        given, names = self._arguments.given(args, kwargs)
+        example = Example(given)
+        recording = self._recording(example, given, names)
         recording.require_one_output()
-        self._use(recording, args)
+        self._use(recording, given, names)
         sums, _, _, (grads,) = recording.program.run((example.row(),), [1.0], False, True)
-        gradients = recording.gradients(grads[0], args)
-        return sums[0], gradients[0] if len(args) == 1 else gradients
+        return sums[0], for_one(recording.gradients(grads[0], given), given)
 
-    def map_value_and_grad(self, *args: Any) -> tuple[np.ndarray, Any]:
+    def map_value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[np.ndarray, Any]:
         """Return values and gradients for each example of a batch.
 
         Args:
-            args: the arguments with one more axis in front, for the examples.
+            args, kwargs: the arguments with one more axis in front, for the examples; static ones as they are.
 
         Returns:
-            float64 of shape (n,), and the gradients of the arguments, arrays of their shapes; for one argument, its
-            gradient, for several a tuple of them.
+            float64 of shape (n,), and the gradients of the arguments, arrays of their shapes; for which and in which
+            order, see `value_and_grad`.
         """
-        batch = _Batch(args)
-        recording = self._recording(batch)
+        given, names = self._arguments.given(args, kwargs)
+        batch = Batch(given)
+        recording = self._recording(Example(batch.first), batch.first, names)
         recording.require_one_output()
         _, values, _, grads = recording.program.run(batch.arrays, [1.0], True, True)
-        gradients = batch.gradients(grads)
-        return values[:, 0], gradients[0] if len(args) == 1 else gradients
+        return values[:, 0], for_one(batch.gradients(grads), given)
 
-    def program(self, *args: Any) -> Program:
+    def program(self, *args: Any, **kwargs: Any) -> Program:
         """Return the Program for the arguments of one example; `print` shows its steps."""
         if is_tracing():
             refuse("f.program")
-        example = Example(args)
-        return (self._recordings.find(example.key) or self._recordings.record(example.key, args)).program
+        given, names = self._arguments.given(args, kwargs)
+        return self._recording(Example(given), given, names).program
 
     def to_c(
         self, *args: Any, name: str = "pricer", gradients: bool = True, parameters: str = "baked"
@@ -211,38 +226,45 @@ class Compiled:
         self._recordings.clear()
         self._latest = None
 
-    def _use(self, recording: Recording, args: tuple[Any, ...]) -> None:
+    def _use(self, recording: Recording, args: tuple[Any, ...], names: tuple[str, ...]) -> None:
         """Let the next call find a recording at once, if its arguments look like those of this example."""
-        pattern = pattern_of(args)
+        pattern = None if names else pattern_of(args)
         self._latest = None if pattern is None else Latest(recording, pattern)
 
-    def _total(self, args: tuple[Any, ...], mean: bool) -> Any:
-        if self._latest is not None:
-            found = self._latest.total(args, mean)
+    def _total(self, args: tuple[Any, ...], kwargs: dict[str, Any], mean: bool) -> Any:
+        latest = self._latest
+        if latest is not None and not kwargs:
+            found = latest.total(args, mean)
             if found is not None:
                 return found
-        recording, arrays, n, values = self._batch(args)
+        recording, arrays, n, values = self._batch(args, kwargs)
         return recording.rebuild(recording.program.totals(arrays, 1 / n if mean else 1.0, values))
 
-    def _batch(self, args: tuple[Any, ...]) -> tuple[Recording, tuple[np.ndarray, ...], int, list[Any] | None]:
+    def _batch(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Recording, tuple[np.ndarray, ...], int, list[Any] | None]:
         """Return the recording for a batch, its arrays, how many examples it has, and the Values in it."""
-        plain = plain_batch(args)
+        given, names = self._arguments.given(args, kwargs)
+        plain = None if names else plain_batch(given)
         if plain is not None:
             key, arrays, n = plain
             recording = self._recordings.find(key)
             if recording is None:
-                recording = self._recording(_Batch(args))
+                first = Batch(given).first
+                recording = self._recording(Example(first), first, names)
                 self._recordings.also(key, recording)
-            if all(a is given for a, given in zip(arrays, args, strict=True)):
-                self._use(recording, tuple([a[0] for a in arrays]))
+            if all(a is b for a, b in zip(arrays, given, strict=True)):
+                self._use(recording, tuple([a[0] for a in arrays]), names)
             return recording, arrays, n, None
-        batch = _Batch(args)
-        return self._recording(batch), batch.arrays, batch.n, batch.values
+        batch = Batch(given)
+        return self._recording(Example(batch.first), batch.first, names), batch.arrays, batch.n, batch.values
 
-    def _recording(self, batch: _Batch) -> Recording:
-        """Return the recording for the examples of a batch."""
-        key = Example(batch.first).key
-        return self._recordings.find(key) or self._recordings.record(key, batch.first)
+    def _find(self, example: Example, names: tuple[str, ...]) -> Recording | None:
+        return self._recordings.find(_key(example, names))
+
+    def _recording(self, example: Example, args: tuple[Any, ...], names: tuple[str, ...]) -> Recording:
+        """Return the recording for an example."""
+        return self._find(example, names) or self._recordings.record(_key(example, names), args, names)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or pickle has: a recording belongs to the parameters that it was made with."""
@@ -256,63 +278,6 @@ class Compiled:
         raise TypeError(f"compile methods of an object, not of a class: {advice}")
 
 
-class _Batch:
-    """The arguments of a batch: arrays for a program, and the arguments of the first example."""
-
-    def __init__(self, args: tuple[Any, ...]) -> None:
-        if is_tracing():
-            refuse("f.mean")
-        self.n = -1
-        leaves: list[Any] = []
-        arrays: list[np.ndarray] = []
-        self.arg_shapes: list[trees.Shape] = []
-        for i, a in enumerate(args):
-            found, shape = trees.flatten(a, _BATCHES)
-            self.arg_shapes.append(shape)
-            leaves += found
-            arrays += [self._read(leaf, i) for leaf in found]
-        if self.n < 1:
-            raise ValueError(f"a batch must have at least one {'example' if args else 'argument'}, got none")
-        self.given = arrays
-        self.first = self._arguments(map(_first_entry, leaves, arrays))
-        self.values: list[Any] | None = None
-        if any(a.dtype.kind == "O" for a in arrays):
-            self.values = [v if isinstance(v, Value) else None for a in arrays for v in a.ravel().tolist()]
-            arrays = [without_values(a) if a.dtype.kind == "O" else a for a in arrays]
-        self.arrays = tuple(np.require(a, float, ["C", "A"]).reshape(self.n, -1) for a in arrays)
-
-    def _read(self, a: Any, i: int) -> np.ndarray:
-        """Return what is in argument i as an array with an entry or row for each example."""
-        require_unmasked(a)
-        array = checks.real_array(a, f"argument {i}", and_objects=True)
-        if array.dtype.kind == "O":
-            for entry in array.ravel().tolist():
-                if not isinstance(entry, (Value, Real)):
-                    got = f"{type(entry).__name__} {entry!r:.40}"
-                    raise TypeError(f"argument {i} must be made of real numbers and Values, got {got}")
-        if array.ndim == 0:
-            got = f"the single {a!r:.40}; np.full(n, x) repeats a number"
-            raise ValueError(f"argument {i} must have an axis for the examples, got {got}")
-        if self.n >= 0 and len(array) != self.n:
-            got = f"{self.n} and, in argument {i}, {len(array)}"
-            raise ValueError(f"the arguments must have one row for each example, got {got}")
-        self.n = len(array)
-        return array
-
-    def gradients(self, grads: list[np.ndarray]) -> Any:
-        """Return gradients in the shape of the arguments."""
-        return self._arguments(grad.reshape(a.shape) for grad, a in zip(grads, self.given, strict=True))
-
-    def _arguments(self, leaves: Iterator[Any]) -> tuple[Any, ...]:
-        """Return leaves in the shape of the arguments."""
-        return tuple([
-            next(leaves) if shape is trees.LEAF else trees.unflatten(shape, islice(leaves, shape.leaf_count))
-            for shape in self.arg_shapes
-        ])
-
-
-def _first_entry(given: Any, array: np.ndarray) -> Any:
-    """Return the first row of an array; a list if a list was given."""
-    if array.ndim == 1:
-        return array.item(0)
-    return array[0] if isinstance(given, np.ndarray) else array[0].tolist()
+def _key(example: Example, names: tuple[str, ...]) -> Any:
+    """Return the key of the recording for an example, the last arguments of which have names."""
+    return (*example.key, names) if names else example.key

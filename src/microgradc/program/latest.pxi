@@ -5,6 +5,8 @@ from cpython.list cimport PyList_GET_ITEM
 
 from microgradc import changes as changes_module
 
+cdef dict change_of = vars(changes_module)      # latest: the last change
+
 cdef enum:
     MOST_AXES = 4
     # What an argument is that is no array
@@ -188,7 +190,7 @@ cdef class Latest:
         self.watch, self.pattern, self.has_one_output = recording.watch, pattern, recording.has_one_output
 
     cdef bint holds(self) except -1:
-        return not tracing() and changes_module.latest is self.change and self.watch.holds()
+        return not tracing() and change_of["latest"] is self.change and self.watch.holds()
 
     def value_and_grad(self, tuple args):
         """Return what `Compiled.value_and_grad` returns, or None."""

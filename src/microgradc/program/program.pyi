@@ -72,6 +72,16 @@ class Example:
 
 @final
 @disjoint_base
+class Static:
+    """An argument that is no number: the function gets it as it is, and for another one it is recorded anew."""
+
+    value: Any
+    def __init__(self, value: Any) -> None: ...
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+@disjoint_base
 class Latest:
     """A recording that was used, for the next call with arguments that look the same. Its methods return None where they
     do not."""

@@ -14,12 +14,14 @@ import numpy as np
 from microgradc import changes, checks, trees
 from microgradc.engine import CompileError, Input, IntegerInput, Trace, Value, no_grad
 from microgradc.engine.value import plain_number
-from microgradc.program.program import Program, Watch
+from microgradc.program.arguments import STATIC, call, is_static, unwrapped
+from microgradc.program.program import Program, Static, Watch
 from microgradc.program.reached import Reached
 
-ARRAYS = (np.ndarray,)
+LEAVES = (np.ndarray, *STATIC)
 TOLERANCE = 1e-9     # of the largest number on the way
 INTEGER_END = 2.0**63    # NumPy's integers wrap around from here on
+STATIC_LEAF = (0, (0,))     # in place of the size and shape of an array
 _thread = threading.local()     # trying: whether this thread makes the plain call of a recording
 
 
@@ -56,13 +58,18 @@ class Recordings:
             self._use(recording)
         return recording
 
-    def record(self, key: Any, args: tuple[Any, ...]) -> Recording:
-        """Return the recording for a key that was not found: the one there is if the function does the same still."""
+    def record(self, key: Any, args: tuple[Any, ...], names: tuple[str, ...] = ()) -> Recording:
+        """Return the recording for a key that was not found: the one there is if the function does the same still.
+
+        Args:
+            key: of an `Example`; where the last arguments have names, with these.
+            args, names: see `Arguments.given`.
+        """
         recording = self.known.get(key)
         if recording is not None and recording.still_holds(self.f, args):
             self._use(recording)
             return recording
-        renewed = Recording(self.f, args, self.lanes, keep_layout=not any(map(_is_reference, key[1])))
+        renewed = Recording(self.f, args, names, self.lanes, keep_layout=not any(map(_is_reference, key[1])))
         if recording is not None:
             self._forget(recording)
         self._use(renewed)
@@ -111,29 +118,40 @@ def is_trying() -> bool:
 class Recording:
     """A function's program for one shape of arguments, and the shape of what it returns.
 
-    It holds no object of the caller's but what the function reaches by itself.
+    It holds no object of the caller's but what is static, and what the function reaches by itself.
 
     Args:
         f: the function.
-        args: the arguments of one example, as the caller gave them.
+        args: the arguments of one example, as `Arguments.given` returns them.
+        names: of the last of them.
         lanes: see `Program`.
         keep_layout: whether to keep the shape of the arguments; not where it has objects of the caller's.
     """
 
-    def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], lanes: int | None, keep_layout: bool) -> None:
-        reached = Reached(f)
-        numbers = trees.map_leaves(without_values, args, ARRAYS)
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        args: tuple[Any, ...],
+        names: tuple[str, ...],
+        lanes: int | None,
+        keep_layout: bool,
+    ) -> None:
+        self.names = names
+        self.statics = [leaf.value for leaf in trees.flatten(args, LEAVES)[0] if isinstance(leaf, Static)]
+        reached = Reached(f, self.statics)
+        numbers = trees.map_leaves(without_values, args, LEAVES)
         try:
             with np.errstate(all="ignore"):
-                first = _trace(f, numbers, change=False)
+                first = _trace(f, numbers, names, change=False)
                 if not first.values:
                     raise TypeError(
                         "a compiled function must return a Value, or lists, tuples, dicts and dataclasses of them, "
                         f"got {first.returned!r:.60}"
                     )
                 self.program = Program(first.values, first.inputs, lanes=lanes)
-                second = _trace(f, numbers, change=True)
-                if not self.program.has_same_graph(second.values, second.inputs, again=True):
+                second = _trace(f, numbers, names, change=True)
+                same_result = first.shape == second.shape and first.constants == second.constants
+                if not same_result or not self.program.has_same_graph(second.values, second.inputs, again=True):
                     raise CompileError(
                         f"{_name(f)} did something else when it was called again with other numbers, so "
                         "it cannot be replayed: it draws random numbers, or changes what it uses, or looks at its "
@@ -143,8 +161,9 @@ class Recording:
         finally:
             reached.restore()
         self.shape = second.shape        # the graphs are not needed any more
+        self.constants = second.constants
         self.has_one_output = self.shape == trees.LEAF
-        columns = [_Part(i, ()) for i in range(self.shape.leaf_count)]
+        columns = self._with_constants([_Part(i, ()) for i in range(self.program.output_count)])
         self.parts = trees.flatten(trees.unflatten(self.shape, columns, _list_or_axis), (_Part,))
         # Where the results are one array, the shape of an example in it.
         self.axes = self.parts[0][0].axes if self.parts[1] == trees.LEAF else None
@@ -156,9 +175,9 @@ class Recording:
         """Raise CompileError unless a plain call gives the numbers that the recording had."""
         largest = self.program.largest_number()
         try:
-            found = _plain_call(f, args, may_wrap=largest >= INTEGER_END)
+            found = _plain_call(f, args, self.names, may_wrap=largest >= INTEGER_END)
         except Exception:
-            row = [plain_number(x) for x in trees.flatten(numbers)[0]]
+            row = [plain_number(x) for x in trees.flatten(numbers, STATIC)[0] if not is_static(x)]
             self.program(np.array([row]))    # an index that is out of range: says for which example
             raise
         limit = TOLERANCE * largest
@@ -186,7 +205,7 @@ class Recording:
 
     def still_holds(self, f: Callable[..., Any], args: tuple[Any, ...]) -> bool:
         """Return whether the function, called again, does what it did; if so, it is current again."""
-        if not has_same_graph(self.program, f, args):
+        if not has_same_graph(self.program, f, args, self.names, self.statics):
             return False
         self.renew_watch(f)
         return True
@@ -194,16 +213,24 @@ class Recording:
     def renew_watch(self, f: Callable[..., Any]) -> None:
         """Remember what the function reaches now: after its calls, which may set attributes."""
         self.change = changes.latest
-        self.watch: Watch = Reached(f).watch()
+        self.watch: Watch = Reached(f, self.statics).watch()
 
     def rebuild(self, values: list[Value]) -> Any:
         """Return Values in the shape of what the function returned."""
-        return values[0] if self.has_one_output else trees.unflatten(self.shape, values)
+        return values[0] if self.has_one_output else trees.unflatten(self.shape, self._with_constants(values))
+
+    def _with_constants(self, results: list[Any]) -> list[Any]:
+        """Return results, and between them what the function returns that is no Value: None, texts."""
+        if self.constants:
+            results = list(results)
+            for i, leaf in self.constants:
+                results.insert(i, leaf)
+        return results
 
     def rebuild_arrays(self, results: np.ndarray) -> Any:
         """Return the columns of results in the shape of what the function returned: a list becomes an axis."""
         parts, shape = self.parts
-        return trees.unflatten(shape, [part.of(results) for part in parts])
+        return trees.unflatten(shape, [part.of(results) if isinstance(part, _Part) else part for part in parts])
 
     def gradients(self, row: np.ndarray, args: tuple[Any, ...]) -> Any:
         """Return the numbers of a row in the shape of the arguments: a list becomes an array if it has equal rows."""
@@ -212,7 +239,9 @@ class Recording:
         start = 0
         leaves, shape = self.layout or _layout(args)
         for size_and_shape in leaves:
-            if size_and_shape is None:
+            if size_and_shape is STATIC_LEAF:
+                found.append(None)
+            elif size_and_shape is None:
                 found.append(numbers[start])
                 start += 1
             else:
@@ -233,49 +262,60 @@ class _Traced(NamedTuple):
     returned: Any
     values: list[Value]     # in what it returned; none if there was something else
     shape: trees.Shape      # of what it returned
+    constants: list[tuple[int, Any]]    # the leaves of it that are no numbers, with their places
     inputs: list[Value]
 
 
-def has_same_graph(program: Program, f: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+def has_same_graph(
+    program: Program, f: Callable[..., Any], args: tuple[Any, ...], names: tuple[str, ...] = (), statics: Any = ()
+) -> bool:
     """Return whether a function, called again, does what a program was recorded from.
 
     Raises:
         CompileError: it does what cannot be replayed.
     """
-    reached = Reached(f)
+    reached = Reached(f, statics)
     try:
         with np.errstate(all="ignore"):
-            traced = _trace(f, trees.map_leaves(without_values, args, ARRAYS), change=True)
+            traced = _trace(f, trees.map_leaves(without_values, args, LEAVES), names, change=True)
         return len(traced.values) == program.output_count and program.has_same_graph(traced.values, traced.inputs)
     finally:
         reached.restore()
 
 
-def _trace(f: Callable[..., Any], args: tuple[Any, ...], change: bool) -> _Traced:
+def _trace(f: Callable[..., Any], args: tuple[Any, ...], names: tuple[str, ...], change: bool) -> _Traced:
     """Call f with Values in place of the numbers in args; if change, of others."""
     inputs: list[Value] = []
 
-    def new_input(number: Any) -> Value:
+    def new_input(number: Any) -> Any:
+        if is_static(number):
+            return unwrapped(number)
         inputs.append(Input(number) if checks.as_integer(number) is None else IntegerInput(number))
         return inputs[-1]
 
-    traced = trees.map_leaves(new_input, args)
+    traced = trees.map_leaves(new_input, args, STATIC)
     if change:
         for v in inputs:
             # An index stays one. What is not is another number, of the other sign.
             v.data = 0.7 * v.data if isinstance(v, IntegerInput) else math.copysign(0.7 * abs(v.data) + 0.1, -v.data)
     with Trace() as trace:
-        returned = f(*traced)
+        returned = call(f, traced, names)
     if trace.refused is not None:
         raise CompileError(f"{trace.refused}\n  {_name(f)} caught this error, and went on")
-    leaves, shape = trees.flatten(trees.map_leaves(_without_array, returned, ARRAYS))
+    leaves, shape = _leaves_of(returned)
+    constants = [(i, leaf) for i, leaf in enumerate(leaves) if is_static(leaf)]
     try:
-        return _Traced(returned, [v if isinstance(v, Value) else Value(v) for v in leaves], shape, inputs)
+        values = [v if isinstance(v, Value) else Value(v) for v in leaves if not is_static(v)]
     except TypeError:
-        return _Traced(returned, [], shape, inputs)
+        values = []
+    return _Traced(returned, values, shape, constants, inputs)
 
 
-def _plain_call(f: Callable[..., Any], args: tuple[Any, ...], may_wrap: bool) -> list[float]:
+def _leaves_of(returned: Any) -> tuple[list[Any], trees.Shape]:
+    return trees.flatten(trees.map_leaves(_without_array, returned, LEAVES), STATIC)
+
+
+def _plain_call(f: Callable[..., Any], args: tuple[Any, ...], names: tuple[str, ...], may_wrap: bool) -> list[float]:
     """Return the numbers that f returns for args; where it cannot take these, for others that say the same.
 
     Integers of NumPy wrap around where a recording, like Python, does not, and have no negative powers: in their place
@@ -283,27 +323,30 @@ def _plain_call(f: Callable[..., Any], args: tuple[Any, ...], may_wrap: bool) ->
     """
     before, _thread.trying = is_trying(), True
     ways: list[Callable[[], tuple[Any, ...]]] = [
-        lambda: trees.map_leaves(_in_double, args, ARRAYS),
-        lambda: trees.map_leaves(_in_exact_integers, args, ARRAYS),
-        lambda: trees.map_leaves(_with_value, trees.map_leaves(without_values, args, ARRAYS)),
+        lambda: trees.map_leaves(_in_double, args, LEAVES),
+        lambda: trees.map_leaves(_in_exact_integers, args, LEAVES),
+        lambda: trees.map_leaves(_with_value, trees.map_leaves(without_values, args, LEAVES), STATIC),
     ]
-    if may_wrap or not any(map(_is_numpys_integer, trees.flatten(args, ARRAYS)[0])):
+    if may_wrap or not any(map(_is_numpys_integer, trees.flatten(args, LEAVES)[0])):
         del ways[0 if may_wrap else 1]
     try:
         with no_grad():
             for way in ways[:-1]:
                 try:
-                    return _numbers_in(f(*way()))
+                    return _numbers_in(_call_with(f, way(), names))
                 except Exception:      # the next way may do, and the last one raises
                     continue
-            return _numbers_in(f(*ways[-1]()))
+            return _numbers_in(_call_with(f, ways[-1](), names))
     finally:
         _thread.trying = before
 
 
+def _call_with(f: Callable[..., Any], args: tuple[Any, ...], names: tuple[str, ...]) -> Any:
+    return call(f, trees.map_leaves(unwrapped, args, LEAVES), names)
+
+
 def _numbers_in(returned: Any) -> list[float]:
-    leaves, _ = trees.flatten(trees.map_leaves(_without_array, returned, ARRAYS))
-    return [_number_of(v) for v in leaves]
+    return [_number_of(v) for v in _leaves_of(returned)[0] if not is_static(v)]
 
 
 def _number_of(leaf: Any) -> float:
@@ -320,6 +363,8 @@ def _is_numpys_integer(leaf: Any) -> bool:
 
 def _in_exact_integers(leaf: Any) -> Any:
     """Return Python's integers in place of NumPy's; all else as `_in_double` does."""
+    if is_static(leaf):
+        return leaf
     leaf = _as_array(leaf)
     if _is_numpys_integer(leaf):
         return leaf.astype(object) if isinstance(leaf, np.ndarray) else leaf.item()
@@ -328,7 +373,7 @@ def _in_exact_integers(leaf: Any) -> Any:
 
 def _with_value(leaf: Any) -> Any:
     """Return a Value in place of a number that is not an integer."""
-    return Value(leaf) if checks.as_integer(leaf) is None else leaf
+    return leaf if is_static(leaf) or checks.as_integer(leaf) is not None else Value(leaf)
 
 
 def _as_array(leaf: Any) -> Any:
@@ -338,6 +383,8 @@ def _as_array(leaf: Any) -> Any:
 
 def _in_double(leaf: Any) -> Any:
     """Return a copy of an array, a NumPy number as it is, with the digits with which a program computes."""
+    if is_static(leaf):
+        return leaf
     leaf = _as_array(leaf)
     kind = getattr(getattr(leaf, "dtype", None), "kind", "")
     if kind in ("f", "b"):
@@ -351,6 +398,8 @@ def _name(f: Any) -> str:
 
 def without_values(leaf: Any) -> Any:
     """Return a number in place of a Value, an array of floats in place of one of objects; a copy of any other array."""
+    if is_static(leaf):
+        return leaf
     leaf = _as_array(leaf)
     if isinstance(leaf, np.ndarray):
         with no_grad():     # of Values, whose graph is not wanted here
@@ -395,8 +444,12 @@ def _axis(entry: Any) -> _Part | None:
 
 def _layout(args: tuple[Any, ...]) -> tuple[list[tuple[int, tuple[int, ...]] | None], trees.Shape]:
     """Return for each leaf the size and shape of an array, None for a number; and the shape of the arguments."""
-    leaves, shape = trees.flatten(trees.map_leaves(_as_array, args, ARRAYS), ARRAYS)
-    return [(leaf.size, leaf.shape) if isinstance(leaf, np.ndarray) else None for leaf in leaves], shape
+    arrays = trees.map_leaves(lambda leaf: leaf if is_static(leaf) else _as_array(leaf), args, LEAVES)
+    leaves, shape = trees.flatten(arrays, LEAVES)
+    return [
+        STATIC_LEAF if is_static(leaf) else (leaf.size, leaf.shape) if isinstance(leaf, np.ndarray) else None
+        for leaf in leaves
+    ], shape
 
 
 def _array_if_possible(entries: list[Any]) -> Any:
