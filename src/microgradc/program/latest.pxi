@@ -86,7 +86,6 @@ cdef class Pattern:
             grads += self.arguments[i].size
         return found[0] if self.count == 1 else tuple(found)
 
-
     cdef Py_ssize_t examples(self, tuple args) except -1:
         """How many examples there are in arrays, whose rows look like this; 0 if they do not."""
         cdef Py_ssize_t i, n = 0
@@ -251,3 +250,51 @@ cdef class Latest:
             return None
         values = self.program.totals(args, 1.0 / n if mean else 1.0)
         return values[0] if self.has_one_output else self.recording.rebuild(values)
+
+
+@cython.final
+cdef class LatestShared:
+    """The same for batches with shared arguments: float64 arrays of examples, and what `Pattern` knows of the others.
+
+    Args:
+        recording: a Recording, found for these arguments.
+        positions: of the arguments that are shared, in order.
+        shared, rows: what `pattern_of` returned for these, and for the others of an example.
+    """
+    cdef object recording, change
+    cdef Program program
+    cdef Watch watch
+    cdef tuple positions
+    cdef Pattern shared, rows
+
+    def __init__(self, recording, tuple positions, shared, rows):
+        self.recording, self.change, self.program = recording, recording.change, recording.program
+        self.watch, self.positions, self.shared, self.rows = recording.watch, positions, shared, rows
+
+    def total_and_grad(self, tuple args, bint mean):
+        """Return what `Compiled.sum_value_and_grad`, or that of the mean, returns, or None."""
+        cdef Call call
+        cdef Py_ssize_t i, n
+        cdef double factor
+        cdef list theta = [], arrays = []
+        if tracing() or change_of["latest"] is not self.change or not self.watch.holds():
+            return None
+        for i in range(PyTuple_GET_SIZE(args)):
+            (theta if i in self.positions else arrays).append(<object>PyTuple_GET_ITEM(args, i))
+        rows = tuple(arrays)
+        n = self.rows.examples(rows)
+        if not n:
+            return None
+        call = self.program.runner(PARAMETER_GRADIENTS).call()
+        call.has_shared = False
+        if not self.shared.read(tuple(theta), call.scalars.doubles):
+            call.release()
+            return None
+        factor = 1.0 / n if mean else 1.0
+        call.set_arrays(rows)
+        call.set_seeds([factor])
+        call.read_parameters(self.program)
+        call.execute()
+        result = call.sums[0] * factor, self.shared.gradients(call.gscalars.doubles)
+        call.release()
+        return result
