@@ -41,10 +41,14 @@ class Arguments:
 
     def __init__(self, f: Callable[..., Any], static: Iterable[str] = (), shared: Iterable[str] = ()) -> None:
         self.f = f
+        self._shared_in: dict[tuple[int, tuple[str, ...]], frozenset[int]] = {}
         self.static = self._names(static, "static")
         self.shared = self._names(shared, "shared")
         for name in self.static & self.shared:
             raise ValueError(f"a parameter is static or shared, not both, got {name!r} twice")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Arguments, (self.f, tuple(self.static), tuple(self.shared))
 
     def _names(self, given: Iterable[str], what: str) -> frozenset[str]:
         names = [given] if isinstance(given, str) else list(given)
@@ -129,7 +133,11 @@ class Arguments:
         """Return which of the arguments, as `given` returned them, are shared."""
         if not self.shared:
             return frozenset()
-        return frozenset(i for i in range(count) if self._name(i, count, names) in self.shared)
+        found = self._shared_in.get((count, names))
+        if found is None:
+            found = frozenset(i for i in range(count) if self._name(i, count, names) in self.shared)
+            self._shared_in[count, names] = found
+        return found
 
 
 def call(f: Callable[..., Any], args: Iterable[Any], names: tuple[str, ...]) -> Any:

@@ -97,6 +97,15 @@ class Batch:
         ])
 
 
+def repeated(a: Any, n: int) -> Any:
+    """Return what a shared argument is as one of a batch of n examples."""
+    def repeat(leaf: Any) -> Any:
+        if is_static(leaf):
+            return leaf
+        return np.broadcast_to(leaf, (n, *leaf.shape)) if isinstance(leaf, np.ndarray) else [leaf] * n
+    return trees.map_leaves(repeat, a, _BATCHES)
+
+
 def _first_entry(given: Any, array: np.ndarray) -> Any:
     """Return the first row of an array; a list if a list was given."""
     if array.ndim == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import update_wrapper
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from microgradc import checks
 from microgradc.engine import is_tracing, refuse
 from microgradc.keywords import suggest_keywords
 from microgradc.program.arguments import Arguments, for_one
-from microgradc.program.batch import Batch
-from microgradc.program.program import Example, Latest, Program, pattern_of, plain_batch
+from microgradc.program.batch import Batch, repeated
+from microgradc.program.layouts import gradients_in, layout_of
+from microgradc.program.program import Example, Latest, LatestShared, Program, pattern_of, plain_batch
 from microgradc.program.recording import Recording, Recordings, is_trying
 
 __all__ = ["Compiled", "compile"]
@@ -24,6 +26,7 @@ def compile(
     f: Callable[..., Any] | None = None,
     *,
     static: Iterable[str] = (),
+    shared: Iterable[str] = (),
     lanes: int | None = None,
     recordings: int = 64,
 ) -> Any:
@@ -42,6 +45,8 @@ def compile(
             (`microgradc.take`). None, texts, members of enums, and a bool that is an argument by itself are static:
             the function gets them as they are, and is recorded for each anew.
         static: names of further parameters that are static, of anything that can be hashed: ("n",) for a `range(n)`.
+        shared: names of parameters that have no axis for the examples in `mean`, `sum`, `map` and the others: what
+            is to be fitted to all of them.
         lanes: how many examples to go through at once, a multiple of 8; by default, as many as fit into the cache.
         recordings: how many recordings to keep, one for each shape of the arguments. The least recently used goes
             first, and is made anew when it is needed.
@@ -61,8 +66,8 @@ def compile(
     True
     """
     if f is None:
-        return lambda f: Compiled(f, lanes, recordings, static)
-    return Compiled(f, lanes, recordings, static)
+        return lambda f: Compiled(f, lanes, recordings, static, shared)
+    return Compiled(f, lanes, recordings, static, shared)
 
 
 class Compiled:
@@ -74,13 +79,18 @@ class Compiled:
     """
 
     def __init__(
-        self, f: Callable[..., Any], lanes: int | None = None, recordings: int = 64, static: Iterable[str] = ()
+        self,
+        f: Callable[..., Any],
+        lanes: int | None = None,
+        recordings: int = 64,
+        static: Iterable[str] = (),
+        shared: Iterable[str] = (),
     ) -> None:
         if not callable(f):
             raise TypeError(f"f must be a function of one example, got {f!r:.60}")
         update_wrapper(self, f, updated=())    # not f's attributes: those of a module may have names of methods here
         self._f = f
-        self._arguments = Arguments(f, static)
+        self._arguments = Arguments(f, static, shared)
         self._recordings = Recordings(f, lanes, checks.integer(recordings, "recordings", 1))
         self._latest: Latest | None = None
 
@@ -111,8 +121,8 @@ class Compiled:
         """Return the mean over a batch, a Value (or a container of them) whose `backward()` reaches all leaves.
 
         Args:
-            args, kwargs: the arguments with one more axis in front, for the examples; static ones as they are. Values
-                among them get their gradients.
+            args, kwargs: the arguments with one more axis in front, for the examples; static and shared ones as they
+                are. Values among them get their gradients.
 
         Raises:
             TypeError: an argument is not made of numbers, or the function does not return Values.
@@ -137,12 +147,13 @@ class Compiled:
             or dicts stays a list. Entry i of each array belongs to example i.
         """
         latest = self._latest
-        if latest is not None and not kwargs:
+        if latest is not None and not kwargs and not self._arguments.shared:
             found = latest.map(args)
             if found is not None:
                 return found
-        recording, arrays, _, _ = self._batch(args, kwargs)
-        return recording.rebuild_arrays(recording.program(*arrays))
+        recording, arrays, _, _, shared = self._batch(args, kwargs)
+        _, results, _, _ = recording.program.run(arrays, None, True, False, shared)
+        return recording.rebuild_arrays(results)
 
     def value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[float, Any]:
         """Return the value for one example and its gradient.
@@ -179,18 +190,46 @@ class Compiled:
         """Return values and gradients for each example of a batch.
 
         Args:
-            args, kwargs: the arguments with one more axis in front, for the examples; static ones as they are.
+            args, kwargs: the arguments with one more axis in front, for the examples; static and shared ones as they
+                are.
 
         Returns:
-            float64 of shape (n,), and the gradients of the arguments, arrays of their shapes; for which and in which
-            order, see `value_and_grad`.
+            float64 of shape (n,), and the gradients of the arguments, arrays of their shapes with the axis for the
+            examples, those of shared ones too; for which and in which order, see `value_and_grad`.
         """
         given, names = self._arguments.given(args, kwargs)
+        shared = self._arguments.shared_in(len(given), names)
+        if shared:      # each example has a gradient of its own
+            n = Batch(given, shared).n
+            given = tuple([repeated(a, n) if i in shared else a for i, a in enumerate(given)])
         batch = Batch(given)
         recording = self._recording(Example(batch.first), batch.first, names)
         recording.require_one_output()
         _, values, _, grads = recording.program.run(batch.arrays, [1.0], True, True)
         return values[:, 0], for_one(batch.gradients(grads), given)
+
+    def mean_value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[float, Any]:
+        """Return the mean over a batch and the gradient of the shared arguments.
+
+        It is what SciPy takes: `scipy.optimize.minimize(f.mean_value_and_grad, theta, args=(X, Y), jac=True)` with
+        `compile(f, shared=("theta",))`.
+
+        Args:
+            args, kwargs: the arguments with one more axis in front, for the examples; static and shared ones as they
+                are.
+
+        Returns:
+            A float, and the gradient of the shared argument, of its shape; for several, a tuple of them in the order of
+            the function's parameters.
+
+        Raises:
+            ValueError: no argument is shared; the function returns something other than one Value.
+        """
+        return self._total_and_grad(args, kwargs, "mean_value_and_grad")
+
+    def sum_value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[float, Any]:
+        """Return the sum over a batch and the gradient of the shared arguments. See `mean_value_and_grad`."""
+        return self._total_and_grad(args, kwargs, "sum_value_and_grad")
 
     def program(self, *args: Any, **kwargs: Any) -> Program:
         """Return the Program for the arguments of one example; `print` shows its steps."""
@@ -231,33 +270,91 @@ class Compiled:
         pattern = None if names else pattern_of(args)
         self._latest = None if pattern is None else Latest(recording, pattern)
 
+    def _use_shared(
+        self,
+        recording: Recording,
+        given: tuple[Any, ...],
+        names: tuple[str, ...],
+        shared: frozenset[int],
+        arrays: tuple[np.ndarray, ...],
+    ) -> None:
+        """The same for the next batch with shared arguments."""
+        rest = [a for i, a in enumerate(given) if i not in shared]
+        self._recordings.latest_shared = None
+        if not names and len(rest) == len(arrays) and all(map(is_, rest, arrays)):
+            patterns = pattern_of(tuple([given[i] for i in sorted(shared)])), pattern_of(tuple([a[0] for a in rest]))
+            if None not in patterns:
+                self._recordings.latest_shared = LatestShared(recording, tuple(sorted(shared)), *patterns)
+
     def _total(self, args: tuple[Any, ...], kwargs: dict[str, Any], mean: bool) -> Any:
         latest = self._latest
-        if latest is not None and not kwargs:
+        if latest is not None and not kwargs and not self._arguments.shared:
             found = latest.total(args, mean)
             if found is not None:
                 return found
-        recording, arrays, n, values = self._batch(args, kwargs)
-        return recording.rebuild(recording.program.totals(arrays, 1 / n if mean else 1.0, values))
+        recording, arrays, n, values, shared = self._batch(args, kwargs)
+        return recording.rebuild(recording.program.totals(arrays, 1 / n if mean else 1.0, values, shared))
+
+    def _total_and_grad(self, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> tuple[float, Any]:
+        latest = self._recordings.latest_shared
+        if latest is not None and not kwargs:
+            found = latest.total_and_grad(args, name == "mean_value_and_grad")
+            if found is not None:
+                return found
+        given, names = self._arguments.given(args, kwargs)
+        shared = self._arguments.shared_in(len(given), names)
+        if not shared:
+            wanted = "is given" if self._arguments.shared else "is there: compile(f, shared=('theta',)) says which"
+            raise ValueError(f"{name} returns the gradient of shared arguments, and none {wanted}")
+        recording, arrays, n, _, example = self._shared_batch(given, names, shared)
+        recording.require_one_output()
+        factor = 1 / n if name == "mean_value_and_grad" else 1.0
+        (total,), _, grads, _ = recording.program.run(arrays, [factor], False, False, example)
+        grads, theta = grads[: recording.program.shared_count], tuple([given[i] for i in sorted(shared)])
+        self._use_shared(recording, given, names, shared, arrays)
+        return total * factor, for_one(gradients_in(grads, layout_of(theta)), theta)
 
     def _batch(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Recording, tuple[np.ndarray, ...], int, list[Any] | None]:
-        """Return the recording for a batch, its arrays, how many examples it has, and the Values in it."""
+    ) -> tuple[Recording, tuple[np.ndarray, ...], int, list[Any] | None, Example | None]:
+        """Return the recording for a batch, its arrays, how many examples it has, its Values, and what is shared."""
         given, names = self._arguments.given(args, kwargs)
+        shared = self._arguments.shared_in(len(given), names)
+        if shared:
+            return self._shared_batch(given, names, shared)
         plain = None if names else plain_batch(given)
         if plain is not None:
             key, arrays, n = plain
-            recording = self._recordings.find(key)
-            if recording is None:
+            known = self._recordings.find(key)
+            if known is None:
                 first = Batch(given).first
                 recording = self._recording(Example(first), first, names)
                 self._recordings.also(key, recording)
+            else:
+                recording = known
             if all(a is b for a, b in zip(arrays, given, strict=True)):
                 self._use(recording, tuple([a[0] for a in arrays]), names)
-            return recording, arrays, n, None
+            return recording, arrays, n, None, None
         batch = Batch(given)
-        return self._recording(Example(batch.first), batch.first, names), batch.arrays, batch.n, batch.values
+        return self._recording(Example(batch.first), batch.first, names), batch.arrays, batch.n, batch.values, None
+
+    def _shared_batch(
+        self, given: tuple[Any, ...], names: tuple[str, ...], shared: frozenset[int]
+    ) -> tuple[Recording, tuple[np.ndarray, ...], int, list[Any] | None, Example]:
+        """Return the same for a batch in which some arguments are the same for all examples."""
+        example = Example([given[i] for i in sorted(shared)])
+        plain = plain_batch(tuple([a for i, a in enumerate(given) if i not in shared]))
+        if plain is not None:
+            key, arrays, n = (*plain[0], example.key, names, shared), *plain[1:]
+            found = self._recordings.find(key)
+            if found is not None:
+                return found, arrays, n, None, example
+        batch = Batch(given, shared)
+        first = (*Example(batch.first).key, names, shared)
+        recording = self._recordings.find(first) or self._recordings.record(first, batch.first, names, shared)
+        if plain is not None:
+            self._recordings.also(key, recording)
+        return recording, batch.arrays, batch.n, batch.values, example
 
     def _find(self, example: Example, names: tuple[str, ...]) -> Recording | None:
         return self._recordings.find(_key(example, names))
