@@ -37,6 +37,22 @@ class CubeRoot(torch.autograd.Function):
         return g / (3 * root * root)
 
 
+class StraightThrough(torch.autograd.Function):
+    """PyTorch has none: x forward, and back to y alone."""
+
+    @staticmethod
+    def forward(x, y):
+        return x.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, g):
+        return torch.zeros_like(g), g
+
+
 def floor_divide(x, y):
     return torch.div(x, y, rounding_mode="floor")
 
@@ -81,6 +97,7 @@ ROWS = {
     "LESS_EQUAL": (torch.less_equal, microgradc.less_equal),
     "BCE": (F.binary_cross_entropy, microgradc.bce),
     "WHERE": (lambda c, x, y: torch.where(c != 0, x, y), microgradc.where),
+    "STRAIGHT_THROUGH": (StraightThrough.apply, microgradc.straight_through),
     "CLIP": (torch.clamp, microgradc.clip),
 }
 OF_TORCH = "exp expm1 log log1p log2 sqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf sigmoid"
@@ -171,7 +188,7 @@ def test_gradient_by_finite_differences(name):
         operands = list(map(Value, point))
         ours(*operands).backward()
         for i, v in enumerate(operands):
-            if name == "WHERE" and i == 0:
+            if (name == "WHERE" and i == 0) or name == "STRAIGHT_THROUGH":   # whose gradient is that of another value
                 continue
             h = 1e-5
             above, below = (ours(*(Value(x + d * (j == i)) for j, x in enumerate(point))).data for d in (h, -h))
@@ -367,6 +384,8 @@ def test_local_grads_are_what_backward_uses(name):
         operands = list(map(Value, point))
         out = ours(*operands)
         out.backward()
+        if name == "STRAIGHT_THROUGH":      # its x is a number: not even 0 is sent to what it was made from
+            operands[0] = out._children[0]
         assert out._children == tuple(operands)
         assert out._local_grads == tuple(v.grad for v in operands)
 

@@ -42,7 +42,7 @@ def f_array(X, b):
 
 ARGUMENTS = {
     "floats": (f_scalars, lambda: (rng.normal(), rng.normal())),
-    "ints and bools": (f_scalars, lambda: (int(rng.integers(-5, 5)), bool(rng.integers(2)))),
+    "ints and bools": (f_scalars, lambda: (int(rng.integers(-5, 5)), np.bool_(rng.integers(2)))),
     "NumPy scalars": (f_scalars, lambda: (np.float32(rng.normal()), np.int16(rng.integers(-5, 5)))),
     "a fraction": (f_scalars, lambda: (Fraction(int(rng.integers(9)), 7), np.bool_(True))),
     "nested lists": (f_list, lambda: (rng.normal(size=(2, 3)).tolist(), 1.5)),

@@ -4,6 +4,8 @@
 cdef object apply_function(f, tuple args, derivative, h):
     """A custom node over those of args that are Values; its local gradients are derivative's or central differences."""
     cdef list wanted = [i for i, x in enumerate(args) if isinstance(x, Value)]
+    if wanted and mgc_tracing() and derivative is not None:
+        return traced_function(f, args, derivative, wanted)
     if wanted:
         refuse_while_tracing("a node with local gradients")
     cdef list numbers = [number_of(x, f"argument {i} of {name_of(f)}") for i, x in enumerate(args)]
@@ -17,15 +19,34 @@ cdef object apply_function(f, tuple args, derivative, h):
     if derivative is None:
         local = [slope(f, numbers, i, result) if h is None else central_difference(f, numbers, i, h) for i in wanted]
     else:
-        local = derivative(*numbers)
-        local = list(local) if isinstance(local, (tuple, list)) else [local]
-        if len(local) != len(args):
-            raise ValueError(f"the derivative of {name_of(f)} must return one number for each argument, "
-                             f"got {len(local)} for {len(args)}")
+        local = one_for_each(f, derivative(*numbers), args)
         local = [local[i] for i in wanted]
     build_by_hand(v, [args[i] for i in wanted], local)
     baggage_of(v).op = name_of(f)
     return v
+
+
+cdef list one_for_each(f, found, tuple args):
+    """What a derivative returned, as a list."""
+    found = list(found) if isinstance(found, (tuple, list)) else [found]
+    if len(found) != len(args):
+        raise ValueError(f"the derivative of {name_of(f)} must return one number for each argument, "
+                         f"got {len(found)} for {len(args)}")
+    return found
+
+
+cdef object traced_function(f, tuple args, derivative, list wanted):
+    """The value and the derivative as they are written, of Values: both are recorded.
+
+    The gradient goes to the sum of derivative times argument, the slopes of which are the derivatives.
+    """
+    value = f(*args)
+    local = one_for_each(f, derivative(*args), args)
+    slopes = None
+    for i in wanted:
+        term = pair(MGC_MUL, pair(MGC_STRAIGHT_THROUGH, local[i], 0.0, f"derivative {i}", ""), args[i], "", "")
+        slopes = term if slopes is None else pair(MGC_ADD, slopes, term, "", "")
+    return pair(MGC_STRAIGHT_THROUGH, value, slopes, f"the result of {name_of(f)}", "")
 
 
 cdef double central_difference(f, list numbers, Py_ssize_t i, double step) except? -1.0:
@@ -64,7 +85,9 @@ def function(f=None, *, derivative=None, h=None):
         h: the step of the central difference, as in `Value.func`.
 
     Returns:
-        A function of as many Values or real numbers. It returns a Value if one of them is a Value, else a float.
+        A function of as many Values or real numbers, by place or by keyword. It returns a Value if one of them is a
+        Value, else a float. `microgradc.compile` records it if f and derivative are written in operations of Values
+        (`microgradc.exp(x)`, not `math.exp(x)`).
 
     Raises:
         TypeError: f or derivative cannot be called; when called: an argument or a result is not a real number.
@@ -84,6 +107,22 @@ def function(f=None, *, derivative=None, h=None):
     check_function(f, derivative, h)
 
     @wraps(f)
-    def differentiable(*args):
-        return apply_function(f, args, derivative, h)
+    def differentiable(*args, **kwargs):
+        if not kwargs:
+            return apply_function(f, args, derivative, h)
+        from inspect import signature
+        bound = signature(f).bind(*args, **kwargs)
+        args, names = bound.args, tuple(bound.kwargs)
+        rule = None if derivative is None else with_names(derivative, len(args), names)
+        return apply_function(with_names(f, len(args), names), (*args, *bound.kwargs.values()), rule, h)
+
+    differentiable.derivative = derivative      # where a recording looks for parameters
     return differentiable
+
+
+def with_names(f, count, names):
+    """Return f as a function of arguments by place, the first count of which are so; the others have these names."""
+    @wraps(f)
+    def by_place(*args):
+        return f(*args[:count], **dict(zip(names, args[count:])))
+    return by_place

@@ -5,6 +5,8 @@ works element by
 element: a numeric array gives float64, an object array of Values gives an object array.
 """
 
+from libc.math cimport floor
+
 from microgradc.engine.value cimport *
 
 from microgradc.engine.value import TABLE, IntegerInput, array_of, refuse
@@ -144,6 +146,81 @@ def where(condition, x, y):
     Value(data=4.0, grad=0)
     """
     return map_ternary(MGC_WHERE, (condition, x, y), where, ("condition", "x", "y"))
+
+
+def select(condition, x, y):
+    """Return x where the condition holds, else y; what was not selected gets no gradient at all, not even 0.
+
+    With `where` it gets 0, and 0 times an infinite or undefined derivative is nan. So this is the one for values that
+    are not defined everywhere: `select(x > 0, sqrt(x), 0.0)` has the gradient 0 at 0.
+
+    Args:
+        condition: a bool, a number or a Value; it holds unless it is 0. It gets no gradient.
+        x, y: Values or numbers.
+
+    Returns:
+        The one selected; a Value of its own while a function is compiled.
+
+    Raises:
+        TypeError: an argument is neither a Value nor a number.
+
+    >>> v = Value(0.0)
+    >>> select(v > 0, v.sqrt(), v * 2).backward()
+    >>> v.grad
+    2.0
+    """
+    cdef double number
+    for a in (condition, x, y):
+        if not is_scalar(a) and is_table(a):
+            return elementwise(select, (condition, x, y), "condition")
+    for name, a in (("condition", condition), ("x", x), ("y", y)):
+        if not is_scalar(a):
+            raise not_a_number(a, name, "a Value or a real number")
+    if tracing() and isinstance(condition, Value):
+        # An index that is 0 or 1
+        return wide(MGC_TAKE, [ternary(MGC_WHERE, condition, 1.0, 0.0, ("", "", "")), y, x], "values")
+    if isinstance(condition, Value):
+        number = (<Value>condition).node.data
+    else:
+        read_number(condition, &number)
+    taken = x if number != 0 else y
+    if not isinstance(taken, Value):
+        read_number(taken, &number)
+        return number
+    return taken
+
+
+def straight_through(x, y):
+    """Args:
+        x, y: Values or numbers.
+
+    >>> v = Value(1.6)
+    >>> straight_through(round(v), v).backward()
+    >>> v.grad
+    1.0
+    """
+    if not is_scalar(x) and is_table(x) or not is_scalar(y) and is_table(y):
+        return elementwise(straight_through, (x, y), "x")
+    if not tracing() and isinstance(x, Value):      # no operand: not even 0 is sent to it
+        if not isinstance(y, Value):
+            pair(MGC_STRAIGHT_THROUGH, 0.0, y, "x", "y")        # which refuses what is no number
+            return Value((<Value>x).node.data)
+        x = (<Value>x).node.data
+    return pair(MGC_STRAIGHT_THROUGH, x, y, "x", "y")
+
+
+def stop_gradient(v):
+    """Return the number of v as a constant: what v was made from gets no gradient.
+
+    Args:
+        v: a Value or a number, or an array of them.
+
+    >>> v = Value(3.0)
+    >>> (v * stop_gradient(v)).backward()
+    >>> v.grad
+    3.0
+    """
+    return straight_through(v, 0.0)
 
 
 def clip(x, lo=None, hi=None):
@@ -315,8 +392,8 @@ def take(values, index):
 
     Args:
         values: n Values and numbers; or n rows of them, such as an embedding.
-        index: an integer, 0 <= index < n; or an integer argument of a function that is being compiled
-            (`microgradc.compile`).
+        index: an integer, 0 <= index < n; or, in a function that is being compiled (`microgradc.compile`), an integer
+            argument, or what +, -, *, //, %, abs and integers make of some.
 
     Returns:
         An entry, or a row as a list.
@@ -338,9 +415,10 @@ def take(values, index):
     if rows is not None and len(set(map(len, rows))) > 1:
         raise ValueError("the rows of values must have one length")
     if isinstance(index, Value):
-        if not tracing() or not isinstance(index, IntegerInput):
+        if not tracing() or not is_index(index):
             raise TypeError("index must be an integer, or an integer argument of a function that is being compiled, "
-                            f"got {index!r}")
+                            "or what +, -, *, //, %, abs and integers make of such arguments, "
+                            f"got {'a Value' if tracing() else repr(index)}")
         if rows is None:
             return wide(MGC_TAKE, [index, *values], "values")
         return [wide(MGC_TAKE, [index, *column], "values") for column in zip(*rows)]
@@ -349,6 +427,29 @@ def take(values, index):
     if not 0 <= index < len(values):
         raise IndexError(f"index must be at least 0 and less than {len(values)}, the number of values, got {index}")
     return values[index] if rows is None else rows[index]
+
+
+cdef bint is_index(Value v) except -1:
+    """Whether a Value is made from integer arguments of a function that is traced, by integer arithmetic alone."""
+    cdef list left = [v]
+    cdef set seen = set()
+    cdef Py_ssize_t i
+    cdef double x
+    while left:
+        v = left.pop()
+        if id(v) in seen or isinstance(v, IntegerInput):
+            continue
+        seen.add(id(v))
+        if not mgc_keeps_integers(v.node.op):
+            return False
+        for i in range(mgc_operand_count(&v.node)):
+            if mgc_operand_is_node(&v.node, i):
+                left.append(<Value>mgc_value_of(mgc_operand_at(&v.node, i).node))
+            else:
+                x = mgc_operand_value(&v.node, i)
+                if x != floor(x):
+                    return False
+    return True
 
 
 cdef int begin_documentation() except -1:

@@ -224,6 +224,10 @@ ROW( BCE,        "bce",   2, 0,    (y - 1) * maximum(log1p(-x), -100) - y * maxi
      "has it over batches." ) \
 ROW( WHERE,      "where", 3, X_,   where(x, y, z),                      0, where(x, g, 0), where(x, 0, g), \
      "Return x where the condition holds, else y. The gradient goes to the one that was chosen." ) \
+ROW( STRAIGHT_THROUGH, "straight_through", 2, 0, x,                     0, g, 0, \
+     "Return x, with the gradient of y. d/dx = 0, d/dy = 1; nothing goes back to what x was made from, not even " \
+     "a 0 that would make nan of an infinite derivative.\n\n" \
+     "Bengio et al., \"Estimating or Propagating Gradients Through Stochastic Neurons\", 2013." ) \
 ROW( CLIP,       "clip",  3, Y_ + Z_, minimum(maximum(x, y), z), \
                           where(step(y - x), 0, where(step(x - z), 0, g)), \
                           where(step(z - y), where(step(y - x), g, 0), 0), \
@@ -252,6 +256,13 @@ static const mgc_row mgc_rows[] = {
     MGC_TABLE(ROW)
 #undef ROW
 };
+
+/* Whether a row makes integers of integers: what an index may be made by. */
+static inline int mgc_keeps_integers(int id)
+{
+    return id == MGC_ADD || id == MGC_SUB || id == MGC_MUL || id == MGC_FLOORDIV || id == MGC_MOD || id == MGC_NEG
+           || id == MGC_ABS;
+}
 
 /* The value of a row of the table. */
 static inline double mgc_value(int id, double x, double y, double z)

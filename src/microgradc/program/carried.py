@@ -13,8 +13,9 @@ import numpy as np
 from microgradc import changes, trees
 from microgradc.engine import IntegerInput, Value
 from microgradc.program import keys
+from microgradc.program.layouts import LEAVES
 from microgradc.program.program import Example, Program, recorded_graph
-from microgradc.program.recording import ARRAYS, Recording, Recordings
+from microgradc.program.recording import Recording, Recordings
 
 _NAMES = ("__module__", "__name__", "__qualname__", "__doc__")
 
@@ -81,7 +82,7 @@ class Absent:
 
     def __call__(self, *args: Any) -> Any:
         """Compute with the engine's own operations, which other functions can be recorded with."""
-        recording = self.recordings.record(Example(trees.map_leaves(_without_input, args, ARRAYS)).key, args)
+        recording = self.recordings.record(Example(trees.map_leaves(_without_input, args, LEAVES)).key, args)
         values = recorded_graph(recording.program).values(trees.flatten(args)[0], recording.program.parameters)
         return recording.rebuild([v if isinstance(v, Value) else Value(v) for v in values])
 
@@ -132,7 +133,9 @@ class CarriedRecordings(Recordings):
         recording.change = changes.latest    # whatever it was, it is not looked at
         return recording
 
-    def record(self, key: Any, args: tuple[Any, ...]) -> Recording:
+    def record(
+        self, key: Any, args: tuple[Any, ...], names: tuple[str, ...] = (), shared: frozenset[int] = frozenset()
+    ) -> Recording:
         """Return the recording for a key.
 
         Raises:
@@ -153,7 +156,7 @@ def carried_recordings(recordings: Recordings) -> list[Carried]:
     if isinstance(recordings, CarriedRecordings):
         return recordings.sources
     found = []
-    for recording in list(recordings.used):
+    for recording in [recording for recording in recordings.used if recording.is_of_numbers()]:
         all_keys = [key for key in recording.keys if _is_of_example(key)]
         try:
             all_keys = [keys.plain(key) for key in all_keys]

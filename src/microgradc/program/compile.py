@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import update_wrapper
-from itertools import islice
-from numbers import Real
+from operator import is_
 from typing import Any, SupportsIndex
 
 import numpy as np
 
-from microgradc import checks, trees
-from microgradc.engine import Value, is_tracing, refuse
+from microgradc import checks
+from microgradc.engine import is_tracing, refuse
 from microgradc.keywords import suggest_keywords
+from microgradc.program.arguments import Arguments, for_one
+from microgradc.program.batch import Batch, repeated
 from microgradc.program.carried import (
     Absent,
     Carried,
@@ -26,24 +27,30 @@ from microgradc.program.carried import (
     named,
     names_of,
 )
+from microgradc.program.layouts import gradients_in, layout_of
 from microgradc.program.program import (
     Example,
     Latest,
+    LatestShared,
     Program,
     low_level_capsules,
     pattern_of,
     plain_batch,
-    require_unmasked,
 )
-from microgradc.program.recording import Recording, Recordings, is_trying, without_values
+from microgradc.program.recording import Recording, Recordings, is_trying
 
 __all__ = ["Compiled", "compile"]
 
-_BATCHES = (np.ndarray, list)    # what has an entry or row for each example
-
 
 @suggest_keywords
-def compile(f: Callable[..., Any] | None = None, *, lanes: int | None = None, recordings: int = 64) -> Any:
+def compile(
+    f: Callable[..., Any] | None = None,
+    *,
+    static: Iterable[str] = (),
+    shared: Iterable[str] = (),
+    lanes: int | None = None,
+    recordings: int = 64,
+) -> Any:
     """Make a function of one example fast: trace it once, and replay it for all examples of a batch, many at a time.
 
     A decorator. The function is called for each shape of its arguments, with Values in place of the numbers, and what
@@ -56,7 +63,11 @@ def compile(f: Callable[..., Any] | None = None, *, lanes: int | None = None, re
     Args:
         f: a function of numbers, and of lists, tuples, namedtuples, dicts, dataclasses and arrays of numbers, that
             returns a Value, or any of these containers of Values. An integer argument may be an index
-            (`microgradc.take`).
+            (`microgradc.take`). None, texts, members of enums, and a bool that is an argument by itself are static:
+            the function gets them as they are, and is recorded for each anew.
+        static: names of further parameters that are static, of anything that can be hashed: ("n",) for a `range(n)`.
+        shared: names of parameters that have no axis for the examples in `mean`, `sum`, `map` and the others: what
+            is to be fitted to all of them.
         lanes: how many examples to go through at once, a multiple of 8; by default, as many as fit into the cache.
         recordings: how many recordings to keep, one for each shape of the arguments. The least recently used goes
             first, and is made anew when it is needed.
@@ -76,8 +87,8 @@ def compile(f: Callable[..., Any] | None = None, *, lanes: int | None = None, re
     True
     """
     if f is None:
-        return lambda f: Compiled(f, lanes, recordings)
-    return Compiled(f, lanes, recordings)
+        return lambda f: Compiled(f, lanes, recordings, static, shared)
+    return Compiled(f, lanes, recordings, static, shared)
 
 
 class Compiled:
@@ -88,39 +99,51 @@ class Compiled:
     real dtype and any strides will do.
     """
 
-    def __init__(self, f: Callable[..., Any], lanes: int | None = None, recordings: int = 64) -> None:
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        lanes: int | None = None,
+        recordings: int = 64,
+        static: Iterable[str] = (),
+        shared: Iterable[str] = (),
+    ) -> None:
         if not callable(f):
             raise TypeError(f"f must be a function of one example, got {f!r:.60}")
         update_wrapper(self, f, updated=())    # not f's attributes: those of a module may have names of methods here
         self._f = f
+        self._arguments = Arguments(f, static, shared)
+        self._named = sorted(self._arguments.static), sorted(self._arguments.shared)
         self._recordings = Recordings(f, lanes, checks.integer(recordings, "recordings", 1))
         self._latest = Latest(self._recordings)
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the function returns for one example: a Value, or a container of them, which fit into any graph.
 
         Args:
-            args: the arguments of one example; Values among them get their gradients.
+            args, kwargs: the arguments of one example; Values among them get their gradients.
         """
-        found = self._latest.example(args)
-        if found is not None:
-            return found
+        if not kwargs:
+            found = self._latest.example(args)
+            if found is not None:
+                return found
         if is_tracing():    # one compiled function calls another
-            return self._f(*args)
-        pattern, example = pattern_of(args), Example(args)
-        recording = self._recordings.find(example.key)
+            return self._f(*args, **kwargs)
+        given, names = self._arguments.given(args, kwargs)
+        pattern, example = None if names else pattern_of(given), Example(given)
+        recording = self._find(example, names)
         if recording is None:
             if is_trying():    # a recording of another one calls it, to see what it does without a recording
-                return self._f(*args)
-            recording = self._recordings.record(example.key, args)
+                return self._f(*args, **kwargs)
+            recording = self._recordings.record(_key(example, names), given, names)
         self._latest.add(recording, pattern)
         return recording.rebuild(recording.program.example(example))
 
-    def mean(self, *args: Any) -> Any:
+    def mean(self, *args: Any, **kwargs: Any) -> Any:
         """Return the mean over a batch, a Value (or a container of them) whose `backward()` reaches all leaves.
 
         Args:
-            args: the arguments with one more axis in front, for the examples; Values among them get their gradients.
+            args, kwargs: the arguments with one more axis in front, for the examples; static and shared ones as they
+                are. Values among them get their gradients.
 
         Raises:
             TypeError: an argument is not made of numbers, or the function does not return Values.
@@ -128,13 +151,13 @@ class Compiled:
             IndexError: an index is out of range; the message gives the example.
             CompileError: the function cannot be replayed for other numbers.
         """
-        return self._total(args, mean=True)
+        return self._total(args, kwargs, mean=True)
 
-    def sum(self, *args: Any) -> Any:
+    def sum(self, *args: Any, **kwargs: Any) -> Any:
         """Return the sum over a batch. See `mean`."""
-        return self._total(args, mean=False)
+        return self._total(args, kwargs, mean=False)
 
-    def map(self, *args: Any) -> Any:
+    def map(self, *args: Any, **kwargs: Any) -> Any:
         """Return the function's numbers for each example of a batch, without gradients.
 
         Args, Raises: see `mean`.
@@ -144,63 +167,95 @@ class Compiled:
             dict or dataclass, the same with such arrays in it. In a list, tuples are axes too; a list of unequal things
             or dicts stays a list. Entry i of each array belongs to example i.
         """
-        found = self._latest.map(args)
-        if found is not None:
-            return found
-        recording, arrays, _, _ = self._batch(args)
-        return recording.rebuild_arrays(recording.program(*arrays))
+        if not kwargs and not self._arguments.shared:
+            found = self._latest.map(args)
+            if found is not None:
+                return found
+        recording, arrays, _, _, shared = self._batch(args, kwargs)
+        _, results, _, _ = recording.program.run(arrays, None, True, False, shared)
+        return recording.rebuild_arrays(results)
 
-    def value_and_grad(self, *args: Any) -> tuple[float, Any]:
+    def value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[float, Any]:
         """Return the value for one example and its gradient.
 
         It is what SciPy takes: `scipy.optimize.minimize(f.value_and_grad, x0, jac=True)`.
 
         Args:
-            args: the arguments of one example.
+            args, kwargs: the arguments of one example.
 
         Returns:
-            A float, and the gradients of the arguments: floats and float64 arrays. For one argument, its gradient; for
-            several, a tuple.
+            A float, and the gradients of the arguments: floats and float64 arrays. If one argument is not static, its
+            gradient; else a tuple with an entry for each argument given, in the order of the function's parameters,
+            None for a static one.
 
         Raises:
             ValueError: the function returns something other than one Value.
         """
-        found = self._latest.value_and_grad(args)
-        if found is not None:
-            return found
+        if not kwargs:
+            found = self._latest.value_and_grad(args)
+            if found is not None:
+                return found
         if is_tracing():
             refuse("f.value_and_grad")
-        pattern, example = pattern_of(args), Example(args)
-        recording = self._recordings.find(example.key) or self._recordings.record(example.key, args)
+        given, names = self._arguments.given(args, kwargs)
+        pattern, example = None if names else pattern_of(given), Example(given)
+        recording = self._recording(example, given, names)
         recording.require_one_output()
         self._latest.add(recording, pattern)
         sums, _, _, (grads,) = recording.program.run((example.row(),), [1.0], False, True)
-        gradients = recording.gradients(grads[0], args)
-        return sums[0], gradients[0] if len(args) == 1 else gradients
+        return sums[0], for_one(recording.gradients(grads[0], given), given)
 
-    def map_value_and_grad(self, *args: Any) -> tuple[np.ndarray, Any]:
+    def map_value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[np.ndarray, Any]:
         """Return values and gradients for each example of a batch.
 
         Args:
-            args: the arguments with one more axis in front, for the examples.
+            args, kwargs: the arguments with one more axis in front, for the examples; static and shared ones as they
+                are.
 
         Returns:
-            float64 of shape (n,), and the gradients of the arguments, arrays of their shapes; for one argument, its
-            gradient, for several a tuple of them.
+            float64 of shape (n,), and the gradients of the arguments, arrays of their shapes with the axis for the
+            examples, those of shared ones too; for which and in which order, see `value_and_grad`.
         """
-        batch = _Batch(args)
-        recording = self._recording(batch)
+        given, names = self._arguments.given(args, kwargs)
+        shared = self._arguments.shared_in(len(given), names)
+        if shared:      # each example has a gradient of its own
+            n = Batch(given, shared).n
+            given = tuple([repeated(a, n) if i in shared else a for i, a in enumerate(given)])
+        batch = Batch(given)
+        recording = self._recording(Example(batch.first), batch.first, names)
         recording.require_one_output()
         _, values, _, grads = recording.program.run(batch.arrays, [1.0], True, True)
-        gradients = batch.gradients(grads)
-        return values[:, 0], gradients[0] if len(args) == 1 else gradients
+        return values[:, 0], for_one(batch.gradients(grads), given)
 
-    def program(self, *args: Any) -> Program:
+    def mean_value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[float, Any]:
+        """Return the mean over a batch and the gradient of the shared arguments.
+
+        It is what SciPy takes: `scipy.optimize.minimize(f.mean_value_and_grad, theta, args=(X, Y), jac=True)` with
+        `compile(f, shared=("theta",))`.
+
+        Args:
+            args, kwargs: the arguments with one more axis in front, for the examples; static and shared ones as they
+                are.
+
+        Returns:
+            A float, and the gradient of the shared argument, of its shape; for several, a tuple of them in the order of
+            the function's parameters.
+
+        Raises:
+            ValueError: no argument is shared; the function returns something other than one Value.
+        """
+        return self._total_and_grad(args, kwargs, "mean_value_and_grad")
+
+    def sum_value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[float, Any]:
+        """Return the sum over a batch and the gradient of the shared arguments. See `mean_value_and_grad`."""
+        return self._total_and_grad(args, kwargs, "sum_value_and_grad")
+
+    def program(self, *args: Any, **kwargs: Any) -> Program:
         """Return the Program for the arguments of one example; `print` shows its steps."""
         if is_tracing():
             refuse("f.program")
-        example = Example(args)
-        return (self._recordings.find(example.key) or self._recordings.record(example.key, args)).program
+        given, names = self._arguments.given(args, kwargs)
+        return self._recording(Example(given), given, names).program
 
     def to_c(
         self, *args: Any, name: str = "pricer", gradients: bool = True, parameters: str = "baked"
@@ -249,33 +304,96 @@ class Compiled:
         self._recordings.clear()
         self._latest = Latest(self._recordings)
 
-    def _total(self, args: tuple[Any, ...], mean: bool) -> Any:
-        found = self._latest.total(args, mean)
-        if found is not None:
-            return found
-        recording, arrays, n, values = self._batch(args)
-        return recording.rebuild(recording.program.totals(arrays, 1 / n if mean else 1.0, values))
+    def _use_shared(
+        self,
+        recording: Recording,
+        given: tuple[Any, ...],
+        names: tuple[str, ...],
+        shared: frozenset[int],
+        arrays: tuple[np.ndarray, ...],
+    ) -> None:
+        """Let the next batch with shared arguments find a recording at once, if they look like these."""
+        rest = [a for i, a in enumerate(given) if i not in shared]
+        self._recordings.latest_shared = None
+        if not names and len(rest) == len(arrays) and all(map(is_, rest, arrays)):
+            patterns = pattern_of(tuple([given[i] for i in sorted(shared)])), pattern_of(tuple([a[0] for a in rest]))
+            if None not in patterns:
+                self._recordings.latest_shared = LatestShared(recording, tuple(sorted(shared)), *patterns)
 
-    def _batch(self, args: tuple[Any, ...]) -> tuple[Recording, tuple[np.ndarray, ...], int, list[Any] | None]:
-        """Return the recording for a batch, its arrays, how many examples it has, and the Values in it."""
-        plain = plain_batch(args)
+    def _total(self, args: tuple[Any, ...], kwargs: dict[str, Any], mean: bool) -> Any:
+        if not kwargs and not self._arguments.shared:
+            found = self._latest.total(args, mean)
+            if found is not None:
+                return found
+        recording, arrays, n, values, shared = self._batch(args, kwargs)
+        return recording.rebuild(recording.program.totals(arrays, 1 / n if mean else 1.0, values, shared))
+
+    def _total_and_grad(self, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> tuple[float, Any]:
+        latest = self._recordings.latest_shared
+        if latest is not None and not kwargs:
+            found = latest.total_and_grad(args, name == "mean_value_and_grad")
+            if found is not None:
+                return found
+        given, names = self._arguments.given(args, kwargs)
+        shared = self._arguments.shared_in(len(given), names)
+        if not shared:
+            wanted = "is given" if self._arguments.shared else "is there: compile(f, shared=('theta',)) says which"
+            raise ValueError(f"{name} returns the gradient of shared arguments, and none {wanted}")
+        recording, arrays, n, _, example = self._shared_batch(given, names, shared)
+        recording.require_one_output()
+        factor = 1 / n if name == "mean_value_and_grad" else 1.0
+        (total,), _, grads, _ = recording.program.run(arrays, [factor], False, False, example)
+        grads, theta = grads[: recording.program.shared_count], tuple([given[i] for i in sorted(shared)])
+        self._use_shared(recording, given, names, shared, arrays)
+        return total * factor, for_one(gradients_in(grads, layout_of(theta)), theta)
+
+    def _batch(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Recording, tuple[np.ndarray, ...], int, list[Any] | None, Example | None]:
+        """Return the recording for a batch, its arrays, how many examples it has, its Values, and what is shared."""
+        given, names = self._arguments.given(args, kwargs)
+        shared = self._arguments.shared_in(len(given), names)
+        if shared:
+            return self._shared_batch(given, names, shared)
+        plain = None if names else plain_batch(given)
         if plain is not None:
             key, arrays, n = plain
-            are_theirs = all(a is given for a, given in zip(arrays, args, strict=True))
+            are_theirs = all(a is b for a, b in zip(arrays, given, strict=True))
             pattern = pattern_of(tuple([a[0] for a in arrays])) if are_theirs else None
             recording = self._recordings.find(key)
             if recording is None:
-                recording = self._recording(_Batch(args))
+                first = Batch(given).first
+                recording = self._recording(Example(first), first, names)
                 self._recordings.also(key, recording)
             self._latest.add(recording, pattern)
-            return recording, arrays, n, None
-        batch = _Batch(args)
-        return self._recording(batch), batch.arrays, batch.n, batch.values
+            return recording, arrays, n, None, None
+        batch = Batch(given)
+        return self._recording(Example(batch.first), batch.first, names), batch.arrays, batch.n, batch.values, None
 
-    def _recording(self, batch: _Batch) -> Recording:
-        """Return the recording for the examples of a batch."""
-        key = Example(batch.first).key
-        return self._recordings.find(key) or self._recordings.record(key, batch.first)
+    def _shared_batch(
+        self, given: tuple[Any, ...], names: tuple[str, ...], shared: frozenset[int]
+    ) -> tuple[Recording, tuple[np.ndarray, ...], int, list[Any] | None, Example]:
+        """Return the same for a batch in which some arguments are the same for all examples."""
+        example = Example([given[i] for i in sorted(shared)])
+        plain = plain_batch(tuple([a for i, a in enumerate(given) if i not in shared]))
+        if plain is not None:
+            key, arrays, n = (*plain[0], example.key, names, shared), *plain[1:]
+            found = self._recordings.find(key)
+            if found is not None:
+                return found, arrays, n, None, example
+        batch = Batch(given, shared)
+        first = (*Example(batch.first).key, names, shared)
+        recording = self._recordings.find(first) or self._recordings.record(first, batch.first, names, shared)
+        if plain is not None:
+            self._recordings.also(key, recording)
+        return recording, batch.arrays, batch.n, batch.values, example
+
+    def _find(self, example: Example, names: tuple[str, ...]) -> Recording | None:
+        return self._recordings.find(_key(example, names))
+
+    def _recording(self, example: Example, args: tuple[Any, ...], names: tuple[str, ...]) -> Recording:
+        """Return the recording for an example."""
+        return self._find(example, names) or self._recordings.record(_key(example, names), args, names)
 
     def save(self, path: str | os.PathLike[str], *args: Any) -> None:
         """Write what the function does to a file, with the numbers of now: `microgradc.load_compiled` reads it.
@@ -296,9 +414,8 @@ class Compiled:
         from microgradc.program.function_file import write_function
         if is_tracing():
             refuse("f.save")
-        example = Example(args)
-        recording = self._recordings.find(example.key) or self._recordings.record(example.key, args)
-        write_function(path, self._f, recording, args)
+        given, names = self._arguments.given(args, {})
+        write_function(path, self._f, self._recording(Example(given), given, names), given)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy has: a recording belongs to the parameters that it was made with."""
@@ -323,7 +440,12 @@ class Compiled:
         by_value = not leads_here or (module == "__main__" and is_for_cloudpickle())
         if not carried and by_value:    # the function itself, if it can be pickled
             return object.__reduce_ex__(self, protocol)
-        settings = {"lanes": self._recordings.lanes, "recordings": self._recordings.limit}
+        settings = {
+            "lanes": self._recordings.lanes,
+            "recordings": self._recordings.limit,
+            "static": self._named[0],
+            "shared": self._named[1],
+        }
         if not leads_here:
             module = None
         return _find_or_make, (type(self), module, qualname, names_of(self._f, self), settings, carried)
@@ -334,7 +456,7 @@ class Compiled:
         if method is not None:
             recordings = self._recordings
             update_wrapper(self, method, updated=())
-            self._f = method
+            self._f, self._arguments = method, Arguments(method, *self._named)
             self._recordings = Recordings(method, recordings.lanes, recordings.limit)
             self._latest = Latest(self._recordings)
 
@@ -365,68 +487,13 @@ def _find_or_make(
         )
     made = cls.__new__(cls)
     f = Absent(names)
-    Compiled.__init__(made, f, **settings)
+    Compiled.__init__(made, f, settings["lanes"], settings["recordings"])
+    made._named = settings["static"], settings["shared"]
     made._recordings = CarriedRecordings(f, settings["lanes"], settings["recordings"], carried)
+    made._latest = Latest(made._recordings)
     return made
 
 
-class _Batch:
-    """The arguments of a batch: arrays for a program, and the arguments of the first example."""
-
-    def __init__(self, args: tuple[Any, ...]) -> None:
-        if is_tracing():
-            refuse("f.mean")
-        self.n = -1
-        leaves: list[Any] = []
-        arrays: list[np.ndarray] = []
-        self.arg_shapes: list[trees.Shape] = []
-        for i, a in enumerate(args):
-            found, shape = trees.flatten(a, _BATCHES)
-            self.arg_shapes.append(shape)
-            leaves += found
-            arrays += [self._read(leaf, i) for leaf in found]
-        if self.n < 1:
-            raise ValueError(f"a batch must have at least one {'example' if args else 'argument'}, got none")
-        self.given = arrays
-        self.first = self._arguments(map(_first_entry, leaves, arrays))
-        self.values: list[Any] | None = None
-        if any(a.dtype.kind == "O" for a in arrays):
-            self.values = [v if isinstance(v, Value) else None for a in arrays for v in a.ravel().tolist()]
-            arrays = [without_values(a) if a.dtype.kind == "O" else a for a in arrays]
-        self.arrays = tuple(np.require(a, float, ["C", "A"]).reshape(self.n, -1) for a in arrays)
-
-    def _read(self, a: Any, i: int) -> np.ndarray:
-        """Return what is in argument i as an array with an entry or row for each example."""
-        require_unmasked(a)
-        array = checks.real_array(a, f"argument {i}", and_objects=True)
-        if array.dtype.kind == "O":
-            for entry in array.ravel().tolist():
-                if not isinstance(entry, (Value, Real)):
-                    got = f"{type(entry).__name__} {entry!r:.40}"
-                    raise TypeError(f"argument {i} must be made of real numbers and Values, got {got}")
-        if array.ndim == 0:
-            got = f"the single {a!r:.40}; np.full(n, x) repeats a number"
-            raise ValueError(f"argument {i} must have an axis for the examples, got {got}")
-        if self.n >= 0 and len(array) != self.n:
-            got = f"{self.n} and, in argument {i}, {len(array)}"
-            raise ValueError(f"the arguments must have one row for each example, got {got}")
-        self.n = len(array)
-        return array
-
-    def gradients(self, grads: list[np.ndarray]) -> Any:
-        """Return gradients in the shape of the arguments."""
-        return self._arguments(grad.reshape(a.shape) for grad, a in zip(grads, self.given, strict=True))
-
-    def _arguments(self, leaves: Iterator[Any]) -> tuple[Any, ...]:
-        """Return leaves in the shape of the arguments."""
-        return tuple([
-            next(leaves) if shape is trees.LEAF else trees.unflatten(shape, islice(leaves, shape.leaf_count))
-            for shape in self.arg_shapes
-        ])
-
-
-def _first_entry(given: Any, array: np.ndarray) -> Any:
-    """Return the first row of an array; a list if a list was given."""
-    if array.ndim == 1:
-        return array.item(0)
-    return array[0] if isinstance(given, np.ndarray) else array[0].tolist()
+def _key(example: Example, names: tuple[str, ...]) -> Any:
+    """Return the key of the recording for an example, the last arguments of which have names."""
+    return (*example.key, names) if names else example.key

@@ -2,8 +2,45 @@
 # program.pyx. This is `trees.flatten` for the one case in which its time counts.
 
 import weakref
+from enum import Enum
 
 from microgradc import checks
+
+
+@cython.final
+cdef class Static:
+    """An argument that is no number: the function gets it as it is, and for another one it is recorded anew.
+
+    Two are equal if what they wrap is, and of the same type: True is not 1 here, and 1 is not 1.0.
+
+    Raises:
+        TypeError: it cannot be hashed.
+    """
+    cdef readonly object value
+    cdef object key
+    cdef Py_hash_t hash_of_key
+
+    def __init__(self, value):
+        self.value, self.key = value, static_key(value)
+        self.hash_of_key = hash(self.key)
+
+    def __eq__(self, other):
+        return isinstance(other, Static) and self.key == (<Static>other).key
+
+    def __hash__(self):
+        return self.hash_of_key
+
+    def __repr__(self):
+        return f"Static({self.value!r})"
+
+
+cdef object static_key(object a):
+    """What two static arguments have in common that are the same to a function."""
+    if isinstance(a, tuple):
+        return type(a), tuple([static_key(x) for x in a])
+    if isinstance(a, frozenset):
+        return type(a), frozenset([static_key(x) for x in a])
+    return type(a), a.hex() if type(a) is float else a      # 0.0 and -0.0 are two, and nan is one
 
 
 cdef class Example:
@@ -15,9 +52,10 @@ cdef class Example:
     cdef double *numbers
     cdef Py_ssize_t count, capacity
     # f a number, i an integer, [...] a list, (...) a tuple, {...} a dict, <...> a namedtuple or dataclass, a... an
-    # array
+    # array, s what is static
     cdef bytearray shape
-    # Of the keys of dicts, the classes of namedtuples and dataclasses, the fields of these; by `name_of`.
+    # Of the keys of dicts, the classes of namedtuples and dataclasses, the fields of these, by `name_of`; and what is
+    # static.
     cdef list names
     cdef list values             # for each number the Value it was read from, or None; None if there are no Values
 
@@ -59,6 +97,8 @@ cdef class Example:
         return 0
 
     cdef int add(self, object a) except -1:
+        if type(type(a)) is not type and isinstance(a, Enum):
+            return self.add_static(Static(a))
         if PyFloat_Check(a):
             self.shape.append(c"f")
             return self.put(PyFloat_AS_DOUBLE(a), None)
@@ -78,6 +118,8 @@ cdef class Example:
         if isinstance(a, dict):
             self.names += [key if type(key) is str else name_of(key) for key in a]
             return self.add_entries(a.values(), c"{", c"}")
+        if a is None or isinstance(a, (Static, str, bytes)):
+            return self.add_static(a)
         if getattr(a, "shape", ()):
             return self.add_array(a)
         if hasattr(type(a), "__dataclass_fields__"):
@@ -86,6 +128,11 @@ cdef class Example:
             return self.add_entries([getattr(a, name) for name in names], c"<", c">")
         self.shape.append(c"f" if checks.as_integer(a) is None else c"i")
         return self.put(number(a), None)
+
+    cdef int add_static(self, object a) except -1:
+        self.shape.append(c"s")
+        self.names.append(a)
+        return 0
 
     cdef int add_entries(self, object entries, char opening, char closing) except -1:
         self.shape.append(opening)
@@ -175,8 +222,8 @@ def plain_batch(tuple args):
 
 cdef object unfit(object a):
     return TypeError(
-        "an argument must be made of numbers, Values, lists, tuples, dicts, dataclasses and arrays, got "
-        f"{type(a).__name__} {a!r:.40}"
+        "an argument must be made of numbers, Values, lists, tuples, dicts, dataclasses and arrays, or be static, "
+        "compile(f, static=(name,)); got " f"{type(a).__name__} {a!r:.40}"
     )
 
 

@@ -151,10 +151,11 @@ def require_recorded(Graph graph not None) -> list:
             raise ValueError(f"expression {e} is {op_name(op)}, which functions are not recorded with")
         elif op >= 0 and mgc_kinds[op].index:
             index = mgc_operands_of(&graph.g, e)[0]
-            if graph.g.op[index] != MGC_INPUT:
-                raise ValueError(f"the index of expression {e}, {op_name(op)}, must be an input, "
-                                 f"got {op_name(graph.g.op[index])}")
-            found.add(graph.g.payload[index])
+            if graph.g.op[index] == MGC_INPUT:
+                found.add(graph.g.payload[index])
+            elif op != MGC_TAKE or not 0 <= graph.g.op[index] < MGC_TABLE_END:
+                raise ValueError(f"the index of expression {e}, {op_name(op)}, must be an input, or computed from "
+                                 f"some, got {op_name(graph.g.op[index])}")
     if inputs != graph.input_count or parameters != graph.parameter_count:
         raise ValueError(f"there must be {graph.input_count} inputs and {graph.parameter_count} parameters, "
                          f"got {inputs} and {parameters}")

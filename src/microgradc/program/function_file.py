@@ -70,12 +70,18 @@ def write_function(path: str | os.PathLike[str], f: Callable[..., Any], recordin
         f: the function, for the names of its arguments and parameters.
         recording: what it does.
         args: the arguments of one example.
+
+    Raises:
+        ValueError: the function has static arguments, or returns what is no number.
     """
     from safetensors.numpy import save as serialize
 
     from microgradc import __version__
 
     path = container.check_path(path)
+    if not recording.is_of_numbers():
+        raise ValueError("a file is of functions of numbers, which return numbers; for a static argument, compile "
+                         "functools.partial(f, …) or a function that has it already")
     graph = recorded_graph(recording.program)
     require_recorded(graph)
     _, _, names, ops, counts, operands, _, constants, outputs = flat(graph)

@@ -18,6 +18,10 @@ cdef extern from "program/graph.h":
         unsigned char *varies
         mgc_ints operands
 
+    int mgc_operands_in(const mgc_graph *, int)
+    const int *mgc_operands_of(const mgc_graph *, int)
+    double mgc_constant_of(const mgc_graph *, int)
+
 cdef extern from "program/steps.h":
     enum:
         MGC_GRAPH_OPS_END
@@ -43,4 +47,5 @@ cdef object op_name(int op)
 cpdef Graph simplify(Graph graph)
 cpdef Graph sums(Graph graph)
 cpdef Graph known(Graph graph, list numbers)
-cdef double record(Graph to, list outputs, list inputs, list parameters) except -1.0
+cdef double record(Graph to, list outputs, list inputs, list shared, list parameters) except -1.0
+cdef bint is_choice(const mgc_graph *g, int e)

@@ -19,9 +19,6 @@ cdef extern from "program/graph.h":
     void mgc_trim_graph(mgc_graph *)
     int mgc_push(mgc_ints *, int)
     void mgc_free_ints(mgc_ints *)
-    int mgc_operands_in(const mgc_graph *, int)
-    const int *mgc_operands_of(const mgc_graph *, int)
-    double mgc_constant_of(const mgc_graph *, int)
     int mgc_add(mgc_graph *, int op, const int *operands, int count, uint64_t payload)
     int mgc_add_constant(mgc_graph *, double)
     bint mgc_equal_graphs(const mgc_graph *, const mgc_graph *)
@@ -286,127 +283,7 @@ cdef object value_of(str op, list x, number, list inputs, list parameters):
     return ternary(NUMBERS[op], x[0], x[1], x[2], ("x", "y", "z"))
 
 
-# From nodes to a graph
-
-cdef double record(Graph to, list outputs, list inputs, list parameters) except -1.0:
-    """Add what outputs were made from; return the size of the largest finite number on the way.
-
-    Leaves that are no inputs are appended to parameters, in the order in which they are met.
-    """
-    cdef mgc_numbering places
-    cdef Value v
-    cdef double largest = 0
-    memset(&places, 0, sizeof(places))
-    try:
-        for leaf in inputs:
-            e = to.input()
-            if mgc_set_number(&places, &(<Value>leaf).node, e) < 0:
-                raise no_memory()
-        for output in outputs:
-            v = output
-            largest = max(largest, record_one(to, &v.node, &places, parameters))
-        to.outputs = [mgc_number_of(&places, &(<Value>output).node) for output in outputs]
-        mgc_trim_graph(&to.g)
-    finally:
-        mgc_free_numbering(&places)
-    return largest
-
-
-cdef struct Nodes:      # a stack
-    mgc_node **items
-    size_t count, capacity
-
-
-cdef int push_node(Nodes *stack, mgc_node *node) except -1:
-    if stack.count == stack.capacity:
-        grow_nodes(stack)
-    stack.items[stack.count] = node
-    stack.count += 1
-    return 0
-
-
-cdef int grow_nodes(Nodes *stack) except -1:
-    cdef size_t capacity = max(64, 2 * stack.capacity)
-    cdef void *moved = PyMem_Realloc(stack.items, capacity * sizeof(stack.items[0]))
-    if moved == NULL:
-        raise no_memory()
-    stack.items, stack.capacity = <mgc_node **>moved, capacity
-    return 0
-
-
-cdef double record_one(Graph to, mgc_node *root, mgc_numbering *places, list parameters) except -1.0:
-    """The same for one output. A signal handler may run meanwhile; nodes stay where they are, as none loses operands.
-    """
-    cdef Nodes stack
-    cdef mgc_ints operands
-    cdef mgc_node *node
-    cdef mgc_operand *operand
-    cdef Py_ssize_t i, count
-    cdef size_t waiting
-    cdef Py_ssize_t visits = 0
-    cdef int e
-    cdef double largest = 0, x
-    stack.items, stack.count, stack.capacity = NULL, 0, 0
-    operands.items, operands.count, operands.capacity = NULL, 0, 0
-    try:
-        push_node(&stack, root)
-        while stack.count:
-            visits += 1
-            if visits % CHECK_SIGNALS_EVERY == 0:
-                PyErr_CheckSignals()
-            node = stack.items[stack.count - 1]
-            if mgc_number_of(places, node) >= 0:
-                stack.count -= 1
-                continue
-            count = mgc_operand_count(node)
-            require_replayable(node, places)     # before its operands: by hand a node can be made its own
-            waiting = stack.count
-            for i in range(count - 1, -1, -1):
-                if mgc_operand_is_node(node, i):
-                    operand = mgc_operand_at(node, i)
-                    if mgc_number_of(places, operand.node) < 0:
-                        push_node(&stack, operand.node)
-            if stack.count > waiting:
-                continue
-            stack.count -= 1
-            x = fabs(node.data)
-            if x > largest and isfinite(x):
-                largest = x
-            if node.op == MGC_LEAF:
-                parameters.append(<Value>mgc_value_of(node))
-                e = to.parameter()
-            else:
-                operands.count = 0
-                for i in range(count):
-                    if mgc_operand_is_node(node, i):
-                        e = mgc_number_of(places, mgc_operand_at(node, i).node)
-                    else:
-                        x = mgc_operand_value(node, i)
-                        e = mgc_add_constant(&to.g, x)
-                        x = fabs(x)
-                        if x > largest and isfinite(x):
-                            largest = x
-                    if e < 0 or mgc_push(&operands, e) < 0:
-                        raise no_memory()
-                e = mgc_add(&to.g, node.op, operands.items, operands.count, 0)
-            if e < 0 or mgc_set_number(places, node, e) < 0:
-                raise no_memory()
-    finally:
-        PyMem_Free(stack.items)
-        mgc_free_ints(&operands)
-    return largest
-
-
-cdef int require_replayable(mgc_node *node, mgc_numbering *places) except -1:
-    if node.flags & MGC_CLOSURE or node.op == MGC_CUSTOM or node.op == MGC_OPAQUE:
-        v = <Value>mgc_value_of(node)
-        raise CompileError(
-            f"the node {v._op or 'without a name'!r} has a rule of its own (a closure, local gradients, Value.func or "
-            "function), which cannot be replayed for other numbers; use operations of microgradc")
-    if node.op == MGC_TAKE and mgc_number_of(places, mgc_operand_at(node, 0).node) < 0:
-        raise CompileError("the index of take must be an integer argument of the function that is compiled, "
-                           "got one of another function")
-    return 0
+include "nodes.pxi"
 
 
 # Passes

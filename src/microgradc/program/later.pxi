@@ -13,14 +13,15 @@ cdef class Later:
     cdef object given
     cdef Doubles parameters         # as they were then
     cdef double factor
-    cdef list input_values
+    cdef list input_values, shared_values
 
     def __init__(self, given):
         self.given = given
 
-    cdef int begin(self, Program program, Call call, double factor, list input_values) except -1:
-        cdef size_t count = len(program.parameters)
+    cdef int begin(self, Program program, Call call, double factor, list input_values, list shared_values) except -1:
+        cdef size_t count = len(program.parameters) + program.shared_count
         self.program, self.factor, self.input_values = program, factor, input_values
+        self.shared_values = shared_values
         self.parameters = Doubles(count)
         memcpy(self.parameters.doubles, call.scalars.doubles, count * sizeof(double))
         return 0
@@ -35,22 +36,28 @@ cdef class Later:
         cdef Program program = self.program
         cdef Py_ssize_t i
         for i in range(len(program.parameters)):
-            program.nodes[i].grad += call.gscalars.doubles[i]
+            program.nodes[i].grad += call.gscalars.doubles[program.shared_count + i]
         if self.input_values is not None:
             for value, grad in zip(self.input_values, call.input_gradients()):
                 if value is not None:
                     (<Value>value).node.grad += <double>grad
+        for i, value in enumerate(self.shared_values or []):
+            if value is not None:
+                (<Value>value).node.grad += call.gscalars.doubles[i]
         call.release()
 
     def local_gradients(self, list seeds):
         """Return what would be added to each parameter, and then to each Value among the arguments."""
         cdef Call call = self.run(seeds)
-        cdef Py_ssize_t i
-        cdef list gradients = [call.gscalars.doubles[i] for i in range(len(self.program.parameters))]
+        cdef Py_ssize_t i, shared = self.program.shared_count
+        cdef list gradients = [call.gscalars.doubles[shared + i] for i in range(len(self.program.parameters))]
         if self.input_values is not None:
             for value, grad in zip(self.input_values, call.input_gradients()):
                 if value is not None:
                     gradients.append(grad)
+        for i, value in enumerate(self.shared_values or []):
+            if value is not None:
+                gradients.append(call.gscalars.doubles[i])
         call.release()
         return gradients
 

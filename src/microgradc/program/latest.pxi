@@ -5,6 +5,8 @@ from cpython.list cimport PyList_GET_ITEM
 
 from microgradc import changes as changes_module
 
+cdef dict change_of = vars(changes_module)      # latest: the last change
+
 cdef enum:
     MOST_SHORTCUTS = 4
     MOST_AXES = 4
@@ -204,7 +206,7 @@ cdef class Shortcut:
         self.axes = recording.axes
 
     cdef bint holds(self) except -1:
-        return changes_module.latest is self.change and self.watch.holds()
+        return change_of["latest"] is self.change and self.watch.holds()
 
 
 @cython.final
@@ -331,3 +333,54 @@ cdef class Latest:
             return None
         values = found.program.totals(args, 1.0 / n if mean else 1.0)
         return values[0] if found.has_one_output else found.recording.rebuild(values)
+
+
+@cython.final
+cdef class LatestShared:
+    """The same for batches with shared arguments: float64 arrays of examples, and what `Pattern` knows of the others.
+
+    Args:
+        recording: a Recording, found for these arguments.
+        positions: of the arguments that are shared, in order.
+        shared, rows: what `pattern_of` returned for these, and for the others of an example.
+    """
+    cdef object recording, change
+    cdef Program program
+    cdef Watch watch
+    cdef tuple positions
+    cdef Pattern shared, rows
+    cdef bint fits                  # what was recorded: arguments may have changed meanwhile
+
+    def __init__(self, recording, tuple positions, shared, rows):
+        self.recording, self.change, self.program = recording, recording.change, recording.program
+        self.watch, self.positions, self.shared, self.rows = recording.watch, positions, shared, rows
+        self.fits = (self.shared.size() == self.program.shared_count and self.rows.size() == self.program.input_count
+                     and recording.has_one_output)
+
+    def total_and_grad(self, tuple args, bint mean):
+        """Return what `Compiled.sum_value_and_grad`, or that of the mean, returns, or None."""
+        cdef Call call
+        cdef Py_ssize_t i, n
+        cdef double factor
+        cdef list theta = [], arrays = []
+        if not self.fits or tracing() or change_of["latest"] is not self.change or not self.watch.holds():
+            return None
+        for i in range(PyTuple_GET_SIZE(args)):
+            (theta if i in self.positions else arrays).append(<object>PyTuple_GET_ITEM(args, i))
+        rows = tuple(arrays)
+        n = self.rows.examples(rows)
+        if not n:
+            return None
+        call = self.program.runner(PARAMETER_GRADIENTS).call()
+        call.has_shared = False
+        if not self.shared.read(tuple(theta), call.scalars.doubles):
+            call.release()
+            return None
+        factor = 1.0 / n if mean else 1.0
+        call.set_arrays(rows)
+        call.set_seeds([factor])
+        call.read_parameters(self.program)
+        call.execute()
+        result = call.sums[0] * factor, self.shared.gradients(call.gscalars.doubles)
+        call.release()
+        return result

@@ -108,6 +108,8 @@ def low_level_capsules(Program program not None, str signature not None) -> tupl
         function = PyCapsule_New(<void *>of_numbers, b"double (int, double *, void *)", NULL)
     else:
         function = PyCapsule_New(<void *>of_buffer, b"int (double *, intptr_t, double *, void *)", NULL)
+    if computed_indices(program.recorded) is not None:
+        raise ValueError("the index of take must be an argument of a C function, got one that is computed")
     made = LowLevel(program)
     data = PyCapsule_New(&made.c, b"microgradc", NULL)
     PyCapsule_SetContext(data, <void *>made)

@@ -104,12 +104,13 @@ static int mgc_find_runs(mgc_plan *plan)
     return 0;
 }
 
-/* The inputs that are an index, and how many values each picks from at least. */
+/* The inputs that are an index, and how many values each picks from at least; those that are computed are looked at by
+   themselves (indices.pxi). */
 static int mgc_find_index_limits(mgc_plan *plan)
 {
     for (int i = 0; i < plan->lane_steps.count; i++) {
         const mgc_step *step = &plan->lane_steps.items[i];
-        if (!mgc_kinds[step->op].index) continue;
+        if (!mgc_kinds[step->op].index || step->x >= plan->program.input_count) continue;
         int j = 0;
         while (j < plan->index_inputs.count && plan->index_inputs.items[j] != step->x) j++;
         if (j == plan->index_inputs.count) {

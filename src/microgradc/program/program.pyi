@@ -21,19 +21,34 @@ class Program:
     parameters: tuple[Value, ...]
     input_count: int
     output_count: int
+    shared_count: int
     def __init__(
-        self, outputs: Value | Iterable[Value], inputs: Iterable[Value], *, lanes: int | None = None
+        self,
+        outputs: Value | Iterable[Value],
+        inputs: Iterable[Value],
+        *,
+        lanes: int | None = None,
+        shared: Iterable[Value] = (),
     ) -> None: ...
     def __call__(self, *arrays: _Floats) -> _Floats:
         """Return the outputs of n examples: float64 of shape (n, number of outputs)."""
 
     def run(
-        self, arrays: tuple[_Floats, ...], seeds: Sequence[float] | None, with_outputs: bool, with_input_grads: bool
+        self,
+        arrays: tuple[_Floats, ...],
+        seeds: Sequence[float] | None,
+        with_outputs: bool,
+        with_input_grads: bool,
+        shared: Example | None = None,
     ) -> tuple[list[float], Any, Any, Any]:
         """Run the program over n examples."""
 
     def totals(
-        self, arrays: tuple[_Floats, ...], factor: float, input_values: list[Value | None] | None = None
+        self,
+        arrays: tuple[_Floats, ...],
+        factor: float,
+        input_values: list[Value | None] | None = None,
+        shared: Example | None = None,
     ) -> list[Value]:
         """Return for each output the sum over the examples times a factor, a Value: a node over the parameters."""
 
@@ -44,7 +59,9 @@ class Program:
         """Add the gradients of the sum of seed times output to the parameters; return the sums and the outputs of each
         example."""
 
-    def has_same_graph(self, outputs: list[Value], inputs: list[Value], again: bool = False) -> bool:
+    def has_same_graph(
+        self, outputs: list[Value], inputs: list[Value], again: bool = False, shared: list[Value] | None = None
+    ) -> bool:
         """Return whether other outputs come from other inputs in the same way, with the same constants and
         parameters."""
 
@@ -69,6 +86,15 @@ class Example:
 
     def row(self) -> _Floats:
         """Return the numbers as an array of shape (1, count)."""
+
+@final
+class Static:
+    """An argument that is no number: the function gets it as it is, and for another one it is recorded anew."""
+
+    value: Any
+    def __init__(self, value: Any) -> None: ...
+    def __eq__(self, value: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
 
 @final
 class Latest:
@@ -108,6 +134,14 @@ SIGNATURES: tuple[str, ...]
 
 def low_level_capsules(program: Program, signature: str) -> tuple[Any, Any]:
     """Return a program of one output as a C function and its data, two capsules, as SciPy takes them."""
+
+@final
+class LatestShared:
+    """The same for batches with shared arguments."""
+
+    def __init__(self, recording: Any, positions: tuple[int, ...], shared: Any, rows: Any) -> None: ...
+    def total_and_grad(self, args: tuple[Any, ...], mean: bool) -> tuple[float, Any] | None:
+        """Return what `Compiled.sum_value_and_grad`, or that of the mean, returns, or None."""
 
 def pattern_of(args: tuple[Any, ...]) -> Any:
     """Return what arguments look like, for `Latest.add`; None if it does not know it: Values, nests, other numbers."""

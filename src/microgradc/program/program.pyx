@@ -98,6 +98,7 @@ include "numpys.pxi"
 include "doubles.pxi"
 include "threads.pxi"
 include "examples.pxi"
+include "indices.pxi"
 include "runner.pxi"
 include "running.pxi"
 include "later.pxi"
@@ -136,6 +137,7 @@ cdef class Program:
     Args:
         outputs: a Value, or a list of them.
         inputs: leaves, in the order of the columns.
+        shared: further leaves whose numbers come with each call, the same for all examples.
         lanes: how many examples to go through at once, a multiple of 8; by default, as many as fit into the cache.
 
     Attributes:
@@ -154,9 +156,10 @@ cdef class Program:
     """
 
     cdef readonly tuple parameters
-    cdef readonly int input_count, output_count
+    cdef readonly int input_count, output_count, shared_count
     cdef object lanes
     cdef Graph recorded, graph   # as it was recorded; as it is run, None until then
+    cdef Indices indices         # those that are computed; None until it is run, and if there are none
     cdef list leaves             # those that are no inputs; None for one that the function makes itself, each time
     cdef list numbers            # of these, and None for parameters
     cdef double largest
@@ -164,33 +167,35 @@ cdef class Program:
     cdef SharedLeaves shared     # the parameters
     cdef mgc_node **nodes        # the same
 
-    def __init__(self, outputs, inputs, *, lanes=None):
+    def __init__(self, outputs, inputs, *, lanes=None, shared=()):
         if self.nodes != NULL:
             raise TypeError("a Program is made once; make a new one")
         outputs = [outputs] if isinstance(outputs, Value) else list(outputs)
         inputs = list(inputs)
-        for name, values in (("outputs", outputs), ("inputs", inputs)):
+        shared = list(shared)
+        for name, values in (("outputs", outputs), ("inputs", inputs), ("shared", shared)):
             for i, v in enumerate(values):
                 if not isinstance(v, Value):
                     raise TypeError(f"{name}[{i}] must be a Value, got {type(v).__name__} {v!r:.40}")
         if not outputs:
             raise ValueError("outputs must have at least one Value, got none")
-        for i, v in enumerate(inputs):
+        given = inputs + shared
+        for i, v in enumerate(given):
             if (<Value>v).node.op != MGC_LEAF:
                 raise ValueError(f"inputs[{i}] must be a leaf, got the result of {v._op!r}")
-        if len({id(v) for v in inputs}) < len(inputs):
+        if len({id(v) for v in given}) < len(given):
             raise ValueError("inputs must be different Values, one comes twice")
         if lanes is not None and not is_lane_count(lanes):
             raise ValueError(f"lanes must be a positive multiple of {MGC_LANE_MULTIPLE}, at most {MOST_FORCED_LANES}, "
                              f"got {lanes!r}")
         cdef Graph recorded = Graph()
         cdef list leaves = []
-        cdef double largest = record(recorded, outputs, inputs, leaves)
+        cdef double largest = record(recorded, outputs, inputs, shared, leaves)
         if self.nodes != NULL:       # what was read above may have run Python code, which made this one
             raise TypeError("a Program is made once; make a new one")
         self.set_parameters(tuple(leaves))
         self.recorded, self.leaves, self.numbers, self.largest = recorded, leaves, [None] * len(leaves), largest
-        self.input_count, self.output_count = len(inputs), len(outputs)
+        self.input_count, self.output_count, self.shared_count = len(inputs), len(outputs), len(shared)
         self.lanes = lanes
 
     cdef int set_parameters(self, tuple parameters) except -1:
@@ -210,6 +215,8 @@ cdef class Program:
 
     def __reduce__(self):
         self.require_initialised()
+        if self.shared_count:
+            raise TypeError("a Program with shared inputs belongs to the function it was recorded from; pickle that")
         return program_of, (self.recorded, self.leaves, self.numbers, self.largest, self.lanes)
 
     cdef int require_initialised(self) except -1:
@@ -223,10 +230,12 @@ cdef class Program:
         found = self.runners[wanted]
         if found is None:
             if self.graph is None:
+                self.indices = computed_indices(self.recorded)
                 self.graph = require_steps(sums(simplify(self.known_graph())))
                 if "program" in os.environ.get("MICROGRADC_DEBUG", "").split(","):
                     self.print_stages()
             found = Runner(self.graph, wanted, self.lanes)
+            (<Runner>found).indices = self.indices
             PyErr_CheckSignals()
             self.runners[wanted] = found
         return found
@@ -238,7 +247,9 @@ cdef class Program:
 
     cdef Graph known_graph(self):
         """The recorded graph, in which leaves that the function makes itself are constants."""
-        return self.recorded if len(self.parameters) == len(self.leaves) else known(self.recorded, self.numbers)
+        if len(self.parameters) == len(self.leaves):
+            return self.recorded
+        return known(self.recorded, [None] * self.shared_count + self.numbers)
 
     @property
     def stages(self) -> dict:
@@ -256,7 +267,7 @@ cdef class Program:
         """
         return self.run(arrays, seeds=None, with_outputs=True, with_input_grads=False)[1]
 
-    def run(self, tuple arrays, seeds, bint with_outputs, bint with_input_grads):
+    def run(self, tuple arrays, seeds, bint with_outputs, bint with_input_grads, Example shared=None):
         """Run the program over n examples.
 
         Args:
@@ -264,38 +275,41 @@ cdef class Program:
             seeds: for each output, what the gradients are multiplied with; None for no gradients.
             with_outputs: whether to return the outputs of each example.
             with_input_grads: whether to return the gradients of the inputs.
+            shared: an Example of the shared inputs' numbers, if there are such.
 
         Returns:
             The sum of each output over the examples, a list; the outputs, an array of shape (n, number of outputs), or
-            None; the gradients of the parameters, a float64 array, or None; those of the inputs, a list of arrays of
-            the shapes of `arrays`, or None. Gradients are those of the sum over examples and outputs of seed times
-            output.
+            None; the gradients of the shared inputs and then of the parameters, a float64 array, or None; those of the
+            inputs, a list of arrays of the shapes of `arrays`, or None. Gradients are those of the sum over examples
+            and outputs of seed times output.
         """
         cdef int wanted = FORWARD if seeds is None else INPUT_GRADIENTS if with_input_grads else PARAMETER_GRADIENTS
-        cdef Call call = self.runner(wanted).run(self, arrays, seeds, with_outputs=with_outputs)
+        cdef Call call = self.runner(wanted).run(self, arrays, seeds, with_outputs, shared)
         results = call.sums_list(), call.outputs, call.parameter_gradients(), call.input_grads
         call.release()
         return results
 
-    def totals(self, tuple arrays, double factor, list input_values=None):
+    def totals(self, tuple arrays, double factor, list input_values=None, Example shared=None):
         """Return for each output the sum over the examples times a factor, a Value: a node over the parameters.
 
         Args:
             arrays: see `__call__`.
             factor: 1 for the sum, 1 / n for the mean.
             input_values: for each number in the arrays, in order, a Value that gets its gradient, or None.
+            shared: an Example of the shared inputs' numbers, if there are such; Values in it get their gradients.
         """
         cdef Later later
         cdef int wanted = self.wanted_now(input_values)
+        cdef list shared_values = None if shared is None else shared.values
         cdef Call call = self.runner(wanted).run(
-            self, arrays, [factor] if wanted != FORWARD else None, with_outputs=False)
+            self, arrays, [factor] if wanted != FORWARD else None, False, shared)
         if self.output_count == 1:
-            results = [self.node(call, factor, input_values)]
+            results = [self.node(call, factor, input_values, shared_values)]
         else:
             later = None
             if grad_enabled():    # the arrays are the caller's, who may change them
                 later = Later(tuple([numpy().array(a, float, order="C", ndmin=1) for a in arrays]))
-            results = self.nodes_of(call, factor, input_values, later)
+            results = self.nodes_of(call, factor, input_values, shared_values, later)
         call.release()
         return results
 
@@ -303,6 +317,7 @@ cdef class Program:
         """Return the outputs of one example, Values: nodes over the parameters and the example's Values."""
         cdef Call call = self.runner(self.wanted_now(example.values)).call()
         call.set_row(example.numbers, example.count)
+        call.set_shared(self, None)
         return self.one_example(call, example.values)
 
     cdef list one_example(self, Call call, list input_values):
@@ -311,9 +326,9 @@ cdef class Program:
         call.read_parameters(self)
         call.execute()
         if self.output_count == 1:
-            results = [self.node(call, 1.0, input_values)]
+            results = [self.node(call, 1.0, input_values, None)]
         else:
-            results = self.nodes_of(call, 1.0, input_values, Later(call.copied_row()) if grad_enabled() else None)
+            results = self.nodes_of(call, 1.0, input_values, None, Later(call.copied_row()) if grad_enabled() else None)
         call.release()
         return results
 
@@ -324,41 +339,46 @@ cdef class Program:
             return FORWARD
         return PARAMETER_GRADIENTS if input_values is None else INPUT_GRADIENTS
 
-    cdef list nodes_of(self, Call call, double factor, list input_values, Later later):
+    cdef list nodes_of(self, Call call, double factor, list input_values, list shared_values, Later later):
         """The sums of the call's outputs, times a factor, as nodes that send their gradients on by one run."""
         cdef list numbers = [call.sums[k] * factor for k in range(self.output_count)]
-        cdef list given = [] if input_values is None else [v for v in input_values if v is not None]
+        cdef list given = [v for v in [*(input_values or []), *(shared_values or [])] if v is not None]
         if later is None:
             return [Value(x) for x in numbers]
-        later.begin(self, call, factor, input_values)
+        later.begin(self, call, factor, input_values, shared_values)
         if given or call.parameter_flags & (MGC_CLOSURE | MGC_TRACKED):
             return joint_nodes(numbers, (*self.parameters, *given), None, later)
         return joint_nodes(numbers, self.parameters, self.shared, later)
 
-    cdef object node(self, Call call, double factor, list input_values):
+    cdef object node(self, Call call, double factor, list input_values, list shared_values):
         """The sum of the call's one output, times a factor, as a node."""
         cdef Py_ssize_t i, count = len(self.parameters)
         cdef double total = call.sums[0] * factor
         cdef list children
         cdef Doubles local
+        cdef const double *grads = call.gscalars.doubles + self.shared_count
         if call.call.seeds == NULL:
             return Value(total)
-        if input_values is None:
+        if input_values is None and shared_values is None:
             if call.parameter_flags & (MGC_CLOSURE | MGC_TRACKED):
-                return custom_node(total, self.parameters, call.gscalars.doubles)
-            return shared_node(total, self.shared, call.gscalars.doubles)
+                return custom_node(total, self.parameters, grads)
+            return shared_node(total, self.shared, grads)
         children = list(self.parameters)
-        local = Doubles(count + len(input_values))
-        memcpy(local.doubles, call.gscalars.doubles, count * sizeof(double))
-        for i, grad in enumerate(call.input_gradients()):
+        local = Doubles(count + len(input_values or []) + self.shared_count)
+        memcpy(local.doubles, grads, count * sizeof(double))
+        for i, grad in enumerate(call.input_gradients() if input_values is not None else []):
             if input_values[i] is not None:
                 local.doubles[len(children)] = grad
                 children.append(<Value?>input_values[i])
+        for i, value in enumerate(shared_values or []):
+            if value is not None:
+                local.doubles[len(children)] = call.gscalars.doubles[i]
+                children.append(<Value?>value)
         return custom_node(total, tuple(children), local.doubles)
 
     def add_gradients(self, tuple arrays, seeds):
         """Add the gradients of the sum of seed times output to the parameters; return the sums and all outputs."""
-        cdef Call call = self.runner(PARAMETER_GRADIENTS).run(self, arrays, seeds, with_outputs=True)
+        cdef Call call = self.runner(PARAMETER_GRADIENTS).run(self, arrays, seeds, True, None)
         cdef Py_ssize_t i, count = len(self.parameters)
         cdef const double *grads = call.gscalars.doubles
         cdef mgc_node **nodes = self.nodes
@@ -368,7 +388,7 @@ cdef class Program:
         call.release()
         return results
 
-    def has_same_graph(self, list outputs, list inputs, bint again=False) -> bool:
+    def has_same_graph(self, list outputs, list inputs, bint again=False, list shared=None) -> bool:
         """Return whether other outputs come from other inputs the same way, with the same constants and parameters.
 
         Args:
@@ -376,15 +396,18 @@ cdef class Program:
             again: whether the other graph was recorded right after this one. Then leaves that are not the same Values
                 are no parameters, if their numbers are the same: the function makes them itself, as constants. Later
                 on, the others must be the same Values.
+            shared: the shared inputs of the other graph.
         """
         cdef Graph other = Graph()
         cdef list leaves = []
         cdef bint has_new = False
         self.require_initialised()
-        for v in [*outputs, *inputs]:
+        if shared is None:
+            shared = []
+        for v in outputs + inputs + shared:
             if not isinstance(v, Value):
                 raise TypeError(f"outputs and inputs must be Values, got {type(v).__name__} {v!r:.40}")
-        record(other, outputs, inputs, leaves)
+        record(other, outputs, inputs, shared, leaves)
         if self.recorded != other:
             return False
         for i, (ours, theirs) in enumerate(zip(self.leaves, leaves)):

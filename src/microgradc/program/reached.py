@@ -39,9 +39,13 @@ class Reached:
     A module is an object with a method `parameters`, and the object that is called, or whose method is. Its parts are
     what is in its attributes, of any class. Of the user's Python modules those names are looked at that a function
     has.
+
+    Args:
+        f: the function.
+        others: what it gets besides numbers.
     """
 
-    def __init__(self, f: Callable[..., Any]) -> None:
+    def __init__(self, f: Callable[..., Any], others: Iterable[Any] = ()) -> None:
         self.lists: list[list[Any]] = []
         self.dicts: list[dict[Any, Any]] = []
         self.cells: list[CellType] = []
@@ -56,7 +60,7 @@ class Reached:
         self._watched: set[tuple[int, str]] = set()     # the variables, by the dicts they are in
         self._package = _package_of(getattr(f, "__module__", None))
         owner = getattr(f, "__self__", f)
-        self._stack.append((f, False))
+        self._stack += [(thing, False) for thing in (*others, f)]
         if not isinstance(owner, (FunctionType, ModuleType, Value, *_PLAIN)):
             self._stack.append((owner, True))
         while self._stack or self._modules:

@@ -6,7 +6,7 @@ import math
 import threading
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,10 +14,11 @@ import numpy as np
 from microgradc import changes, checks, trees
 from microgradc.engine import CompileError, Input, IntegerInput, Trace, Value, no_grad
 from microgradc.engine.value import plain_number
-from microgradc.program.program import Program, Watch
+from microgradc.program.arguments import STATIC, call, is_static, unwrapped
+from microgradc.program.layouts import LEAVES, Part, as_array, gradients_in, layout_of, list_or_axis
+from microgradc.program.program import LatestShared, Program, Static, Watch
 from microgradc.program.reached import Reached
 
-ARRAYS = (np.ndarray,)
 TOLERANCE = 1e-9     # of the largest number on the way
 INTEGER_END = 2.0**63    # NumPy's integers wrap around from here on
 _thread = threading.local()     # trying: whether this thread makes the plain call of a recording
@@ -42,6 +43,7 @@ class Recordings:
         self.known: dict[Any, Recording] = {}
         self.used: dict[Recording, None] = {}      # that which was not used for longest comes first
         self.latest: Recording | None = None
+        self.latest_shared: LatestShared | None = None
 
     def emptied(self) -> Recordings:
         """Return the same without recordings."""
@@ -56,13 +58,22 @@ class Recordings:
             self.use(recording)
         return recording
 
-    def record(self, key: Any, args: tuple[Any, ...]) -> Recording:
-        """Return the recording for a key that was not found: the one there is if the function does the same still."""
+    def record(
+        self, key: Any, args: tuple[Any, ...], names: tuple[str, ...] = (), shared: frozenset[int] = frozenset()
+    ) -> Recording:
+        """Return the recording for a key that was not found: the one there is if the function does the same still.
+
+        Args:
+            key: of an `Example`; where the last arguments have names, with these.
+            args, names: see `Arguments.given`.
+            shared: which of the arguments have no axis in a batch, for the recording of one.
+        """
         recording = self.known.get(key)
         if recording is not None and recording.still_holds(self.f, args):
             self.use(recording)
             return recording
-        renewed = Recording(self.f, args, self.lanes, keep_layout=not any(map(_is_reference, key[1])))
+        keep_layout = not any(map(_is_reference, key[1]))
+        renewed = Recording(self.f, args, names, shared, self.lanes, keep_layout)
         if recording is not None:
             self._forget(recording)
         self.use(renewed)
@@ -112,29 +123,44 @@ def is_trying() -> bool:
 class Recording:
     """A function's program for one shape of arguments, and the shape of what it returns.
 
-    It holds no object of the caller's but what the function reaches by itself.
+    It holds no object of the caller's but what is static, and what the function reaches by itself.
 
     Args:
         f: the function.
-        args: the arguments of one example, as the caller gave them.
+        args: the arguments of one example, as `Arguments.given` returns them.
+        names: of the last of them.
+        shared: which of them are shared inputs of the program.
         lanes: see `Program`.
         keep_layout: whether to keep the shape of the arguments; not where it has objects of the caller's.
     """
 
-    def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], lanes: int | None, keep_layout: bool) -> None:
-        reached = Reached(f)
-        numbers = trees.map_leaves(without_values, args, ARRAYS)
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        args: tuple[Any, ...],
+        names: tuple[str, ...],
+        shared: frozenset[int],
+        lanes: int | None,
+        keep_layout: bool,
+    ) -> None:
+        self.names, self.shared = names, shared
+        self.statics = [leaf.value for leaf in trees.flatten(args, LEAVES)[0] if isinstance(leaf, Static)]
+        reached = Reached(f, self.statics)
+        numbers = trees.map_leaves(without_values, args, LEAVES)
         try:
             with np.errstate(all="ignore"):
-                first = _trace(f, numbers, change=False)
+                first = _trace(f, numbers, names, shared, change=False)
                 if not first.values:
                     raise TypeError(
                         "a compiled function must return a Value, or lists, tuples, dicts and dataclasses of them, "
                         f"got {first.returned!r:.60}"
                     )
-                self.program = Program(first.values, first.inputs, lanes=lanes)
-                second = _trace(f, numbers, change=True)
-                if not self.program.has_same_graph(second.values, second.inputs, again=True):
+                self.program = Program(first.values, first.inputs, lanes=lanes, shared=first.shared)
+                second = _trace(f, numbers, names, shared, change=True)
+                same_result = first.shape == second.shape and first.constants == second.constants
+                if not same_result or not self.program.has_same_graph(
+                    second.values, second.inputs, again=True, shared=second.shared
+                ):
                     raise CompileError(
                         f"{_name(f)} did something else when it was called again with other numbers, so "
                         "it cannot be replayed: it draws random numbers, or changes what it uses, or looks at its "
@@ -143,8 +169,8 @@ class Recording:
                 self._compare(f, args, numbers, first)
         finally:
             reached.restore()
-        self._set_shape(second.shape)    # the graphs are not needed any more
-        self.layout = _layout(args) if keep_layout else None
+        self._set_shape(second.shape, second.constants)    # the graphs are not needed any more
+        self.layout = layout_of(args) if keep_layout else None
         self.keys: list[Any] = []        # in Recordings
         self.renew_watch(f)
 
@@ -159,17 +185,18 @@ class Recording:
         """
         made = cls.__new__(cls)
         made.program = program
-        made._set_shape(shape)
-        made.layout = None if args is None else _layout(args)
+        made.names, made.shared, made.statics = (), frozenset(), []
+        made._set_shape(shape, [])
+        made.layout = None if args is None else layout_of(args)
         made.keys = []
         made.change, made.watch = changes.latest, Watch([], [], [], [], [], [])
         return made
 
-    def _set_shape(self, shape: trees.Shape) -> None:
-        self.shape = shape
+    def _set_shape(self, shape: trees.Shape, constants: list[tuple[int, Any]]) -> None:
+        self.shape, self.constants = shape, constants
         self.has_one_output = shape == trees.LEAF
-        columns = [_Part(i, ()) for i in range(shape.leaf_count)]
-        self.parts = trees.flatten(trees.unflatten(shape, columns, _list_or_axis), (_Part,))
+        columns = self._with_constants([Part(i, ()) for i in range(self.program.output_count)])
+        self.parts = trees.flatten(trees.unflatten(shape, columns, list_or_axis), (Part,))
         # Where the results are one array, the shape of an example in it.
         self.axes = self.parts[0][0].axes if self.parts[1] == trees.LEAF else None
 
@@ -177,10 +204,11 @@ class Recording:
         """Raise CompileError unless a plain call gives the numbers that the recording had."""
         largest = self.program.largest_number()
         try:
-            found = _plain_call(f, args, may_wrap=largest >= INTEGER_END)
+            found = _plain_call(f, args, self.names, may_wrap=largest >= INTEGER_END)
         except Exception:
-            row = [plain_number(x) for x in trees.flatten(numbers)[0]]
-            self.program(np.array([row]))    # an index that is out of range: says for which example
+            if not self.shared:
+                row = [plain_number(x) for x in trees.flatten(numbers, STATIC)[0] if not is_static(x)]
+                self.program(np.array([row]))    # an index that is out of range: says for which example
             raise
         limit = TOLERANCE * largest
         wanted = [v.data for v in traced.values]
@@ -201,13 +229,19 @@ class Recording:
             "do such things outside, or in a way that does not depend on it"
         )
 
+    def is_of_numbers(self) -> bool:
+        """Return whether arguments and results are numbers, each with its place, none of them static or shared: what
+        can be told to another process."""
+        has_static = any(isinstance(key[0], bytes) and b"s" in key[0] for key in self.keys)
+        return not (self.names or self.shared or self.statics or self.constants or has_static)
+
     def is_current(self) -> bool:
         """Return whether nothing was changed since this was recorded that a function may look at."""
         return self.change is changes.latest and bool(self.watch)
 
     def still_holds(self, f: Callable[..., Any], args: tuple[Any, ...]) -> bool:
         """Return whether the function, called again, does what it did; if so, it is current again."""
-        if not has_same_graph(self.program, f, args):
+        if not has_same_graph(self.program, f, args, self.names, self.shared, self.statics):
             return False
         self.renew_watch(f)
         return True
@@ -215,32 +249,28 @@ class Recording:
     def renew_watch(self, f: Callable[..., Any]) -> None:
         """Remember what the function reaches now: after its calls, which may set attributes."""
         self.change = changes.latest
-        self.watch: Watch = Reached(f).watch()
+        self.watch: Watch = Reached(f, self.statics).watch()
 
     def rebuild(self, values: list[Value]) -> Any:
         """Return Values in the shape of what the function returned."""
-        return values[0] if self.has_one_output else trees.unflatten(self.shape, values)
+        return values[0] if self.has_one_output else trees.unflatten(self.shape, self._with_constants(values))
+
+    def _with_constants(self, results: list[Any]) -> list[Any]:
+        """Return results, and between them what the function returns that is no Value: None, texts."""
+        if self.constants:
+            results = list(results)
+            for i, leaf in self.constants:
+                results.insert(i, leaf)
+        return results
 
     def rebuild_arrays(self, results: np.ndarray) -> Any:
         """Return the columns of results in the shape of what the function returned: a list becomes an axis."""
         parts, shape = self.parts
-        return trees.unflatten(shape, [part.of(results) for part in parts])
+        return trees.unflatten(shape, [part.of(results) if isinstance(part, Part) else part for part in parts])
 
     def gradients(self, row: np.ndarray, args: tuple[Any, ...]) -> Any:
         """Return the numbers of a row in the shape of the arguments: a list becomes an array if it has equal rows."""
-        found: list[Any] = []
-        numbers = row.tolist()
-        start = 0
-        leaves, shape = self.layout or _layout(args)
-        for size_and_shape in leaves:
-            if size_and_shape is None:
-                found.append(numbers[start])
-                start += 1
-            else:
-                size, array_shape = size_and_shape
-                found.append(row[start : start + size].reshape(array_shape).copy())
-                start += size
-        return trees.unflatten(shape, found, _array_if_possible)
+        return gradients_in(row, self.layout or layout_of(args))
 
     def require_one_output(self) -> None:
         """Raise ValueError unless the function returned a single Value."""
@@ -254,49 +284,78 @@ class _Traced(NamedTuple):
     returned: Any
     values: list[Value]     # in what it returned; none if there was something else
     shape: trees.Shape      # of what it returned
+    constants: list[tuple[int, Any]]    # the leaves of it that are no numbers, with their places
     inputs: list[Value]
+    shared: list[Value]
 
 
-def has_same_graph(program: Program, f: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+def has_same_graph(
+    program: Program,
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    names: tuple[str, ...] = (),
+    shared: frozenset[int] = frozenset(),
+    statics: Iterable[Any] = (),
+) -> bool:
     """Return whether a function, called again, does what a program was recorded from.
 
     Raises:
         CompileError: it does what cannot be replayed.
     """
-    reached = Reached(f)
+    reached = Reached(f, statics)
     try:
         with np.errstate(all="ignore"):
-            traced = _trace(f, trees.map_leaves(without_values, args, ARRAYS), change=True)
-        return len(traced.values) == program.output_count and program.has_same_graph(traced.values, traced.inputs)
+            traced = _trace(f, trees.map_leaves(without_values, args, LEAVES), names, shared, change=True)
+        same_count = len(traced.values) == program.output_count
+        return same_count and program.has_same_graph(traced.values, traced.inputs, shared=traced.shared)
     finally:
         reached.restore()
 
 
-def _trace(f: Callable[..., Any], args: tuple[Any, ...], change: bool) -> _Traced:
+def _trace(
+    f: Callable[..., Any], args: tuple[Any, ...], names: tuple[str, ...], shared: frozenset[int], change: bool
+) -> _Traced:
     """Call f with Values in place of the numbers in args; if change, of others."""
     inputs: list[Value] = []
+    shared_inputs: list[Value] = []
 
-    def new_input(number: Any) -> Value:
+    def new_input(number: Any) -> Any:
+        if is_static(number):
+            return unwrapped(number)
         inputs.append(Input(number) if checks.as_integer(number) is None else IntegerInput(number))
         return inputs[-1]
 
-    traced = trees.map_leaves(new_input, args)
+    def new_shared_input(number: Any) -> Any:
+        if is_static(number):
+            return unwrapped(number)
+        shared_inputs.append(Input(number))     # no index: that is another one for each example, or static
+        return shared_inputs[-1]
+
+    traced = [
+        trees.map_leaves(new_shared_input if i in shared else new_input, a, STATIC) for i, a in enumerate(args)
+    ]
     if change:
-        for v in inputs:
+        for v in [*inputs, *shared_inputs]:
             # An index stays one. What is not is another number, of the other sign.
             v.data = 0.7 * v.data if isinstance(v, IntegerInput) else math.copysign(0.7 * abs(v.data) + 0.1, -v.data)
     with Trace() as trace:
-        returned = f(*traced)
+        returned = call(f, traced, names)
     if trace.refused is not None:
         raise CompileError(f"{trace.refused}\n  {_name(f)} caught this error, and went on")
-    leaves, shape = trees.flatten(trees.map_leaves(_without_array, returned, ARRAYS))
+    leaves, shape = _leaves_of(returned)
+    constants = [(i, leaf) for i, leaf in enumerate(leaves) if is_static(leaf)]
     try:
-        return _Traced(returned, [v if isinstance(v, Value) else Value(v) for v in leaves], shape, inputs)
+        values = [v if isinstance(v, Value) else Value(v) for v in leaves if not is_static(v)]
     except TypeError:
-        return _Traced(returned, [], shape, inputs)
+        values = []
+    return _Traced(returned, values, shape, constants, inputs, shared_inputs)
 
 
-def _plain_call(f: Callable[..., Any], args: tuple[Any, ...], may_wrap: bool) -> list[float]:
+def _leaves_of(returned: Any) -> tuple[list[Any], trees.Shape]:
+    return trees.flatten(trees.map_leaves(_without_array, returned, LEAVES), STATIC)
+
+
+def _plain_call(f: Callable[..., Any], args: tuple[Any, ...], names: tuple[str, ...], may_wrap: bool) -> list[float]:
     """Return the numbers that f returns for args; where it cannot take these, for others that say the same.
 
     Integers of NumPy wrap around where a recording, like Python, does not, and have no negative powers: in their place
@@ -304,27 +363,30 @@ def _plain_call(f: Callable[..., Any], args: tuple[Any, ...], may_wrap: bool) ->
     """
     before, _thread.trying = is_trying(), True
     ways: list[Callable[[], tuple[Any, ...]]] = [
-        lambda: trees.map_leaves(_in_double, args, ARRAYS),
-        lambda: trees.map_leaves(_in_exact_integers, args, ARRAYS),
-        lambda: trees.map_leaves(_with_value, trees.map_leaves(without_values, args, ARRAYS)),
+        lambda: trees.map_leaves(_in_double, args, LEAVES),
+        lambda: trees.map_leaves(_in_exact_integers, args, LEAVES),
+        lambda: trees.map_leaves(_with_value, trees.map_leaves(without_values, args, LEAVES), STATIC),
     ]
-    if may_wrap or not any(map(_is_numpys_integer, trees.flatten(args, ARRAYS)[0])):
+    if may_wrap or not any(map(_is_numpys_integer, trees.flatten(args, LEAVES)[0])):
         del ways[0 if may_wrap else 1]
     try:
         with no_grad():
             for way in ways[:-1]:
                 try:
-                    return _numbers_in(f(*way()))
+                    return _numbers_in(_call_with(f, way(), names))
                 except Exception:      # the next way may do, and the last one raises
                     continue
-            return _numbers_in(f(*ways[-1]()))
+            return _numbers_in(_call_with(f, ways[-1](), names))
     finally:
         _thread.trying = before
 
 
+def _call_with(f: Callable[..., Any], args: tuple[Any, ...], names: tuple[str, ...]) -> Any:
+    return call(f, trees.map_leaves(unwrapped, args, LEAVES), names)
+
+
 def _numbers_in(returned: Any) -> list[float]:
-    leaves, _ = trees.flatten(trees.map_leaves(_without_array, returned, ARRAYS))
-    return [_number_of(v) for v in leaves]
+    return [_number_of(v) for v in _leaves_of(returned)[0] if not is_static(v)]
 
 
 def _number_of(leaf: Any) -> float:
@@ -341,7 +403,9 @@ def _is_numpys_integer(leaf: Any) -> bool:
 
 def _in_exact_integers(leaf: Any) -> Any:
     """Return Python's integers in place of NumPy's; all else as `_in_double` does."""
-    leaf = _as_array(leaf)
+    if is_static(leaf):
+        return leaf
+    leaf = as_array(leaf)
     if _is_numpys_integer(leaf):
         return leaf.astype(object) if isinstance(leaf, np.ndarray) else leaf.item()
     return _in_double(leaf)
@@ -349,17 +413,14 @@ def _in_exact_integers(leaf: Any) -> Any:
 
 def _with_value(leaf: Any) -> Any:
     """Return a Value in place of a number that is not an integer."""
-    return Value(leaf) if checks.as_integer(leaf) is None else leaf
-
-
-def _as_array(leaf: Any) -> Any:
-    """Return an array in place of what is like one: a matrix, a Series, a tensor."""
-    return np.asarray(leaf) if getattr(leaf, "shape", ()) else leaf
+    return leaf if is_static(leaf) or checks.as_integer(leaf) is not None else Value(leaf)
 
 
 def _in_double(leaf: Any) -> Any:
     """Return a copy of an array, a NumPy number as it is, with the digits with which a program computes."""
-    leaf = _as_array(leaf)
+    if is_static(leaf):
+        return leaf
+    leaf = as_array(leaf)
     kind = getattr(getattr(leaf, "dtype", None), "kind", "")
     if kind in ("f", "b"):
         return np.array(leaf, float)[()]
@@ -372,7 +433,9 @@ def _name(f: Any) -> str:
 
 def without_values(leaf: Any) -> Any:
     """Return a number in place of a Value, an array of floats in place of one of objects; a copy of any other array."""
-    leaf = _as_array(leaf)
+    if is_static(leaf):
+        return leaf
+    leaf = as_array(leaf)
     if isinstance(leaf, np.ndarray):
         with no_grad():     # of Values, whose graph is not wanted here
             return leaf.astype(float) if leaf.dtype == object else leaf.copy()
@@ -382,48 +445,6 @@ def without_values(leaf: Any) -> Any:
 def _without_array(leaf: Any) -> Any:
     """Return lists in place of an array: what a compiled function returns has none."""
     return leaf.tolist() if isinstance(leaf, np.ndarray) else leaf
-
-
-class _Part:
-    """What is one array of `map`: columns one after another of the results, and the axes that it has for them."""
-
-    def __init__(self, first: int, axes: tuple[int, ...]) -> None:
-        self.first, self.axes = first, axes
-
-    def of(self, results: np.ndarray) -> np.ndarray:
-        """Return the array, with memory of its own."""
-        last = self.first + math.prod(self.axes)
-        columns = results if last - self.first == results.shape[1] else results[:, self.first : last].copy()
-        return columns.reshape(len(results), *self.axes)
-
-
-def _list_or_axis(entries: list[Any]) -> Any:
-    """Return the entries of a list as one part with one more axis after the first, if they are equal parts."""
-    axis = _axis(entries)
-    return entries if axis is None else axis
-
-
-def _axis(entry: Any) -> _Part | None:
-    if isinstance(entry, _Part):
-        return entry
-    if not isinstance(entry, (list, tuple)) or not entry:
-        return None
-    parts = [_axis(part) for part in entry]
-    if parts[0] is None or any(part is None or part.axes != parts[0].axes for part in parts):
-        return None
-    return _Part(parts[0].first, (len(parts), *parts[0].axes))
-
-
-def _layout(args: tuple[Any, ...]) -> tuple[list[tuple[int, tuple[int, ...]] | None], trees.Shape]:
-    """Return for each leaf the size and shape of an array, None for a number; and the shape of the arguments."""
-    leaves, shape = trees.flatten(trees.map_leaves(_as_array, args, ARRAYS), ARRAYS)
-    return [(leaf.size, leaf.shape) if isinstance(leaf, np.ndarray) else None for leaf in leaves], shape
-
-
-def _array_if_possible(entries: list[Any]) -> Any:
-    """Return gradients as an array if they are numbers, or arrays of one shape."""
-    numeric = all(isinstance(entry, (float, np.ndarray)) for entry in entries)
-    return np.array(entries) if numeric and len({getattr(entry, "shape", ()) for entry in entries}) <= 1 else entries
 
 
 def _is_reference(name: Any) -> bool:

@@ -138,7 +138,7 @@ static void mgc_run_scalars_back(const mgc_program *p, const double *scalars, do
             if (step->receives & MGC_X_RECEIVES) gradients[step->x] += 0.0;
             if (step->receives & MGC_Y_RECEIVES) gradients[step->y] += 0.0;
             if (step->receives & MGC_Z_RECEIVES) gradients[step->z] += 0.0;
-        } else {
+        } else if (mgc_kinds[step->op].sends == MGC_TO_ALL) {
             for (int i = 0; i < mgc_kinds[step->op].rows * k; i++) gradients[places[i]] += 0.0;
         }
     }

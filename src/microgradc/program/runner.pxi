@@ -38,6 +38,7 @@ cdef class Runner:
     cdef double work                 # multiplications of an example, about
     cdef double work_once            # those of a call, and what it copies
     cdef bint takes                  # whether it has a step that sends nothing to some of its operands
+    cdef Indices indices             # those that are computed, or None
 
     def __cinit__(self, Graph graph, int wanted, lanes):
         cdef mgc_program *p = &self.plan.program
@@ -52,8 +53,10 @@ cdef class Runner:
         self.work_once += <double>p.parameter_count + p.weight_count
         for i in range(p.lane_step_count):
             step = &p.lane_steps[i]
-            self.takes = self.takes or mgc_kinds[step.op].sends == MGC_TO_ONE
+            self.takes = self.takes or sends_to_some(step)
             self.work += <double>step.count * (mgc_size_of(step) or 4) * (1 if wanted == FORWARD else 3)
+        for i in range(p.scalar_step_count):
+            self.takes = self.takes or sends_to_some(&p.scalar_steps[i])
         lane_bytes = max(1, p.slot_count) * self.numbers_in_slot() * sizeof(double)
         self.is_free = lanes is None
         self.lanes = lanes_for(lane_bytes) if lanes is None else lanes
@@ -69,13 +72,14 @@ cdef class Runner:
         """A call to be made."""
         return self.spare.pop() if self.spare else Call(self)
 
-    cdef Call run(self, Program program, tuple arrays, seeds, bint with_outputs):
+    cdef Call run(self, Program program, tuple arrays, seeds, bint with_outputs, Example shared):
         """Return a call that is done, and has its results; give it back by `release`."""
         cdef Call call = self.call()
         call.set_arrays(arrays)
         if with_outputs:
             call.set_outputs(new_array((call.call.n, self.program.output_count)))
         call.set_seeds(seeds)
+        call.set_shared(program, shared)
         call.read_parameters(program)
         call.execute()
         return call
@@ -123,6 +127,11 @@ cdef class Runner:
         places = [p.output_places[i] for i in range(p.output_count)]
         lines.append("outputs: " + ", ".join([f"r{place}" if place >= 0 else f"s{-1 - place}" for place in places]))
         return "\n".join(lines)
+
+
+cdef bint sends_to_some(const mgc_step *step) noexcept:
+    """Whether a step sends nothing, not even 0, to some of its operands that something may want a gradient of."""
+    return step.op == MGC_STRAIGHT_THROUGH or mgc_kinds[step.op].sends == MGC_TO_ONE
 
 
 Step = namedtuple("Step", "op operands strides f count k places")

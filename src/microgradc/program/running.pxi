@@ -176,8 +176,9 @@ cdef class Call:
             for example in range(self.call.n):
                 x = index[example * columns]
                 if not 0 <= x < limit or x != floor(x):
-                    raise IndexError(f"the index of example {example} must be an integer, "
-                                     f"at least 0 and less than {limit}, got {x:g}")
+                    raise wrong_index(example, limit, x)
+        if self.runner.indices is not None:
+            self.runner.indices.check(self)
         return 0
 
     cdef int set_seeds(self, seeds) except -1:
@@ -225,14 +226,24 @@ cdef class Call:
     cdef int read_parameters(self, Program program) except -1:
         cdef int i
         cdef unsigned int flags = 0
-        cdef double *to = self.scalars.doubles
+        cdef double *to = self.scalars.doubles + program.shared_count
         cdef mgc_node **nodes = program.nodes
         if self.version == leaf_version[0]:
             return 0
-        for i in range(self.runner.program.parameter_count):
+        for i in range(self.runner.program.parameter_count - program.shared_count):
             to[i] = nodes[i].data
             flags |= nodes[i].flags
         self.parameter_flags, self.version, self.has_shared = flags, leaf_version[0], False
+        return 0
+
+    cdef int set_shared(self, Program program, Example shared) except -1:
+        """Take the numbers of the arguments that have no axis for the examples."""
+        cdef Py_ssize_t count = 0 if shared is None else shared.count
+        if count != program.shared_count:
+            raise ValueError(f"the program has {program.shared_count} shared inputs, got {count}")
+        if count:
+            memcpy(self.scalars.doubles, shared.numbers, count * sizeof(double))
+            self.has_shared = False
         return 0
 
     cdef int set_parameters(self, const double *numbers) except -1:

@@ -33,8 +33,8 @@ STEP(LOGSUMEXP, "logsumexp", 0, 1, 0, 0, 1, MGC_TO_ALL, "at least 1", \
 STEP(TAKE, "take", 1, 1, 0, 0, 1, MGC_TO_ONE, "at least 2", \
     for (Py_ssize_t l = 0; l < n; l++) f[l] = base[places[mgc_index(x[l], k)] * n + l], \
     for (Py_ssize_t l = 0; l < n; l++) gbase[places[mgc_index(x[l], k)] * n + l] += g[l], \
-    MGC_NEVER, \
-    (void)0)
+    scalars[places[1 + mgc_index(scalars[places[0]], k)]], \
+    gradients[places[1 + mgc_index(scalars[places[0]], k)]] += g)
 
 /* Those of graphs: a dot product of rows with weights; a sum of products of pairs; logsumexp(v) - v[index] */
 #define MGC_STEPS_OF_GRAPHS(STEP) \
