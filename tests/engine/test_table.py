@@ -70,6 +70,7 @@ ROWS = {
     "LOG_SIGMOID": (F.logsigmoid, Value.log_sigmoid),
     "CBRT": (CubeRoot.apply, Value.cbrt),
     "GAMMALN": (torch.lgamma, Value.gammaln),
+    "POLYGAMMA": (lambda n, x: torch.polygamma(int(n), x), lambda n, x: functions.polygamma(int(plain_number(n)), x)),
     "LOGADDEXP": (torch.logaddexp, microgradc.logaddexp),
     "SOFTPLUS": (lambda x: torch.logaddexp(x, torch.zeros_like(x)), Value.softplus),
     "STEP": (lambda x: torch.heaviside(x, torch.zeros_like(x)), Value.step),
@@ -95,6 +96,8 @@ NO_TORCH_GRADIENT = {"FLOORDIV", "LESS", "LESS_EQUAL", "STEP"}
 def grid(row):
     if row.name == "ELU":
         return [(x, alpha) for x, alpha in PAIRS if math.isfinite(alpha)]
+    if row.name == "POLYGAMMA":
+        return list(itertools.product([0.0, 1.0, 2.0, 3.0], [x for x in CORNERS if abs(x) < 1e3 or x != x]))
     if row.name == "BCE":  # PyTorch refuses what is not a probability
         return list(
             itertools.product(
@@ -157,7 +160,7 @@ SMOOTH = {
 
 
 def smooth_points(row):
-    for point in SMOOTH[row.operands]:
+    for point in [(0.0, 0.3), (1.0, 1.9), (3.0, 2.5)] if row.name == "POLYGAMMA" else SMOOTH[row.operands]:
         if not math.isnan(ROWS[row.name][1](*map(Value, point)).data):
             yield point
 
@@ -171,7 +174,7 @@ def test_gradient_by_finite_differences(name):
         operands = list(map(Value, point))
         ours(*operands).backward()
         for i, v in enumerate(operands):
-            if name == "WHERE" and i == 0:
+            if name in ("WHERE", "POLYGAMMA") and i == 0:
                 continue
             h = 1e-5
             above, below = (ours(*(Value(x + d * (j == i)) for j, x in enumerate(point))).data for d in (h, -h))
@@ -278,8 +281,8 @@ def test_polygamma(n):
         functions.polygamma(-1, 1.0)
     with pytest.raises(TypeError, match="n must be an integer, got float"):
         functions.polygamma(1.0, 1.0)
-    with pytest.raises(microgradc.CompileError, match="local gradients"):
-        microgradc.compile(lambda x: functions.polygamma(1, x))(1.0)
+    compiled = microgradc.compile(lambda x: functions.polygamma(n, x))
+    assert compiled.value_and_grad(2.5) == pytest.approx((functions.polygamma(n, 2.5), functions.polygamma(n + 1, 2.5)))
 
 
 METHOD_OF_OP = {"+": "add", "-": "sub", "*": "mul", "/": "truediv", "**": "pow", "//": "floordiv", "%": "mod"}

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from functools import cache
 from importlib import resources
 
 from microgradc.engine import TABLE
 
-__all__ = ["PREFIX", "ROWS", "helpers_of", "number_text", "row_text", "wide_gradient"]
+__all__ = ["PREFIX", "ROWS", "helpers_of", "macro_number", "number_text", "row_text", "wide_gradient"]
 
 PREFIX = "mgc_"     # of all names that are seen in one file alone
 
@@ -102,6 +103,16 @@ def helpers_of(text: str, real: str) -> str:
 
     visit(text)
     return "\n\n".join(found.values())
+
+
+def macro_number(name: str) -> float | None:
+    """Return the number that a name in the columns stands for, None if it is not a macro; `1e-12f` is a C float."""
+    text = _headers()[1].get(name)
+    if text is None:
+        return None
+    if text.endswith("f"):
+        return float(struct.unpack("f", struct.pack("f", float(text[:-1])))[0])
+    return float(text)
 
 
 @cache

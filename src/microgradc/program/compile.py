@@ -174,6 +174,47 @@ class Compiled:
         gradients = batch.gradients(grads)
         return values[:, 0], gradients[0] if len(args) == 1 else gradients
 
+    def jacobian(self, *args: Any) -> Any:
+        """Return the derivatives of each result with respect to the arguments. See `microgradc.jacobian`.
+
+        Args:
+            args: the arguments of one example.
+
+        Returns:
+            The structure of the results, in each place that of the arguments: for one argument its derivatives, for
+            several a tuple. For a list of m results and an array of shape (n,), float64 of shape (m, n).
+        """
+        from microgradc import derivatives
+        return derivatives.jacobian_of(self, args, derivatives.argnums_of(args))
+
+    def hessian(self, *args: Any) -> Any:
+        """Return the second derivatives of the one result. See `microgradc.hessian`.
+
+        Args:
+            args: the arguments of one example.
+
+        Returns:
+            For an array of shape (n,), float64 of shape (n, n); for several arguments a tuple of tuples.
+        """
+        from microgradc import derivatives
+        return derivatives.hessian_of(self, args, derivatives.argnums_of(args))
+
+    def hvp(self, x: Any, v: Any, *args: Any) -> Any:
+        """Return the product of the Hessian with respect to x and v. See `microgradc.hvp`.
+
+        It is what SciPy takes: `scipy.optimize.minimize(f.value_and_grad, x0, jac=True, hessp=f.hvp)`.
+
+        Args:
+            x: the first argument of one example.
+            v: the same structure.
+            args: further arguments, which are held fixed.
+
+        Returns:
+            The structure of x, float64.
+        """
+        from microgradc import derivatives
+        return derivatives.hvp(self, x, v, *args)
+
     def program(self, *args: Any) -> Program:
         """Return the Program for the arguments of one example; `print` shows its steps."""
         if is_tracing():

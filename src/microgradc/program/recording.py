@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgradc import changes, checks, trees
-from microgradc.engine import CompileError, Input, IntegerInput, Trace, Value, no_grad
+from microgradc.engine import CompileError, EnableGrad, Input, IntegerInput, Trace, Value, no_grad
 from microgradc.engine.value import plain_number
+from microgradc.program.calculus import NoGraphError
 from microgradc.program.program import Program, Watch
 from microgradc.program.reached import Reached
 
@@ -151,6 +152,7 @@ class Recording:
         self.axes = self.parts[0][0].axes if self.parts[1] == trees.LEAF else None
         self.layout = _layout(args) if keep_layout else None
         self.keys: list[Any] = []        # in Recordings
+        self.derived: dict[str, Any] = {}        # programs of derivatives, by what they compute
         self.renew_watch(f)
 
     def _compare(self, f: Callable[..., Any], args: tuple[Any, ...], numbers: Any, traced: _Traced) -> None:
@@ -221,6 +223,16 @@ class Recording:
                 found.append(row[start : start + size].reshape(array_shape).copy())
                 start += size
         return trees.unflatten(shape, found, _array_if_possible)
+
+    def argument_parts(self, args: tuple[Any, ...]) -> tuple[list[_Part], trees.Shape]:
+        """Return where the numbers of the arguments are in a row: the parts, and the shape of the arguments."""
+        layout, shape = self.layout or _layout(args)
+        parts, first = [], 0
+        for size_and_shape in layout:
+            size, axes = size_and_shape or (1, ())
+            parts.append(_Part(first, axes))
+            first += size
+        return trees.flatten(trees.unflatten(shape, parts, _list_or_axis), (_Part,))
 
     def require_one_output(self) -> None:
         """Raise ValueError unless the function returned a single Value."""
@@ -297,7 +309,11 @@ def _plain_call(f: Callable[..., Any], args: tuple[Any, ...], may_wrap: bool) ->
                     return _numbers_in(f(*way()))
                 except Exception:      # the next way may do, and the last one raises
                     continue
-            return _numbers_in(f(*ways[-1]()))
+            try:
+                return _numbers_in(f(*ways[-1]()))
+            except NoGraphError:       # f takes gradients of what it computes
+                with EnableGrad():
+                    return _numbers_in(f(*ways[-1]()))
     finally:
         _thread.trying = before
 
