@@ -20,6 +20,7 @@ FLOORS = [
     {"engine"},
     {"changes", "checks", "keywords", "modes", "moved", "trees", "ufuncs"},
     {"after_numpy", "arrays", "program"},
+    {"derivatives"},
     {"nn", "losses", "optim"},
     {"train"},
     {"checkpoint", "interop", "viz"},

@@ -104,7 +104,8 @@ def operate(str op not None, *operands):
         raise ValueError(f"there is no operation {op!r:.60}")
     if number >= MGC_TABLE_END:
         if number == MGC_DOT:
-            return dot_product(operands[:count - (count & 1):2], operands[1::2], operands[count - 1] if count & 1 else None)
+            bias = operands[count - 1] if count & 1 else None
+            return dot_product(operands[:count - (count & 1):2], operands[1::2], bias)
         return wide(number, operands, op)
     if count != mgc_rows[number].operands:
         raise ValueError(f"{op} takes {mgc_rows[number].operands} operands, got {count}")

@@ -75,18 +75,19 @@ class _Places:
 
 def _combined(builder: _Builder, op: str, *x: _Operand) -> _Operand:
     """Return an operation; a number or an operand where that has the same bits."""
-    is_number = [type(operand) is float for operand in x]
-    if all(is_number):
+    numbers = [operand for operand in x if type(operand) is float]
+    if not numbers:
+        return builder.add(op, *x)
+    if len(numbers) == len(x):
         return operate(op, *x)
-    if op == "mul":
-        for factor, other in (x, x[::-1]):
-            if type(factor) is float and abs(factor) == 1:
-                return other if factor == 1 else _combined(builder, "neg", other)
-    elif op == "div" and is_number[1] and x[1] == 1:
+    if op == "mul" and abs(numbers[0]) == 1:
+        other = x[1] if type(x[0]) is float else x[0]
+        return other if numbers[0] == 1 else _combined(builder, "neg", other)
+    if op == "div" and type(x[1]) is float and x[1] == 1:
         return x[0]
-    elif op == "pow" and is_number[1] and x[1] in (0, 1):
+    if op == "pow" and type(x[1]) is float and x[1] in (0, 1):
         return x[0] if x[1] == 1 else 1.0
-    elif op == "where" and is_number[0]:
+    if op == "where" and type(x[0]) is float:
         return x[1] if x[0] != 0 else x[2]
     return builder.add(op, *x)
 
@@ -225,8 +226,8 @@ def _name(node: Value) -> str:
 
 def _no_rule(entry: _Entry) -> TypeError:
     return TypeError(
-        f"the node {_name(entry.handle)!r} has a rule of its own (a closure, local gradients, a compiled function), which has no "
-        "derivative; use operations of microgradc, or take derivatives inside of the compiled function"
+        f"the node {_name(entry.handle)!r} has a rule of its own (a closure, local gradients, a compiled function), "
+        "which has no derivative; use operations of microgradc, or take derivatives inside of the compiled function"
     )
 
 

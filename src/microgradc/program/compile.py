@@ -13,6 +13,7 @@ import numpy as np
 from microgradc import checks, trees
 from microgradc.engine import Value, is_tracing, refuse
 from microgradc.keywords import suggest_keywords
+from microgradc.program import directions
 from microgradc.program.program import Example, Latest, Program, plain_batch, require_unmasked
 from microgradc.program.recording import Recording, Recordings, is_trying, without_values
 
@@ -184,8 +185,7 @@ class Compiled:
             The structure of the results, in each place that of the arguments: for one argument its derivatives, for
             several a tuple. For a list of m results and an array of shape (n,), float64 of shape (m, n).
         """
-        from microgradc import derivatives
-        return derivatives.jacobian_of(self, args, derivatives.argnums_of(args))
+        return directions.jacobian_of(self, args, directions.argnums_of(args))
 
     def hessian(self, *args: Any) -> Any:
         """Return the second derivatives of the one result. See `microgradc.hessian`.
@@ -196,8 +196,7 @@ class Compiled:
         Returns:
             For an array of shape (n,), float64 of shape (n, n); for several arguments a tuple of tuples.
         """
-        from microgradc import derivatives
-        return derivatives.hessian_of(self, args, derivatives.argnums_of(args))
+        return directions.hessian_of(self, args, directions.argnums_of(args))
 
     def hvp(self, x: Any, v: Any, *args: Any) -> Any:
         """Return the product of the Hessian with respect to x and v. See `microgradc.hvp`.
@@ -212,8 +211,7 @@ class Compiled:
         Returns:
             The structure of x, float64.
         """
-        from microgradc import derivatives
-        return derivatives.hvp(self, x, v, *args)
+        return directions.hvp_of(self, x, v, args)
 
     def program(self, *args: Any) -> Program:
         """Return the Program for the arguments of one example; `print` shows its steps."""

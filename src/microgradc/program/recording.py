@@ -153,6 +153,7 @@ class Recording:
         self.layout = _layout(args) if keep_layout else None
         self.keys: list[Any] = []        # in Recordings
         self.derived: dict[str, Any] = {}        # programs of derivatives, by what they compute
+        self.known_parts: tuple[list[_Part], trees.Shape] | None = None
         self.renew_watch(f)
 
     def _compare(self, f: Callable[..., Any], args: tuple[Any, ...], numbers: Any, traced: _Traced) -> None:
@@ -226,13 +227,18 @@ class Recording:
 
     def argument_parts(self, args: tuple[Any, ...]) -> tuple[list[_Part], trees.Shape]:
         """Return where the numbers of the arguments are in a row: the parts, and the shape of the arguments."""
+        if self.known_parts is not None:
+            return self.known_parts
         layout, shape = self.layout or _layout(args)
         parts, first = [], 0
         for size_and_shape in layout:
             size, axes = size_and_shape or (1, ())
             parts.append(_Part(first, axes))
             first += size
-        return trees.flatten(trees.unflatten(shape, parts, _list_or_axis), (_Part,))
+        found = trees.flatten(trees.unflatten(shape, parts, _list_or_axis), (_Part,))
+        if self.layout is not None:
+            self.known_parts = found
+        return found
 
     def require_one_output(self) -> None:
         """Raise ValueError unless the function returned a single Value."""

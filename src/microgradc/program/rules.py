@@ -1,4 +1,4 @@
-"""The rules of derivatives: each gradient column of ops.h, parsed once into steps. Changes with what a column may say."""
+"""The rules of derivatives: each gradient column of ops.h, parsed once. Changes with what a column may say."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def _postfix(node: ast.AST, op: str) -> Iterator[Step]:
         case ast.Name(id=("x" | "y" | "z" | "f" | "g") as name):
             yield name
             return
-        case ast.Name(id=name) if (number := macro_number(name)) is not None:
-            yield number
+        case ast.Name(id=name) if (macro := macro_number(name)) is not None:
+            yield macro
             return
         case ast.BinOp(left=left, right=right) if type(node.op) in _OPERATORS:
             called, operands = _OPERATORS[type(node.op)], [left, right]
