@@ -17,7 +17,7 @@ from corners import CORNERS, INF, NAN, PAIRS, TRIPLES
 import microgradc
 from microgradc import Value, engine
 from microgradc.engine import functions
-from microgradc.engine.value import plain_number
+from microgradc.engine.value import operate, plain_number
 
 
 class CubeRoot(torch.autograd.Function):
@@ -70,7 +70,7 @@ ROWS = {
     "LOG_SIGMOID": (F.logsigmoid, Value.log_sigmoid),
     "CBRT": (CubeRoot.apply, Value.cbrt),
     "GAMMALN": (torch.lgamma, Value.gammaln),
-    "POLYGAMMA": (lambda n, x: torch.polygamma(int(n), x), lambda n, x: functions.polygamma(int(plain_number(n)), x)),
+    "POLYGAMMA": (lambda n, x: torch.polygamma(int(n), x), lambda n, x: operate("polygamma", n, x)),
     "LOGADDEXP": (torch.logaddexp, microgradc.logaddexp),
     "SOFTPLUS": (lambda x: torch.logaddexp(x, torch.zeros_like(x)), Value.softplus),
     "STEP": (lambda x: torch.heaviside(x, torch.zeros_like(x)), Value.step),
@@ -182,9 +182,9 @@ def test_gradient_by_finite_differences(name):
 
 
 SHARED_NAMES = "exp log log1p sqrt sin cos sinh cosh tanh erf sigmoid expm1 minimum maximum where step".split()
-SHARED_NAMES += ["digamma", "polygamma"]
-NAMESPACE = {name: getattr(functions, name) for name in SHARED_NAMES}
+NAMESPACE = {name: getattr(functions, name) for name in [*SHARED_NAMES, "digamma"]}
 NAMESPACE |= {
+    "polygamma": ROWS["POLYGAMMA"][1],
     "pow": lambda x, y: x**y,
     "floordiv": lambda x, y: x // y,
     "LN_2": math.log(2),

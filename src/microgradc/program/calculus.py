@@ -50,8 +50,7 @@ class _Builder(Protocol):
 class _Nodes:
     """Who makes Values."""
 
-    def add(self, op: str, *operands: _Operand) -> _Operand:
-        return operate(op, *operands)
+    add = staticmethod(operate)
 
     def number_of(self, operand: _Operand) -> float | None:
         return None if is_tracing() else operand.data if isinstance(operand, Value) else operand
@@ -138,8 +137,10 @@ def _terms(builder: _Builder, entry: _Entry, x: list[_Operand], gs: dict[int, _O
 
 
 def _evaluated(builder: _Builder, steps: tuple[Step, ...], scope: Mapping[str, _Operand]) -> _Term:
+    """Return what a rule gives; where its last step is a product, the factors."""
     stack: list[_Operand] = []
-    for i, step in enumerate(steps):
+    factors = steps[-1] == ("mul", 2)
+    for step in steps[:-1] if factors else steps:
         if isinstance(step, str):
             stack.append(scope[step])
         elif isinstance(step, float):
@@ -147,11 +148,9 @@ def _evaluated(builder: _Builder, steps: tuple[Step, ...], scope: Mapping[str, _
         else:
             op, count = step
             operands = stack[-count:]
-            if op == "mul" and i + 1 == len(steps):
-                return operands[0], operands[1]
             del stack[-count:]
             stack.append(_combined(builder, op, *operands))
-    return stack[0], None
+    return stack[0], stack[1] if factors else None
 
 
 # Operations of any number of operands, and those of graphs
@@ -265,7 +264,10 @@ def _backward(builder: _Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iter
     for e in wanted:
         depends[e] = True
     for e, entry in enumerate(tape):
-        depends[e] = depends[e] or any(depends[o] for o in entry.operands if type(o) is int)
+        for o in entry.operands:
+            if type(o) is int and depends[o]:
+                depends[e] = True
+                break
     received: dict[int, list[_Term]] = {}
     for e, g in seeds:
         received.setdefault(e, []).append((g, None))
