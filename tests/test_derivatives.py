@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import pickle
 import random
 import threading
 
@@ -241,6 +242,21 @@ def test_random_functions_in_torch(seed):
     np.testing.assert_allclose(jacobian(grad(ours))(x), matrix, **close)
     slope = torch.func.grad(theirs)(t).numpy() @ v
     assert jvp(ours, (x,), (v,))[1] == pytest.approx(slope, rel=1e-9, abs=1e-9)
+
+
+def test_they_are_pickled_with_their_function():
+    slope = pickle.loads(pickle.dumps(grad(rosenbrock)))
+    np.testing.assert_array_equal(slope(X), grad(rosenbrock)(X))
+    assert repr(slope) == "<grad of rosenbrock>"
+
+
+def test_a_replaced_parameter_is_noticed_through_all_of_them():
+    model = nn.MLP(2, [4, 1], activation="tanh", seed=0)
+    second = grad(lambda x: grad(lambda x: model(x))(x)[0])
+    at = np.array([0.3, 0.4])
+    second(at)
+    model.layers[0].neurons[0].w[0] = Value(5.0)
+    np.testing.assert_allclose(second(at), hessian(lambda x: model(x))(at)[0], rtol=1e-12)
 
 
 def test_within_no_grad():

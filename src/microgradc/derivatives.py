@@ -52,7 +52,7 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     >>> grad(grad(lambda x: x**4))(1.0)
     12.0
     """
-    return _Transform(f, argnums, "grad", lambda *given: value_and_grad_of(*given)[1])
+    return _Transform(f, argnums, "grad", _grad_of)
 
 
 def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
@@ -188,6 +188,10 @@ class _Transform:
 
     def __repr__(self) -> str:
         return f"<{self._name} of {getattr(self._compiled, '__qualname__', self._compiled)}>"
+
+
+def _grad_of(f: Compiled, args: tuple[Any, ...], argnums: Argnums) -> Any:
+    return value_and_grad_of(f, args, argnums)[1]
 
 
 def _compiled(f: Callable[..., Any]) -> Compiled:
