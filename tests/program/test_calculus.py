@@ -17,7 +17,7 @@ from microgradc import Value, compile, engine, gradients
 from microgradc.program import rules
 from microgradc.program.calculus import adjoints, tangents, tangents_of
 from microgradc.program.graph import Graph
-from microgradc.program.rules import rule
+from microgradc.program.rules import rule, wide_rule
 
 BY_NAME = {row.name: row for row in engine.TABLE}
 # PyTorch has no derivatives of these, or none with respect to a parameter.
@@ -159,6 +159,14 @@ def test_logsumexp_of_large_numbers(values):
         assert same(g.data, v.grad)
     compiled = compile(lambda a, b: gradients(microgradc.logsumexp([a, b]), [a, b]))
     assert all(same(g.data, v.grad) for g, v in zip(compiled(*values), operands, strict=True))
+
+
+def test_a_wide_operation_without_a_rule_says_so(monkeypatch):
+    assert wide_rule("sum") == ("g",)
+    with pytest.raises(NotImplementedError, match="derivative of mean has no derivative of its own"):
+        wide_rule("mean")
+    monkeypatch.setattr(rules, "wide_column", lambda op: "2 * g * v")
+    assert wide_rule.__wrapped__("sumsq") == (2.0, "g", ("mul", 2), "v", ("mul", 2))
 
 
 # Random graphs

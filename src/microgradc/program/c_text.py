@@ -14,7 +14,7 @@ from importlib import resources
 
 from microgradc.engine import TABLE
 
-__all__ = ["PREFIX", "ROWS", "helpers_of", "macro_number", "number_text", "row_text", "wide_gradient"]
+__all__ = ["PREFIX", "ROWS", "helpers_of", "macro_number", "number_text", "row_text", "wide_column", "wide_gradient"]
 
 PREFIX = "mgc_"     # of all names that are seen in one file alone
 
@@ -128,8 +128,8 @@ def row_text(op: str, column: str) -> str:
 
 
 @cache
-def wide_gradient(op: str) -> str:
-    """Return what a value v receives from an operation of wide.h, over v, f, g and scale."""
+def wide_column(op: str) -> str:
+    """Return the text of wide.h for what a value v receives from an operation, over v, f, g and scale."""
     text = _header("wide.h")
     begin = text.index("(", text.index(f"ROW( {op.upper()},"))
     row = text[begin + 1:_end(text, begin) - 1]
@@ -140,7 +140,13 @@ def wide_gradient(op: str) -> str:
             columns.append("")
         else:
             columns[-1] += letter
-    return _named(columns[3].strip())
+    return columns[3].strip()
+
+
+@cache
+def wide_gradient(op: str) -> str:
+    """Return what a value v receives from an operation of wide.h as C."""
+    return _named(wide_column(op))
 
 
 def number_text(x: float) -> str:

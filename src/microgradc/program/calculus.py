@@ -18,7 +18,7 @@ from microgradc.engine import Value, is_tracing
 from microgradc.engine.value import is_grad_enabled, operate, operations_of
 from microgradc.program.c_text import ROWS
 from microgradc.program.graph import Graph
-from microgradc.program.rules import Step, rule
+from microgradc.program.rules import Step, rule, wide_rule
 
 __all__ = ["NoGraphError", "adjoints", "cotangents_of", "gradients", "replayed", "tangents", "tangents_of"]
 
@@ -74,9 +74,9 @@ class _Places:
 
 def _combined(builder: _Builder, op: str, *x: _Operand) -> _Operand:
     """Return an operation; a number or an operand where that has the same bits."""
-    numbers = [operand for operand in x if type(operand) is float]
-    if not numbers:
+    if float not in map(type, x):
         return builder.add(op, *x)
+    numbers = [operand for operand in x if type(operand) is float]
     if len(numbers) == len(x):
         return operate(op, *x)
     if op == "mul" and abs(numbers[0]) == 1:
@@ -133,7 +133,10 @@ def _terms(builder: _Builder, entry: _Entry, x: list[_Operand], gs: dict[int, _O
     elif entry.op in _WIDE:
         yield from _WIDE[entry.op](builder, x, entry.handle, gs)
     else:
-        raise NotImplementedError(f"{entry.op} has no derivative as operations")
+        steps = wide_rule(entry.op)
+        for i, g in gs.items():
+            if steps:
+                yield i, *_evaluated(builder, steps, {"v": x[i], "f": entry.handle, "g": g})
 
 
 def _evaluated(builder: _Builder, steps: tuple[Step, ...], scope: Mapping[str, _Operand]) -> _Term:
@@ -153,12 +156,7 @@ def _evaluated(builder: _Builder, steps: tuple[Step, ...], scope: Mapping[str, _
     return stack[0], stack[1] if factors else None
 
 
-# Operations of any number of operands, and those of graphs
-
-
-def _of_sum(builder: _Builder, x: list[_Operand], f: _Operand, gs: dict[int, _Operand]) -> _Terms:
-    for i, g in gs.items():
-        yield i, g, None
+# Operations of any number of operands whose column is C alone, and those of graphs
 
 
 def _of_mean(builder: _Builder, x: list[_Operand], f: _Operand, gs: dict[int, _Operand]) -> _Terms:
@@ -211,7 +209,7 @@ def _of_cross_entropy(builder: _Builder, x: list[_Operand], f: _Operand, gs: dic
 
 
 _WIDE: dict[str, Callable[[_Builder, list[_Operand], _Operand, dict[int, _Operand]], _Terms]] = {
-    "sum": _of_sum, "mean": _of_mean, "dot": _of_dot, "logsumexp": _of_logsumexp, "take": _of_take,
+    "mean": _of_mean, "dot": _of_dot, "logsumexp": _of_logsumexp, "take": _of_take,
     "products": _of_dot, "dense": _of_dense, "cross_entropy": _of_cross_entropy,
 }  # fmt: skip
 

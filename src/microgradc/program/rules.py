@@ -6,12 +6,12 @@ import ast
 from collections.abc import Iterator
 from functools import cache
 
-from microgradc.program.c_text import ROWS, macro_number
+from microgradc.program.c_text import ROWS, macro_number, wide_column
 
-__all__ = ["Step", "rule"]
+__all__ = ["Step", "rule", "wide_rule"]
 
 Step = str | float | tuple[str, int]
-"""Of a rule in postfix: one of x, y, z, f and g; a number; an operation and how many operands it takes."""
+"""Of a rule in postfix: one of x, y, z, v, f and g; a number; an operation and how many operands it takes."""
 
 _OPERATORS: dict[type[ast.AST], str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.USub: "neg",
@@ -32,7 +32,23 @@ def rule(op: str, column: str) -> tuple[Step, ...]:
     >>> rule("tanh", "gx")
     ('g', 1.0, 'f', 'f', ('mul', 2), ('sub', 2), ('mul', 2))
     """
-    text = getattr(ROWS[op], column)
+    return _parsed(getattr(ROWS[op], column), op)
+
+
+@cache
+def wide_rule(op: str) -> tuple[Step, ...]:
+    """Return what a value v receives from an operation of wide.h, as steps in postfix over v, f and g.
+
+    Raises:
+        NotImplementedError: something in the column is not an operation.
+
+    >>> wide_rule("sum")
+    ('g',)
+    """
+    return _parsed(wide_column(op), op)
+
+
+def _parsed(text: str, op: str) -> tuple[Step, ...]:
     if text == "0":
         return ()
     try:
@@ -49,7 +65,7 @@ def _postfix(node: ast.AST, op: str) -> Iterator[Step]:
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
             yield -float(number)
             return
-        case ast.Name(id=("x" | "y" | "z" | "f" | "g") as name):
+        case ast.Name(id=("x" | "y" | "z" | "v" | "f" | "g") as name):
             yield name
             return
         case ast.Name(id=name) if (macro := macro_number(name)) is not None:
