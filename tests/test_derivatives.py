@@ -259,6 +259,34 @@ def test_a_replaced_parameter_is_noticed_through_all_of_them():
     np.testing.assert_allclose(second(at), hessian(lambda x: model(x))(at)[0], rtol=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_columns_are_found_together_where_no_row_has_two(seed):
+    source = random.Random(seed)
+    terms = [source.sample(range(12), 3) for _ in range(source.randrange(1, 8))]
+
+    def f(x, sin=microgradc.sin):
+        return 2.0 + sum((sin(x[i] * x[j]) * x[k] for i, j, k in terms), 0.0 * x[0])
+
+    def g(x):
+        return [f(x), *(x[i] * x[j] for i, j, k in terms), x[3], *([x[0] * x[11]] * 12)]
+
+    x = np.array([source.uniform(-1, 1) for _ in range(12)])
+    of_torch = hessian_in_torch(lambda t: f(t, torch.sin), tensor(x)).numpy()
+    np.testing.assert_allclose(hessian(f)(x), of_torch, rtol=1e-10, atol=1e-13)
+    ours = jacobian(g)(x)
+    xs = list(map(Value, x))
+    for row, y in zip(ours, g(xs), strict=True):
+        np.testing.assert_allclose(row, [v.data for v in gradients(y, xs)], rtol=1e-12, atol=1e-15)
+
+
+def test_few_directions_for_a_banded_matrix():
+    f = compile(rosenbrock)
+    f.hessian(np.arange(50.0))
+    [recording] = f._recordings.used
+    assert recording.derived["hessian"].groups.directions.shape == (3, 50)
+    assert compile(lambda x: x[0] * 3.0 + x[1]).hessian(X).tolist() == np.zeros((4, 4)).tolist()
+
+
 def test_within_no_grad():
     with microgradc.no_grad():
         np.testing.assert_allclose(hessian(lambda x: rosenbrock(x))(X), hessian(rosenbrock)(X))

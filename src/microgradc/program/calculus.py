@@ -20,7 +20,9 @@ from microgradc.program.c_text import ROWS
 from microgradc.program.graph import Graph
 from microgradc.program.rules import Step, rule, wide_rule
 
-__all__ = ["NoGraphError", "adjoints", "cotangents_of", "gradients", "replayed", "tangents", "tangents_of"]
+__all__ = [
+    "NoGraphError", "adjoints", "cotangents_of", "dependence", "gradients", "replayed", "tangents", "tangents_of",
+]  # fmt: skip
 
 # Of an expression: a Value or a place in a graph; or a float, a constant.
 _Operand = Any
@@ -389,6 +391,20 @@ def tangents_of(ys: list[Any], xs: list[Value], directions: list[Any]) -> list[V
     seeds = [(places[id(x)], t) for x, t in zip(xs, directions, strict=True) if id(x) in places]
     found = iter(_forward(_Nodes(), tape, seeds, [places[id(y)] for y in ys if isinstance(y, Value)]))
     return [_as_value(next(found) if isinstance(y, Value) else None) for y in ys]
+
+
+def dependence(ys: list[Any], xs: list[Value]) -> list[int]:
+    """Return for each of ys on which of xs it depends: bit i is set where it was made from xs[i], whatever numbers."""
+    tape, places = _tape_of([y for y in ys if isinstance(y, Value)])
+    masks = [0] * len(tape)
+    for i, x in enumerate(xs):
+        if id(x) in places:
+            masks[places[id(x)]] |= 1 << i
+    for e, entry in enumerate(tape):
+        for o in entry.operands:
+            if type(o) is int:
+                masks[e] |= masks[o]
+    return [masks[places[id(y)]] if isinstance(y, Value) else 0 for y in ys]
 
 
 def _as_value(found: Any) -> Value:

@@ -17,7 +17,7 @@ import numpy as np
 
 from microgradc import trees
 from microgradc.engine import IntegerInput, Trace, Value, is_tracing
-from microgradc.program.calculus import cotangents_of, gradients, replayed, tangents_of
+from microgradc.program.calculus import cotangents_of, dependence, gradients, replayed, tangents_of
 from microgradc.program.program import Example, Program
 from microgradc.program.recording import Recording
 
@@ -41,7 +41,7 @@ def jacobian_of(f: Any, args: tuple[Any, ...], argnums: Argnums) -> Any:
     _chosen(args, argnums)
     found = Recorded(f, args, "jacobian")
     n, m = found.row.size, found.recording.program.output_count
-    matrix = found.run("tangents", np.eye(n)).T if n <= m else found.run("cotangents", np.eye(m))
+    matrix = found.matrix("tangents") if n <= m else found.run("cotangents", np.eye(m))
     return found.rebuilt_rows(matrix, found.recording.parts, argnums)
 
 
@@ -52,7 +52,7 @@ def hessian_of(f: Any, args: tuple[Any, ...], argnums: Argnums) -> Any:
         return trees.map_leaves(lambda slope: gradients(slope, xs), gradients(one_value(plain(f)(*args)), xs))
     _chosen(args, argnums)
     found = Recorded(f, args, "hessian")
-    matrix = found.run("hessian", np.eye(found.row.size))
+    matrix = found.matrix("hessian")
     return _chosen(found.rebuilt_rows(matrix, found.recording.argument_parts(args), argnums), argnums)
 
 
@@ -93,10 +93,17 @@ class Recorded:
 
     def run(self, what: str, directions: np.ndarray) -> np.ndarray:
         """Return what a program of derivatives gives for each row of directions; see `_Directions`."""
+        return self._program(what).run(self.row[0], directions)
+
+    def matrix(self, what: str) -> np.ndarray:
+        """Return the derivatives of each result, a row, with respect to each number of the arguments."""
+        return self._program(what).matrix(self.row[0])
+
+    def _program(self, what: str) -> _Directions:
         program = self.recording.derived.get(what)
         if program is None:
             program = self.recording.derived[what] = _Directions(self.recording.program, what)
-        return program.run(self.row[0], directions)
+        return program
 
     def direction(self, v: tuple[Any, ...], name: str) -> np.ndarray:
         """Return a direction, in the structure of the arguments, as a row."""
@@ -149,10 +156,10 @@ class _Directions:
             given = [Value(1.0) for _ in (ys if what == "cotangents" else self.xs)]
             if what == "cotangents":
                 found = cotangents_of(ys, self.xs, given)
-            elif what == "hessian":
-                found = tangents_of(cotangents_of(ys, self.xs, [1.0]), self.xs, given)
             else:
-                found = tangents_of(ys, self.xs, given)
+                results = cotangents_of(ys, self.xs, [1.0]) if what == "hessian" else ys
+                found = tangents_of(results, self.xs, given)
+                self.groups = _Groups(dependence(results, self.xs), len(self.xs))
             if what == "values and tangents":
                 found = [*ys, *found]
             self.program = Program(found, [*[self.xs[i] for i in self.indices], *given])
@@ -164,6 +171,57 @@ class _Directions:
             for x, number in zip(self.xs, row.tolist(), strict=True):
                 x.data = number
             return self.program(*arrays, np.ascontiguousarray(directions))
+
+    def matrix(self, row: np.ndarray) -> np.ndarray:
+        """Return the derivatives of each result, a row, with respect to each number of the arguments, in few runs."""
+        return self.groups.matrix(self.run(row, self.groups.directions))
+
+
+class _Groups:
+    """Columns of a matrix of derivatives that are found in one direction, for no row has two of them.
+
+    Where a number is 0 in whatever arguments, the matrix has 0. Columns are put into the first group that they fit in:
+    Curtis, Powell, Reid, "On the estimation of sparse Jacobian matrices", IMA J. Appl. Math. 1974.
+
+    Args:
+        masks: for each row, which columns may have something else than 0, as bits.
+        count: how many columns there are.
+    """
+
+    def __init__(self, masks: list[int], count: int) -> None:
+        self.shape = len(masks), count
+        full = (1 << count) - 1
+        self.is_dense = any(mask == full for mask in masks)
+        self.directions = np.eye(count)
+        if self.is_dense:
+            return
+        rows_of: list[list[int]] = [[] for _ in range(count)]
+        for i, mask in enumerate(masks):
+            while mask:
+                rows_of[(mask & -mask).bit_length() - 1].append(i)
+                mask &= mask - 1
+        taken = [0] * len(masks)      # by row, the groups that have one of its columns
+        groups = []
+        for rows in rows_of:
+            union = 0
+            for i in rows:
+                union |= taken[i]
+            groups.append((~union & (union + 1)).bit_length() - 1)
+            for i in rows:
+                taken[i] |= 1 << groups[-1]
+        self.rows = np.array([i for rows in rows_of for i in rows], int)
+        self.columns = np.repeat(np.arange(count), [len(rows) for rows in rows_of])
+        self.group_of = np.array(groups, int)[self.columns]
+        self.directions = np.zeros((max(groups, default=-1) + 1, count))
+        self.directions[groups, range(count)] = 1.0
+
+    def matrix(self, found: np.ndarray) -> np.ndarray:
+        """Return the matrix, of what was found for each group."""
+        if self.is_dense:
+            return found.T
+        matrix = np.zeros(self.shape)
+        matrix[self.rows, self.columns] = found[self.group_of, self.rows]
+        return matrix
 
 
 # Arguments
