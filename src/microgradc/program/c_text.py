@@ -10,7 +10,6 @@ import math
 import re
 import struct
 from functools import cache
-from importlib import resources
 
 from microgradc.engine import TABLE
 
@@ -28,6 +27,7 @@ _WIDE_PARAMETERS = ("mgc_reader *at, const void *values, Py_ssize_t count", "con
 
 def _header(name: str) -> str:
     """Return the text of one of the engine's headers, without comments."""
+    from importlib import resources  # here, for it takes longer to import than the compiler
     text = resources.files("microgradc.engine").joinpath(name).read_text(encoding="utf-8")
     return re.sub(r"[ \t]*/\*.*?\*/", "", text, flags=re.DOTALL)
 
