@@ -9,6 +9,8 @@ from microgradc import program as program, viz as viz
 from microgradc.arrays import array as array, grads as grads, to_numpy as to_numpy
 from microgradc.checkpoint import load as load, save as save
 from microgradc.cli.dropin import install as install
+from microgradc.derivatives import grad as grad, hessian as hessian, hvp as hvp, jacobian as jacobian
+from microgradc.derivatives import jvp as jvp, value_and_grad as value_and_grad, vjp as vjp
 from microgradc.engine import CompileError as CompileError, Value as Value, function as function
 from microgradc.engine import no_grad as no_grad, topological_sort as topological_sort
 from microgradc.engine.functions import *
@@ -21,6 +23,7 @@ from microgradc.nn import Module as Module, Neuron as Neuron, Sequential as Sequ
 from microgradc.optim import SGD as SGD, Adam as Adam, AdamW as AdamW, CosineAnnealingLR as CosineAnnealingLR
 from microgradc.optim import LambdaLR as LambdaLR, LinearLR as LinearLR, RMSprop as RMSprop, StepLR as StepLR
 from microgradc.optim import clip_grad_norm_ as clip_grad_norm_, clip_grad_value_ as clip_grad_value_
+from microgradc.program.calculus import gradients as gradients
 from microgradc.program.compile import compile as compile
 from microgradc.program.loaded import load_compiled as load_compiled
 from microgradc.program.program import Program as Program, get_num_threads as get_num_threads

@@ -17,7 +17,7 @@ from corners import CORNERS, INF, NAN, PAIRS, TRIPLES
 import microgradc
 from microgradc import Value, engine
 from microgradc.engine import functions
-from microgradc.engine.value import plain_number
+from microgradc.engine.value import operate, plain_number
 
 
 class CubeRoot(torch.autograd.Function):
@@ -86,6 +86,7 @@ ROWS = {
     "LOG_SIGMOID": (F.logsigmoid, Value.log_sigmoid),
     "CBRT": (CubeRoot.apply, Value.cbrt),
     "GAMMALN": (torch.lgamma, Value.gammaln),
+    "POLYGAMMA": (lambda n, x: torch.polygamma(int(n), x), lambda n, x: operate("polygamma", n, x)),
     "LOGADDEXP": (torch.logaddexp, microgradc.logaddexp),
     "SOFTPLUS": (lambda x: torch.logaddexp(x, torch.zeros_like(x)), Value.softplus),
     "STEP": (lambda x: torch.heaviside(x, torch.zeros_like(x)), Value.step),
@@ -112,6 +113,8 @@ NO_TORCH_GRADIENT = {"FLOORDIV", "LESS", "LESS_EQUAL", "STEP"}
 def grid(row):
     if row.name == "ELU":
         return [(x, alpha) for x, alpha in PAIRS if math.isfinite(alpha)]
+    if row.name == "POLYGAMMA":
+        return list(itertools.product([0.0, 1.0, 2.0, 3.0], [x for x in CORNERS if abs(x) < 1e3 or x != x]))
     if row.name == "BCE":  # PyTorch refuses what is not a probability
         return list(
             itertools.product(
@@ -174,7 +177,7 @@ SMOOTH = {
 
 
 def smooth_points(row):
-    for point in SMOOTH[row.operands]:
+    for point in [(0.0, 0.3), (1.0, 1.9), (3.0, 2.5)] if row.name == "POLYGAMMA" else SMOOTH[row.operands]:
         if not math.isnan(ROWS[row.name][1](*map(Value, point)).data):
             yield point
 
@@ -188,7 +191,7 @@ def test_gradient_by_finite_differences(name):
         operands = list(map(Value, point))
         ours(*operands).backward()
         for i, v in enumerate(operands):
-            if (name == "WHERE" and i == 0) or name == "STRAIGHT_THROUGH":   # whose gradient is that of another value
+            if (name in ("WHERE", "POLYGAMMA") and i == 0) or name == "STRAIGHT_THROUGH":   # that of another value
                 continue
             h = 1e-5
             above, below = (ours(*(Value(x + d * (j == i)) for j, x in enumerate(point))).data for d in (h, -h))
@@ -196,9 +199,9 @@ def test_gradient_by_finite_differences(name):
 
 
 SHARED_NAMES = "exp log log1p sqrt sin cos sinh cosh tanh erf sigmoid expm1 minimum maximum where step".split()
-SHARED_NAMES += ["digamma", "polygamma"]
-NAMESPACE = {name: getattr(functions, name) for name in SHARED_NAMES}
+NAMESPACE = {name: getattr(functions, name) for name in [*SHARED_NAMES, "digamma"]}
 NAMESPACE |= {
+    "polygamma": ROWS["POLYGAMMA"][1],
     "pow": lambda x, y: x**y,
     "floordiv": lambda x, y: x // y,
     "LN_2": math.log(2),
@@ -295,8 +298,8 @@ def test_polygamma(n):
         functions.polygamma(-1, 1.0)
     with pytest.raises(TypeError, match="n must be an integer, got float"):
         functions.polygamma(1.0, 1.0)
-    with pytest.raises(microgradc.CompileError, match="local gradients"):
-        microgradc.compile(lambda x: functions.polygamma(1, x))(1.0)
+    compiled = microgradc.compile(lambda x: functions.polygamma(n, x))
+    assert compiled.value_and_grad(2.5) == pytest.approx((functions.polygamma(n, 2.5), functions.polygamma(n + 1, 2.5)))
 
 
 METHOD_OF_OP = {"+": "add", "-": "sub", "*": "mul", "/": "truediv", "**": "pow", "//": "floordiv", "%": "mod"}

@@ -14,7 +14,7 @@ from torch_samples import few, samples
 import microgradc
 from microgradc import Value, engine
 from microgradc.engine import functions
-from microgradc.engine.value import plain_number
+from microgradc.engine.value import operate, plain_number
 
 
 class LeftOut(Exception):
@@ -99,6 +99,11 @@ def step(x, args, kwargs):
     return (lambda x: torch.heaviside(x, torch.zeros_like(x)).detach()), None, (x,)
 
 
+def polygamma(x, args, kwargs):
+    order = kwargs.get("n", *args)
+    return (lambda n, x: torch.polygamma(int(n), x)), (lambda n, x: operate("polygamma", n, x)), (order, x)
+
+
 # For each row: PyTorch's name (and variant), and how a sample is read. None: as the function of the row's name is.
 NAMES = {
     "ADD": ("add", "", with_alpha(torch.add, lambda x, y: x + y)),
@@ -111,6 +116,7 @@ NAMES = {
     "NEG": ("neg", "", same(torch.neg, lambda x: -x)),
     "ABS": ("abs", "", same(torch.abs, abs)),
     "GAMMALN": ("lgamma", "", same(torch.lgamma)),
+    "POLYGAMMA": ("polygamma", "polygamma_n_2", polygamma),
     "RELU": ("nn.functional.relu", "", same(F.relu, inplace=False)),
     "LEAKY_RELU": ("nn.functional.leaky_relu", "", with_setting(F.leaky_relu, "leaky_relu", "negative_slope", 0.01)),
     "ELU": ("nn.functional.elu", "", with_setting(F.elu, "elu", "alpha", 1.0)),

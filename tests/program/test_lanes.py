@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 
 import microgradc
 from microgradc import Value, _kernels, engine
+from microgradc.engine.value import operate
 
 GRIDS = {1: [(x,) for x in CORNERS], 2: PAIRS, 3: TRIPLES}
 ROWS = {row.name: row for row in engine.TABLE}
 OPERATORS = {
     "ADD": operator.add, "SUB": operator.sub, "MUL": operator.mul, "DIV": operator.truediv, "POW": operator.pow,
     "FLOORDIV": operator.floordiv, "MOD": operator.mod, "NEG": operator.neg, "ABS": abs,
+    "POLYGAMMA": functools.partial(operate, "polygamma"),
 }  # fmt: skip
 LEVELS = _kernels.levels()
 each_level = pytest.mark.parametrize("level", LEVELS)

@@ -21,6 +21,7 @@ FLOORS = [
     {"changes", "checks", "keywords", "modes", "moved", "trees", "ufuncs"},
     {"container"},
     {"after_numpy", "arrays", "program"},
+    {"derivatives"},
     {"nn", "losses", "optim"},
     {"train"},
     {"checkpoint", "interop", "viz"},

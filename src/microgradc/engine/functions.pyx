@@ -9,7 +9,7 @@ from libc.math cimport floor
 
 from microgradc.engine.value cimport *
 
-from microgradc.engine.value import TABLE, IntegerInput, array_of, refuse
+from microgradc.engine.value import TABLE, IntegerInput, array_of
 
 cdef extern from "Python.h":
     ctypedef struct PyMethodDef:
@@ -89,9 +89,7 @@ def logaddexp(x, y):
 
 
 def polygamma(n, x):
-    """Return the derivative of order n of digamma(x), as a node with a local gradient. d/dx = polygamma(n + 1, x).
-
-    Args:
+    """Args:
         n: an integer, at least 0; 0 gives digamma(x).
         x: a Value or a number.
 
@@ -103,17 +101,9 @@ def polygamma(n, x):
     cdef int order = n.__index__()
     if order < 0:
         raise ValueError(f"n must be at least 0, got {order}")
-    if not is_scalar(x):
-        return elementwise(lambda v: polygamma(order, v), (x,), "x")
-    cdef double number
-    if not isinstance(x, Value):
-        read_number(x, &number)
-        return mgc_polygamma(order, number)
-    number = (<Value>x).node.data
-    if tracing():
-        refuse("a node with local gradients")
-    cdef double local = mgc_polygamma(order + 1, number)
-    return custom_node(mgc_polygamma(order, number), (x,) if grad_enabled() else (), &local)
+    if is_scalar(x) or not is_table(x):
+        return pair(MGC_POLYGAMMA, <double>order, x, "n", "x")
+    return elementwise(lambda v: polygamma(order, v), (x,), "x")
 
 
 def minimum(x, y):

@@ -139,6 +139,8 @@ ROW( GAMMALN,    "gammaln", 1, 0,  lgamma(x),                           g * diga
      "Return log(abs(gamma(x))), also called lgamma; inf at 0 and the negative integers. d/dx = digamma(x)." ) \
 ROW( DIGAMMA,    "digamma", 1, 0,  digamma(x),                          g * polygamma(1, x), 0, 0, \
      "Return the derivative of gammaln(x); nan at the negative integers. d/dx = polygamma(1, x)." ) \
+ROW( POLYGAMMA,  "polygamma", 2, X_, polygamma(x, y),               0, g * polygamma(x + 1, y), 0, \
+     "Return the derivative of order n of digamma(x), where n is an integer. d/dx = polygamma(n + 1, x)." ) \
 ROW( SIGMOID,    "sigmoid", 1, 0,  sigmoid(x),                          g * (f * (1 - f)), 0, 0, \
      "Return 1 / (1 + exp(-x)). d/dx = s (1 - s), s = sigmoid(x)." ) \
 ROW( LOG_SIGMOID, "log_sigmoid", 1, 0, minimum(x, 0) - log1p(exp(-fabs(x))), g * sigmoid(-x), 0, 0, \

@@ -114,6 +114,11 @@ def is_tracing() -> bool:
     return mgc_tracing()
 
 
+def is_grad_enabled() -> bool:
+    """Return whether results remember what they were made from: not within `no_grad()`."""
+    return mgc_grad_enabled()
+
+
 cdef bint tracing() noexcept:
     return mgc_tracing()
 

@@ -52,14 +52,13 @@ cdef extern from "engine/ops.h":
 
     const mgc_row *mgc_rows
     double mgc_value(int op, double x, double y, double z)
-    double mgc_polygamma "polygamma"(double n, double x)
     enum:
         MGC_LEAF, MGC_TABLE_END
         # Those that have a line of Cython.
         MGC_ADD, MGC_SUB, MGC_MUL, MGC_DIV, MGC_POW, MGC_FLOORDIV, MGC_MOD, MGC_NEG, MGC_ABS, MGC_EXP
         MGC_SQRT, MGC_FLOOR, MGC_CEIL, MGC_LOGADDEXP
         MGC_LEAKY_RELU, MGC_ELU, MGC_ATAN2, MGC_HYPOT, MGC_MINIMUM, MGC_MAXIMUM, MGC_LESS, MGC_LESS_EQUAL, MGC_BCE
-        MGC_WHERE, MGC_STRAIGHT_THROUGH, MGC_CLIP
+        MGC_POLYGAMMA, MGC_WHERE, MGC_STRAIGHT_THROUGH, MGC_CLIP
     bint mgc_keeps_integers(int id)
 
 cdef extern from "engine/wide.h":

@@ -354,6 +354,16 @@ def array_of(o: Any, name: str) -> NDArray[Any] | None:
     """Return a NumPy array, a frame, a series, a tensor or the like as a NumPy array, its entries by position."""
     ...
 
+def operations_of(
+    root: Value,
+) -> list[tuple[Value, str, tuple[Value | float, ...], tuple[float, ...] | None, bool]]:
+    """Return what a Value was made by: an entry for each node that it depends on, operands first, its own last."""
+    ...
+
+def operate(op: str, *operands: Value | _Number) -> Value | Any:
+    """Return the result of an operation: a Value; a float if all operands are numbers."""
+    ...
+
 def zero_grad(params: list[Value]) -> None:
     """Set the gradient of each of the Values to 0."""
     ...
@@ -420,6 +430,9 @@ def refuse(what: str) -> None:
 
 def is_tracing() -> bool:
     """Return whether this thread traces a function."""
+
+def is_grad_enabled() -> bool:
+    """Return whether results remember what they were made from: not within `no_grad()`."""
 
 class no_grad:
     """Make results without operands, for this thread: no graph is kept."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from functools import cache
-from importlib import resources
 
 from microgradc.engine import TABLE
 
-__all__ = ["PREFIX", "ROWS", "helpers_of", "number_text", "row_text", "wide_gradient"]
+__all__ = ["PREFIX", "ROWS", "helpers_of", "macro_number", "number_text", "row_text", "wide_column", "wide_gradient"]
 
 PREFIX = "mgc_"     # of all names that are seen in one file alone
 
@@ -27,6 +27,7 @@ _WIDE_PARAMETERS = ("mgc_reader *at, const void *values, Py_ssize_t count", "con
 
 def _header(name: str) -> str:
     """Return the text of one of the engine's headers, without comments."""
+    from importlib import resources  # here, for it takes longer to import than the compiler
     text = resources.files("microgradc.engine").joinpath(name).read_text(encoding="utf-8")
     return re.sub(r"[ \t]*/\*.*?\*/", "", text, flags=re.DOTALL)
 
@@ -104,6 +105,16 @@ def helpers_of(text: str, real: str) -> str:
     return "\n\n".join(found.values())
 
 
+def macro_number(name: str) -> float | None:
+    """Return the number that a name in the columns stands for, None if it is not a macro; `1e-12f` is a C float."""
+    text = _headers()[1].get(name)
+    if text is None:
+        return None
+    if text.endswith("f"):
+        return float(struct.unpack("f", struct.pack("f", float(text[:-1])))[0])
+    return float(text)
+
+
 @cache
 def row_text(op: str, column: str) -> str:
     """Return a column of a row as C, over x, y, z, f and g; '' where it is the gradient 0.
@@ -117,8 +128,8 @@ def row_text(op: str, column: str) -> str:
 
 
 @cache
-def wide_gradient(op: str) -> str:
-    """Return what a value v receives from an operation of wide.h, over v, f, g and scale."""
+def wide_column(op: str) -> str:
+    """Return the text of wide.h for what a value v receives from an operation, over v, f, g and scale."""
     text = _header("wide.h")
     begin = text.index("(", text.index(f"ROW( {op.upper()},"))
     row = text[begin + 1:_end(text, begin) - 1]
@@ -129,7 +140,13 @@ def wide_gradient(op: str) -> str:
             columns.append("")
         else:
             columns[-1] += letter
-    return _named(columns[3].strip())
+    return columns[3].strip()
+
+
+@cache
+def wide_gradient(op: str) -> str:
+    """Return what a value v receives from an operation of wide.h as C."""
+    return _named(wide_column(op))
 
 
 def number_text(x: float) -> str:

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgradc import changes, checks, trees
-from microgradc.engine import CompileError, Input, IntegerInput, Trace, Value, no_grad
+from microgradc.engine import CompileError, EnableGrad, Input, IntegerInput, Trace, Value, no_grad
 from microgradc.engine.value import plain_number
+from microgradc.program.calculus import NoGraphError
 from microgradc.program.arguments import STATIC, call, is_static, unwrapped
 from microgradc.program.layouts import LEAVES, Part, as_array, gradients_in, layout_of, list_or_axis
 from microgradc.program.program import LatestShared, Program, Static, Watch
@@ -172,6 +173,8 @@ class Recording:
         self._set_shape(second.shape, second.constants)    # the graphs are not needed any more
         self.layout = layout_of(args) if keep_layout else None
         self.keys: list[Any] = []        # in Recordings
+        self.derived: dict[str, Any] = {}        # programs of derivatives, by what they compute
+        self.known_parts: tuple[list[Part], trees.Shape] | None = None
         self.renew_watch(f)
 
     @classmethod
@@ -188,7 +191,7 @@ class Recording:
         made.names, made.shared, made.statics = (), frozenset(), []
         made._set_shape(shape, [])
         made.layout = None if args is None else layout_of(args)
-        made.keys = []
+        made.keys, made.derived, made.known_parts = [], {}, None
         made.change, made.watch = changes.latest, Watch([], [], [], [], [], [])
         return made
 
@@ -271,6 +274,21 @@ class Recording:
     def gradients(self, row: np.ndarray, args: tuple[Any, ...]) -> Any:
         """Return the numbers of a row in the shape of the arguments: a list becomes an array if it has equal rows."""
         return gradients_in(row, self.layout or layout_of(args))
+
+    def argument_parts(self, args: tuple[Any, ...]) -> tuple[list[Part], trees.Shape]:
+        """Return where the numbers of the arguments are in a row: the parts, and the shape of the arguments."""
+        if self.known_parts is not None:
+            return self.known_parts
+        layout, shape = self.layout or layout_of(args)
+        parts, first = [], 0
+        for size_and_shape in layout:
+            size, axes = size_and_shape or (1, ())
+            parts.append(Part(first, axes))
+            first += size
+        found = trees.flatten(trees.unflatten(shape, parts, list_or_axis), (Part,))
+        if self.layout is not None:
+            self.known_parts = found
+        return found
 
     def require_one_output(self) -> None:
         """Raise ValueError unless the function returned a single Value."""
@@ -376,7 +394,11 @@ def _plain_call(f: Callable[..., Any], args: tuple[Any, ...], names: tuple[str, 
                     return _numbers_in(_call_with(f, way(), names))
                 except Exception:      # the next way may do, and the last one raises
                     continue
-            return _numbers_in(_call_with(f, ways[-1](), names))
+            try:
+                return _numbers_in(_call_with(f, ways[-1](), names))
+            except NoGraphError:       # f takes gradients of what it computes
+                with EnableGrad():
+                    return _numbers_in(_call_with(f, ways[-1](), names))
     finally:
         _thread.trying = before
 

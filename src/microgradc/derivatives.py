@@ -1,0 +1,212 @@
+"""Derivatives of functions: gradients, Jacobians, Hessians and products with them, by the names that JAX gives them.
+
+A function is recorded once for each shape of its arguments (`microgradc.compile`), and what is asked for is made of its
+recording, and kept with it (`program.directions`). Where an argument is a Value, all these
+functions return Values, part of a graph: so they nest, and work inside of functions that are compiled.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from microgradc import trees
+from microgradc.program.calculus import cotangents_of, tangents_of
+from microgradc.program.compile import Compiled, compile
+from microgradc.program.directions import (
+    Argnums,
+    Recorded,
+    as_values,
+    has_values,
+    hessian_of,
+    hvp_of,
+    jacobian_of,
+    like,
+    plain,
+    value_and_grad_of,
+)
+
+__all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
+
+
+def grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+    """Return a function that gives the gradient of f, which returns one Value.
+
+    Args:
+        f: a function of numbers, and of lists, dicts, arrays and the like of numbers; or a compiled one.
+        argnums: with respect to which arguments; a tuple gives a tuple.
+
+    Returns:
+        A function of the same arguments: floats and float64 arrays in the structure of the argument; Values where an
+        argument has Values.
+
+    Raises:
+        TypeError: f is not a function, argnums are not integers.
+        ValueError: there is no such argument; f returns something else than one Value. These two when it is called.
+
+    >>> grad(lambda x: x[0] * x[1] ** 2)([2.0, 3.0])
+    array([ 9., 12.])
+    >>> grad(grad(lambda x: x**4))(1.0)
+    12.0
+    """
+    return _Transform(f, argnums, "grad", _grad_of)
+
+
+def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+    """Return a function that gives the value of f and its gradient, a tuple. See `grad`."""
+    return _Transform(f, argnums, "value_and_grad", value_and_grad_of)
+
+
+def jacobian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+    """Return a function that gives the derivatives of each result of f.
+
+    Args, Raises: see `grad`; f may return any nest of Values.
+
+    Returns:
+        A function of the same arguments: the structure of the results, in each place that of the argument. For a list
+        of m results and an array of shape (n,), float64 of shape (m, n).
+
+    >>> jacobian(lambda x: [x[0] * x[1], x[0] + x[1]])(np.array([2.0, 3.0])).tolist()
+    [[3.0, 2.0], [1.0, 1.0]]
+    """
+    return _Transform(f, argnums, "jacobian", jacobian_of)
+
+
+def hessian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+    """Return a function that gives the second derivatives of f, which returns one Value.
+
+    Args, Raises: see `grad`.
+
+    Returns:
+        A function of the same arguments: the structure of the argument, in each place the same structure. For an array
+        of shape (n,), float64 of shape (n, n).
+
+    >>> hessian(lambda x: x[0] * x[1] ** 2)(np.array([2.0, 3.0])).tolist()
+    [[0.0, 6.0], [6.0, 4.0]]
+    """
+    return _Transform(f, argnums, "hessian", hessian_of)
+
+
+def hvp(f: Callable[..., Any], x: Any, v: Any, *args: Any) -> Any:
+    """Return the product of the Hessian of f with respect to x and v, without the Hessian.
+
+    Args:
+        f: a function that returns one Value. One that is compiled is recorded once, as is a plain function that is
+            kept; a new lambda is recorded at each call.
+        x: its first argument.
+        v: the direction, in the structure of x.
+        args: further arguments, which are held fixed.
+
+    Returns:
+        The structure of x: floats and float64 arrays.
+
+    Raises:
+        ValueError: v has another structure than x; f returns something else than one Value.
+
+    >>> hvp(lambda x: x[0] * x[1] ** 2, [2.0, 3.0], [1.0, 0.0])
+    array([0., 6.])
+    """
+    return hvp_of(_compiled(f), x, v, args)
+
+
+def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
+    """Return the results of f and their derivatives in a direction, the product of the Jacobian and the tangents.
+
+    Args:
+        f: see `hvp`; it may return any nest of Values.
+        primals: a tuple or list of its arguments.
+        tangents: the direction, in the structure of primals.
+
+    Returns:
+        Two of the structure that f returns.
+
+    Raises:
+        ValueError: the tangents have another structure than the primals.
+
+    >>> jvp(lambda x: x**3, (2.0,), (1.0,))
+    (8.0, 12.0)
+    """
+    primals = _tuple(primals, "primals")
+    tangents = _tuple(tangents, "tangents")
+    if has_values(*primals, *tangents):
+        xs, _, rebuilt = as_values(primals)
+        ys, shape = trees.flatten(plain(f)(*rebuilt))
+        return trees.unflatten(shape, ys), trees.unflatten(shape, tangents_of(ys, xs, like(tangents, primals)))
+    found = Recorded(_compiled(f), primals, "jvp")
+    row = found.run("values and tangents", found.direction(tangents, "tangents"))
+    count = row.shape[1] // 2
+    return found.rebuilt_results(row[:, :count]), found.rebuilt_results(row[:, count:])
+
+
+def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """Return the results of f, and a function that gives the products of cotangents and the Jacobian.
+
+    Args:
+        f: see `jvp`.
+        primals: its arguments.
+
+    Returns:
+        The results; and a function of one argument, a number for each result in the same structure, that returns a
+        tuple with what each argument receives.
+
+    >>> y, pull = vjp(lambda x, w: x * w, 2.0, 3.0)
+    >>> y, pull(1.0)
+    (6.0, (3.0, 2.0))
+    """
+    if has_values(*primals):
+        xs, shape, rebuilt = as_values(primals)
+        returned = plain(f)(*rebuilt)
+        ys = trees.flatten(returned)[0]
+        return returned, lambda cotangents: trees.unflatten(shape, cotangents_of(ys, xs, like(cotangents, returned)))
+    found = Recorded(_compiled(f), primals, "vjp")
+    results = found.rebuilt_results(found.recording.program(found.row))
+
+    def pull(cotangents: Any) -> tuple[Any, ...]:
+        seeds = np.array([like(cotangents, results)], float)
+        return found.rebuilt_arguments(found.run("cotangents", seeds)[0])
+
+    return results, pull
+
+
+class _Transform:
+    """A function of the same arguments as another one: see `grad` and its like."""
+
+    def __init__(self, f: Callable[..., Any], argnums: Argnums, name: str, of: Callable[..., Any]) -> None:
+        if not callable(f):
+            raise TypeError(f"f must be a function, got {f!r:.60}")
+        for i in argnums if isinstance(argnums, tuple) else (argnums,):
+            if isinstance(i, bool) or not isinstance(i, int):
+                raise TypeError(f"argnums must be an integer or a tuple of them, got {argnums!r:.60}")
+        self._compiled = f if isinstance(f, Compiled) else compile(f)
+        self._argnums, self._name, self._of = argnums, name, of
+
+    def __call__(self, *args: Any) -> Any:
+        return self._of(self._compiled, args, self._argnums)
+
+    def __repr__(self) -> str:
+        return f"<{self._name} of {getattr(self._compiled, '__qualname__', self._compiled)}>"
+
+
+def _grad_of(f: Compiled, args: tuple[Any, ...], argnums: Argnums) -> Any:
+    return value_and_grad_of(f, args, argnums)[1]
+
+
+def _compiled(f: Callable[..., Any]) -> Compiled:
+    """Return a compiled function: f itself, or that of a plain function, which is kept with it."""
+    if isinstance(f, Compiled):
+        return f
+    if not isinstance(f, types.FunctionType):
+        return compile(f)
+    known = f.__dict__.get("_microgradc_compiled")
+    if known is None or known._f is not f:       # a wrapper has a copy of what f has
+        known = f.__dict__["_microgradc_compiled"] = compile(f)
+    return known
+
+
+def _tuple(given: Any, name: str) -> tuple[Any, ...]:
+    if not isinstance(given, (tuple, list)):
+        raise TypeError(f"{name} must be a tuple of arguments, got {type(given).__name__} {given!r:.40}")
+    return tuple(given)
