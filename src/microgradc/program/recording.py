@@ -14,8 +14,8 @@ import numpy as np
 from microgradc import changes, checks, trees
 from microgradc.engine import CompileError, EnableGrad, Input, IntegerInput, Trace, Value, no_grad
 from microgradc.engine.value import plain_number
-from microgradc.program.calculus import NoGraphError
 from microgradc.program.arguments import STATIC, call, is_static, unwrapped
+from microgradc.program.calculus import NoGraphError
 from microgradc.program.layouts import LEAVES, Part, as_array, gradients_in, layout_of, list_or_axis
 from microgradc.program.program import LatestShared, Program, Static, Watch
 from microgradc.program.reached import Reached
