@@ -293,4 +293,14 @@ static int mgc_set_number(mgc_numbering *n, const void *address, int number)
     return 0;
 }
 
+/* The operands of an expression in the places that a pass has put them in. */
+static inline int mgc_moved_operands(const mgc_graph *from, int e, const int *place, mgc_ints *to)
+{
+    const int count = mgc_operands_in(from, e), *operands = mgc_operands_of(from, e);
+    to->count = 0;
+    if (mgc_reserve_ints(to, (size_t)count) < 0) return -1;
+    for (int i = 0; i < count; i++) to->items[to->count++] = place[operands[i]];
+    return 0;
+}
+
 #endif

@@ -20,7 +20,6 @@ static int mgc_know(const mgc_graph *from, const mgc_leaf *leaves, int leaf_coun
     int failed = mgc_reserve_graph(to, (size_t)expressions) < 0;
     for (int e = 0; e < expressions && !failed; e++) {
         if ((failed = mgc_hear_signals(e) < 0)) break;
-        const int count = mgc_operands_in(from, e);
         uint64_t payload = from->payload[e];
         int op = from->op[e];
         if (op == MGC_PARAMETER && payload < (uint64_t)leaf_count) {
@@ -28,11 +27,8 @@ static int mgc_know(const mgc_graph *from, const mgc_leaf *leaves, int leaf_coun
             if (leaf->is_known) op = MGC_CONSTANT, memcpy(&payload, &leaf->number, sizeof payload);
             else payload = (uint64_t)leaf->parameter;
         }
-        operands.count = 0;
-        failed = mgc_reserve_ints(&operands, (size_t)count) < 0;
-        for (int i = 0; i < count && !failed; i++)
-            operands.items[operands.count++] = place[mgc_operands_of(from, e)[i]];
-        if (!failed) failed = (place[e] = mgc_add(to, op, operands.items, count, payload)) < 0;
+        failed = mgc_moved_operands(from, e, place, &operands) < 0;
+        if (!failed) failed = (place[e] = mgc_add(to, op, operands.items, operands.count, payload)) < 0;
     }
     mgc_free_ints(&operands);
     return -failed;

@@ -344,34 +344,33 @@ cdef class LatestShared:
         positions: of the arguments that are shared, in order.
         shared, rows: what `pattern_of` returned for these, and for the others of an example.
     """
-    cdef object recording, change
-    cdef Program program
-    cdef Watch watch
+    cdef Shortcut found             # its pattern is that of the rows
     cdef tuple positions
-    cdef Pattern shared, rows
+    cdef Pattern shared
     cdef bint fits                  # what was recorded: arguments may have changed meanwhile
 
-    def __init__(self, recording, tuple positions, shared, rows):
-        self.recording, self.change, self.program = recording, recording.change, recording.program
-        self.watch, self.positions, self.shared, self.rows = recording.watch, positions, shared, rows
-        self.fits = (self.shared.size() == self.program.shared_count and self.rows.size() == self.program.input_count
-                     and recording.has_one_output)
+    def __init__(self, recording, tuple positions, Pattern shared, Pattern rows):
+        cdef Program program = recording.program
+        self.found, self.positions, self.shared = Shortcut(recording, rows), positions, shared
+        self.fits = (shared.size() == program.shared_count and rows.size() == program.input_count
+                     and self.found.has_one_output)
 
     def total_and_grad(self, tuple args, bint mean):
         """Return what `Compiled.sum_value_and_grad`, or that of the mean, returns, or None."""
         cdef Call call
+        cdef Program program = self.found.program
         cdef Py_ssize_t i, n
         cdef double factor
         cdef list theta = [], arrays = []
-        if not self.fits or tracing() or change_of["latest"] is not self.change or not self.watch.holds():
+        if not self.fits or tracing() or not self.found.holds():
             return None
         for i in range(PyTuple_GET_SIZE(args)):
             (theta if i in self.positions else arrays).append(<object>PyTuple_GET_ITEM(args, i))
         rows = tuple(arrays)
-        n = self.rows.examples(rows)
+        n = self.found.pattern.examples(rows)
         if not n:
             return None
-        call = self.program.runner(PARAMETER_GRADIENTS).call()
+        call = program.runner(PARAMETER_GRADIENTS).call()
         call.has_shared = False
         if not self.shared.read(tuple(theta), call.scalars.doubles):
             call.release()
@@ -379,7 +378,7 @@ cdef class LatestShared:
         factor = 1.0 / n if mean else 1.0
         call.set_arrays(rows)
         call.set_seeds([factor])
-        call.read_parameters(self.program)
+        call.read_parameters(program)
         call.execute()
         result = call.sums[0] * factor, self.shared.gradients(call.gscalars.doubles)
         call.release()

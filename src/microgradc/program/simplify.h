@@ -298,11 +298,9 @@ static int mgc_simplify(const mgc_graph *from, mgc_graph *to, int *place)
     int failed = mgc_reserve_graph(to, (size_t)expressions) < 0;
     for (int e = 0; e < expressions && !failed; e++) {
         if ((failed = mgc_hear_signals(e) < 0)) break;
-        const int count = mgc_operands_in(from, e);
-        operands.count = 0;
-        failed = mgc_reserve_ints(&operands, (size_t)count) < 0;
-        for (int i = 0; i < count && !failed; i++) operands.items[i] = place[mgc_operands_of(from, e)[i]];
-        if (!failed) failed = (place[e] = mgc_simplified(&s, from->op[e], operands.items, count, from->payload[e])) < 0;
+        failed = mgc_moved_operands(from, e, place, &operands) < 0;
+        if (failed) break;
+        failed = (place[e] = mgc_simplified(&s, from->op[e], operands.items, operands.count, from->payload[e])) < 0;
     }
     mgc_free_ints(&operands);
     mgc_free_ints(&s.operands);
