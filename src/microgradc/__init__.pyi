@@ -11,6 +11,7 @@ from microgradc.checkpoint import load as load, save as save
 from microgradc.cli.dropin import install as install
 from microgradc.derivatives import grad as grad, hessian as hessian, hvp as hvp, jacobian as jacobian
 from microgradc.derivatives import jvp as jvp, value_and_grad as value_and_grad, vjp as vjp
+from microgradc.program.scan import scan as scan
 from microgradc.engine import CompileError as CompileError, Value as Value, function as function
 from microgradc.engine import no_grad as no_grad, topological_sort as topological_sort
 from microgradc.engine.functions import *

@@ -2,8 +2,8 @@
 
 cdef class Baggage(dict):
     """The attributes of a node, and apart from them a label, a Python closure in place of the rule, an operation's
-    name."""
-    cdef object label, backward, op
+    name, the loop that a `scan` repeats."""
+    cdef object label, backward, op, loop
 
     def __cinit__(self):
         self.label = ""

@@ -44,7 +44,7 @@ static inline double mgc_local_gradient(mgc_node *n, Py_ssize_t i)
             MGC_WIDE_TABLE(ROW)
 #undef ROW
         case MGC_DOT: return w->count & 1 && i == w->count - 1 ? 1 : mgc_wide_at(w, i ^ 1);
-        case MGC_OPAQUE: return 0;
+        case MGC_OPAQUE: case MGC_SCAN: case MGC_RESULT: return 0;
         }
     }
     const int operands = mgc_rows[n->op].operands;

@@ -100,7 +100,7 @@ def operate(str op not None, *operands):
         op_numbers.update({name.lower(): i for i, name in enumerate(OP_NAMES)})
     cdef int number = op_numbers.get(op, MGC_LEAF)
     cdef Py_ssize_t count = len(operands)
-    if number == MGC_LEAF or number == MGC_OPAQUE or number == MGC_CUSTOM:
+    if number == MGC_LEAF or MGC_OPAQUE <= number <= MGC_RESULT or number == MGC_CUSTOM:
         raise ValueError(f"there is no operation {op!r:.60}")
     if number >= MGC_TABLE_END:
         if number == MGC_DOT:

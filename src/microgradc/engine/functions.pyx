@@ -5,11 +5,10 @@ works element by
 element: a numeric array gives float64, an object array of Values gives an object array.
 """
 
-from libc.math cimport floor
 
 from microgradc.engine.value cimport *
 
-from microgradc.engine.value import TABLE, IntegerInput, array_of
+from microgradc.engine.value import TABLE, array_of
 
 cdef extern from "Python.h":
     ctypedef struct PyMethodDef:
@@ -417,29 +416,6 @@ def take(values, index):
     if not 0 <= index < len(values):
         raise IndexError(f"index must be at least 0 and less than {len(values)}, the number of values, got {index}")
     return values[index] if rows is None else rows[index]
-
-
-cdef bint is_index(Value v) except -1:
-    """Whether a Value is made from integer arguments of a function that is traced, by integer arithmetic alone."""
-    cdef list left = [v]
-    cdef set seen = set()
-    cdef Py_ssize_t i
-    cdef double x
-    while left:
-        v = left.pop()
-        if id(v) in seen or isinstance(v, IntegerInput):
-            continue
-        seen.add(id(v))
-        if not mgc_keeps_integers(v.node.op):
-            return False
-        for i in range(mgc_operand_count(&v.node)):
-            if mgc_operand_is_node(&v.node, i):
-                left.append(<Value>mgc_value_of(mgc_operand_at(&v.node, i).node))
-            else:
-                x = mgc_operand_value(&v.node, i)
-                if x != floor(x):
-                    return False
-    return True
 
 
 cdef int begin_documentation() except -1:

@@ -63,7 +63,8 @@ cdef extern from "engine/ops.h":
 
 cdef extern from "engine/wide.h":
     enum:
-        MGC_SUM, MGC_MEAN, MGC_DOT, MGC_LOGSUMEXP, MGC_TAKE, MGC_CUSTOM, MGC_OPAQUE, MGC_OPS_END
+        MGC_SUM, MGC_MEAN, MGC_DOT, MGC_LOGSUMEXP, MGC_TAKE, MGC_CUSTOM, MGC_OPAQUE, MGC_SCAN, MGC_RESULT
+        MGC_OPS_END
     const char *const *mgc_wide_names
     const char *const *mgc_wide_ops
     double mgc_wide_at(const mgc_wide *, Py_ssize_t)
@@ -103,3 +104,5 @@ cdef class SharedLeaves:
 cdef object shared_node(double data, SharedLeaves leaves, const double *local)
 cdef object custom_node(double data, tuple children, const double *local)
 cdef list joint_nodes(list numbers, tuple children, SharedLeaves leaves, object send)
+cdef object loop_of(Value v)
+cpdef bint is_index(Value v) except -1

@@ -4,7 +4,8 @@
  * Variables in scope of a row: w is the block; of the gradient, v is the value of operand i, f the result, g what
  * arrives, scale what mgc_wide_scale gives. dot keeps its operands in pairs, w0 x0 w1 x1 ..., with the bias last if
  * there is one, and has a loop of its own. take has an index first; it is made while a function is recorded, from an
- * integer argument (functions.pyx), and nowhere else.
+ * integer argument (functions.pyx), and nowhere else; so are scan, a loop, whose results are nodes over it and the
+ * number of which it is (loops.pxi).
  */
 #ifndef MGC_WIDE_H
 #define MGC_WIDE_H
@@ -85,6 +86,8 @@ ROW( CUSTOM,    "custom",    0 /* it is given its value */,  g * w->local[i] )
 enum {
     MGC_DOT = MGC_TABLE_END,
     MGC_OPAQUE,            /* built by hand, without local gradients: passes nothing back */
+    MGC_SCAN,              /* a loop that is recorded, and one of its results: they pass nothing back by themselves */
+    MGC_RESULT,
 #define ROW(id, op, value, gradient) MGC_##id,
     MGC_WIDE_TABLE(ROW)
 #undef ROW
@@ -92,14 +95,14 @@ enum {
 };
 
 static const char *const mgc_wide_names[] = {   /* from MGC_TABLE_END on */
-    "DOT", "OPAQUE",
+    "DOT", "OPAQUE", "SCAN", "RESULT",
 #define ROW(id, op, value, gradient) #id,
     MGC_WIDE_TABLE(ROW)
 #undef ROW
 };
 
 static const char *const mgc_wide_ops[] = {
-    "dot", "",
+    "dot", "", "scan", "result",
 #define ROW(id, op, value, gradient) op,
     MGC_WIDE_TABLE(ROW)
 #undef ROW
@@ -119,7 +122,7 @@ static inline double mgc_wide_value(int id, const mgc_wide *w)
 #undef ROW
     case MGC_DOT: return mgc_dot(w);
     case MGC_WHERE: case MGC_CLIP: return mgc_value(id, mgc_wide_at(w, 0), mgc_wide_at(w, 1), mgc_wide_at(w, 2));
-    default: return 0;   /* OPAQUE is given its value */
+    default: return 0;   /* the others are given their values */
     }
 }
 

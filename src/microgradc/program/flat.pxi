@@ -16,15 +16,16 @@ def flat(Graph graph not None) -> tuple:
         ops: for each expression, which of the names it has.
         counts: how many operands each has.
         operands: the operands of all, one after another.
-        leaves: for each input and parameter, in the order of their places, which one it is.
+        leaves: for each input, parameter, loop and result of one, in the order of their places, which one it is.
         constants: the number of each constant, in the order of their places.
         outputs: the places of what the function returns.
+        loops: a Loop for each number of a `scan`, a list.
     """
     cdef mgc_graph *g = &graph.g
     cdef int e, op, leaf_count = 0, constant_count = 0
     cdef dict codes = {}
     for e in range(g.count):
-        leaf_count += g.op[e] < 0 and g.op[e] != MGC_CONSTANT
+        leaf_count += is_numbered(g.op[e])
         constant_count += g.op[e] == MGC_CONSTANT
     cdef array.array ops = array.clone(INTS, g.count, False), counts = array.clone(INTS, g.count, False)
     cdef array.array operands = array.clone(INTS, g.operands.count, False)
@@ -40,18 +41,23 @@ def flat(Graph graph not None) -> tuple:
         if op == MGC_CONSTANT:
             constants.data.as_doubles[constant_count] = mgc_constant_of(g, e)
             constant_count += 1
-        elif op < 0:
+        elif is_numbered(op):
             leaves.data.as_ints[leaf_count] = <int>g.payload[e]
             leaf_count += 1
     if g.operands.count:
         memcpy(operands.data.as_ints, g.operands.items, g.operands.count * sizeof(int))
     return (graph.input_count, graph.parameter_count, tuple(codes), ops, counts, operands, leaves, constants,
-            new_array("i", graph.outputs))
+            new_array("i", graph.outputs), graph.loop_list)
+
+
+cdef inline bint is_numbered(int op) noexcept:
+    """Whether an expression has a number besides its operands, which is no constant's."""
+    return op == MGC_INPUT or op == MGC_PARAMETER or op == MGC_SCAN or op == MGC_RESULT
 
 
 def graph_of(int input_count, int parameter_count, tuple names not None, array.array ops not None,
              array.array counts not None, array.array operands not None, array.array leaves not None,
-             array.array constants not None, array.array outputs not None) -> Graph:
+             array.array constants not None, array.array outputs not None, list loops not None=[]) -> Graph:
     """Return the graph that `flat` returned these of. All of it is checked.
 
     Raises:
@@ -67,6 +73,10 @@ def graph_of(int input_count, int parameter_count, tuple names not None, array.a
             raise ValueError(f"{name} must be an array of {'doubles' if code == c'd' else 'ints'}")
     if input_count < 0 or parameter_count < 0 or len(counts) != expressions:
         raise ValueError(f"counts must be those of {expressions} expressions, got {len(counts)}")
+    for i in range(len(loops)):
+        if not isinstance(loops[i], Loop):
+            raise ValueError(f"a loop must be a Loop, got {loops[i]!r:.60}")
+    graph.set_loops(list(loops))
     for e in range(expressions):
         if e % CHECK_SIGNALS_EVERY == 0:
             PyErr_CheckSignals()
@@ -80,7 +90,11 @@ def graph_of(int input_count, int parameter_count, tuple names not None, array.a
         for i in range(first, first + count):
             if not 0 <= places[i] < e:
                 raise ValueError(f"the operands of expression {e} must be expressions before it, got {places[i]}")
-        if op >= 0:
+        if op == MGC_SCAN or op == MGC_RESULT:
+            i = leaves.data.as_ints[next_of(&leaf, len(leaves), names[code])]
+            require_part_of_loop(graph, e, op, i, places + first, count)
+            made = mgc_add(&graph.g, op, places + first, count, i)
+        elif op >= 0:
             check_operand_count(names[code], op, count)
             made = mgc_add(&graph.g, op, places + first, count, 0)
         elif count:
@@ -110,6 +124,25 @@ def graph_of(int input_count, int parameter_count, tuple names not None, array.a
     graph.input_count, graph.parameter_count = input_count, parameter_count
     mgc_trim_graph(&graph.g)
     return graph
+
+
+cdef int require_part_of_loop(Graph graph, int e, int op, int which, const int *operands, int count) except -1:
+    """Raise ValueError unless this is a scan with what its loop takes, or a result of one."""
+    cdef const mgc_graph_loop *loop
+    cdef int limit = graph.g.loop_count, scan
+    if op == MGC_RESULT:
+        if count != 1 or graph.g.op[operands[0]] != MGC_SCAN:
+            raise ValueError(f"expression {e} is a result, so it must have one operand, a scan")
+        limit = mgc_results_of(&graph.g.loops[graph.g.payload[operands[0]]])
+    if not 0 <= which < limit:
+        raise ValueError(f"expression {e} must be one of {limit} {'results' if op == MGC_RESULT else 'loops'}, "
+                         f"got {which}")
+    if op == MGC_SCAN:
+        loop = &graph.g.loops[which]
+        if count != mgc_first_captured(loop) + loop.captured:
+            raise ValueError(f"expression {e} must have the {mgc_first_captured(loop) + loop.captured} operands of "
+                             f"its loop, got {count}")
+    return 0
 
 
 cdef int next_of(int *i, Py_ssize_t count, object name) except -1:
@@ -149,6 +182,8 @@ def require_recorded(Graph graph not None) -> list:
             parameters += op == MGC_PARAMETER
         elif op >= MGC_OPS_END:
             raise ValueError(f"expression {e} is {op_name(op)}, which functions are not recorded with")
+        elif op == MGC_SCAN:
+            require_recorded((<Loop>graph.loop_list[graph.g.payload[e]]).body)
         elif op >= 0 and mgc_kinds[op].index:
             index = mgc_operands_of(&graph.g, e)[0]
             if graph.g.op[index] == MGC_INPUT:

@@ -33,16 +33,34 @@ typedef struct {
     uint32_t tag;
 } mgc_seat;
 
+struct mgc_graph_loop;
+
 typedef struct {
     int count, capacity;
     int *op;
     int *first;                /* where the operands begin; those of the last one end at first[count] */
-    uint64_t *payload;         /* the bits of a constant; which input or parameter it is; else 0 */
+    uint64_t *payload;         /* the bits of a constant; which input, parameter, loop or result it is; else 0 */
     unsigned char *varies;     /* whether it depends on an input: then it is another number for each example */
     mgc_ints operands;
     mgc_seat *table;           /* expressions by their hash */
     int table_size;            /* a power of two, at least twice the count */
+    const struct mgc_graph_loop *loops;         /* of each scan, by its payload; somebody else owns them */
+    int loop_count;
+    const unsigned char *parameter_varies;      /* of the body of a loop: which parameters vary; NULL: none does */
 } mgc_graph;
+
+/* A loop. Its operands in the graph are what the carries begin with; the xs of the first iteration, of the second, …;
+   and what the body has for parameters. Its results are the carries in the end, and the ys of each iteration. */
+typedef struct mgc_graph_loop {
+    const mgc_graph *body;     /* its inputs are the carries, and then the xs of an iteration */
+    const int *outputs;        /* the next carries; the ys; and if `ends`, what is not 0 where no iteration is left */
+    int length, carries, xs, ys, captured, ends;
+    int keeps_all;             /* whether the way back is to find the carries of each iteration, or some of them */
+} mgc_graph_loop;
+
+static inline int mgc_first_captured(const mgc_graph_loop *l) { return l->carries + l->length * l->xs; }
+
+static inline int mgc_results_of(const mgc_graph_loop *l) { return l->carries + l->length * l->ys; }
 
 static int mgc_resize(void **memory, size_t count, size_t size)
 {
@@ -173,6 +191,13 @@ static int mgc_reserve_graph(mgc_graph *g, size_t count)
     return 0;
 }
 
+/* Whether something is another number for each example, whatever its operands are. All loops are run over lanes. */
+static inline int mgc_varies_by_itself(const mgc_graph *g, int op, uint64_t payload)
+{
+    return op == MGC_INPUT || op == MGC_SCAN
+        || (op == MGC_PARAMETER && g->parameter_varies && g->parameter_varies[payload]);
+}
+
 /* The expression of an operation on operands, which are not within this graph's own memory. */
 static int mgc_add(mgc_graph *g, int op, const int *operands, int count, uint64_t payload)
 {
@@ -182,7 +207,7 @@ static int mgc_add(mgc_graph *g, int op, const int *operands, int count, uint64_
     if (seat->e >= 0) return seat->e;
     if (mgc_reserve_ints(&g->operands, (size_t)count) < 0) return -1;
     const int e = g->count++;
-    g->op[e] = op, g->payload[e] = payload, g->varies[e] = op == MGC_INPUT;
+    g->op[e] = op, g->payload[e] = payload, g->varies[e] = (unsigned char)mgc_varies_by_itself(g, op, payload);
     seat->e = e, seat->tag = tag;
     for (int i = 0; i < count; i++) {
         g->operands.items[g->operands.count++] = operands[i];

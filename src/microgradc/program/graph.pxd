@@ -10,6 +10,12 @@ cdef extern from "program/graph.h":
         int *items
         int count, capacity
 
+    ctypedef struct mgc_graph_loop:
+        const mgc_graph *body
+        const int *outputs
+        int length, carries, xs, ys, captured
+        bint ends, keeps_all
+
     ctypedef struct mgc_graph:
         int count
         int *op
@@ -17,7 +23,12 @@ cdef extern from "program/graph.h":
         uint64_t *payload
         unsigned char *varies
         mgc_ints operands
+        const mgc_graph_loop *loops
+        int loop_count
+        const unsigned char *parameter_varies
 
+    int mgc_first_captured(const mgc_graph_loop *)
+    int mgc_results_of(const mgc_graph_loop *)
     int mgc_operands_in(const mgc_graph *, int)
     const int *mgc_operands_of(const mgc_graph *, int)
     double mgc_constant_of(const mgc_graph *, int)
@@ -42,6 +53,20 @@ cdef class Graph:
     cdef mgc_graph g
     cdef mgc_ints output_list
     cdef readonly int input_count, parameter_count
+    cdef list loop_list          # a Loop for each scan
+    cdef mgc_graph_loop *loops   # the same, for C
+    cdef bytes parameter_varies  # of the body of a loop
+    cdef bint is_body
+
+    cdef int add_loop(self, Loop loop) except -1
+    cdef int set_loops(self, list loops) except -1
+
+cdef class Loop:
+    cdef readonly Graph body
+    cdef readonly int length, carries, xs, ys
+    cdef readonly bint ends, keeps_all
+
+    cdef tuple settings(self)
 
 cdef object op_name(int op)
 cpdef Graph simplify(Graph graph)

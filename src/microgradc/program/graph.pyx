@@ -111,9 +111,13 @@ cdef class Graph:
     return %3
     """
 
+    def __cinit__(self):
+        self.loop_list = []
+
     def __dealloc__(self):
         mgc_free_graph(&self.g)
         mgc_free_ints(&self.output_list)
+        PyMem_Free(self.loops)
 
     def input(self) -> int:
         """Add the next input; return its place."""
@@ -141,7 +145,7 @@ cdef class Graph:
             IndexError: an operand is not in the graph.
         """
         cdef int number = NUMBERS.get(op, MGC_CONSTANT)
-        if number < 0:
+        if number < 0 or number == MGC_SCAN or number == MGC_RESULT:
             raise ValueError(f"op must be an operation, one of {', '.join(list(NUMBERS)[3:])}, got {op!r:.60}")
         check_operand_count(op, number, len(operands))
         cdef mgc_ints list_of
@@ -152,12 +156,61 @@ cdef class Graph:
         finally:
             PyMem_Free(list_of.items)
 
+    def scan(self, Loop loop not None, *operands) -> list:
+        """Add a loop; return the places of its results: the carries in the end, and then the ys of each iteration.
+
+        Args:
+            loop: a Loop.
+            operands: places: what the carries begin with; the xs of the first iteration, of the second, …; what the
+                body has for parameters.
+
+        Raises:
+            ValueError: the loop takes another number of operands.
+            IndexError: an operand is not in the graph.
+        """
+        cdef mgc_ints list_of
+        cdef int scan, i
+        cdef list results = []
+        list_of.items, list_of.count, list_of.capacity = NULL, 0, 0
+        require_operands_of_loop(loop, len(operands))
+        try:
+            fill_places(&list_of, operands, self.g.count)
+            scan = checked(mgc_add(&self.g, MGC_SCAN, list_of.items, list_of.count, self.add_loop(loop)))
+            for i in range(loop.carries + loop.length * loop.ys):
+                results.append(checked(mgc_add(&self.g, MGC_RESULT, &scan, 1, i)))
+        finally:
+            PyMem_Free(list_of.items)
+        return results
+
+    cdef int add_loop(self, Loop loop) except -1:
+        """Add a loop that a scan is to have; return which one it is."""
+        self.set_loops([*self.loop_list, loop])
+        return len(self.loop_list) - 1
+
+    cdef int set_loops(self, list loops) except -1:
+        cdef mgc_graph_loop *to
+        cdef Loop loop
+        to = <mgc_graph_loop *>PyMem_Malloc((len(loops) + 1) * sizeof(mgc_graph_loop))
+        if to == NULL:
+            raise no_memory()
+        for i, entry in enumerate(loops):
+            loop = entry
+            to[i].body, to[i].outputs = &loop.body.g, loop.body.output_list.items
+            to[i].length, to[i].carries, to[i].xs, to[i].ys = loop.length, loop.carries, loop.xs, loop.ys
+            to[i].captured, to[i].ends, to[i].keeps_all = loop.body.parameter_count, loop.ends, loop.keeps_all
+        PyMem_Free(self.loops)
+        self.loop_list, self.loops = loops, to
+        self.g.loops, self.g.loop_count = to, len(loops)
+        return 0
+
     @property
     def outputs(self) -> tuple:
         return tuple([self.output_list.items[i] for i in range(self.output_list.count)])
 
     @outputs.setter
     def outputs(self, places):
+        if self.is_body:
+            raise ValueError("the graph is the body of a loop, which relies on its outputs")
         cdef mgc_ints list_of
         list_of.items, list_of.count, list_of.capacity = NULL, 0, 0
         try:
@@ -173,7 +226,8 @@ cdef class Graph:
         if not 0 <= i < self.g.count:
             raise IndexError(f"the graph has {self.g.count} expressions, got {i}")
         cdef int e = <int>i, op = self.g.op[e]
-        number = mgc_constant_of(&self.g, e) if op == MGC_CONSTANT else self.g.payload[e] if op < 0 else None
+        cdef bint has_number = op < 0 or op == MGC_SCAN or op == MGC_RESULT
+        number = mgc_constant_of(&self.g, e) if op == MGC_CONSTANT else self.g.payload[e] if has_number else None
         operands = mgc_operands_of(&self.g, e)
         return Expression(NAMES[op], tuple([operands[j] for j in range(mgc_operands_in(&self.g, e))]), number)
 
@@ -182,8 +236,13 @@ cdef class Graph:
 
     def __str__(self):
         lines = []
+        for i, loop in enumerate(self.loop_list):
+            lines.append(f"loop {i}, {loop!r:s}:")
+            lines += [f"    {line}" for line in str((<Loop>loop).body).splitlines()]
         for i, (op, operands, number) in enumerate(self):
-            what = ", ".join([f"%{x}" for x in operands]) if number is None else repr(number)
+            what = ", ".join([f"%{x}" for x in operands])
+            if number is not None:
+                what = f"{number} of {what}" if operands else repr(number)
             lines.append(f"%{i} = {op} {what}")
         return "\n".join([*lines, "return " + ", ".join([f"%{x}" for x in self.outputs])])
 
@@ -196,7 +255,8 @@ cdef class Graph:
             return NotImplemented
         cdef Graph g = other
         return (self.input_count == g.input_count and self.parameter_count == g.parameter_count
-                and mgc_equal_graphs(&self.g, &g.g) and self.outputs == g.outputs)
+                and mgc_equal_graphs(&self.g, &g.g) and self.outputs == g.outputs
+                and self.loop_list == g.loop_list)
 
     def __hash__(self):
         cdef uint64_t h = mgc_mix(self.g.count)
@@ -204,7 +264,12 @@ cdef class Graph:
         for e in range(self.g.count):
             h = mgc_mix(h + mgc_hash_of(self.g.op[e], mgc_operands_of(&self.g, e), mgc_operands_in(&self.g, e),
                                         self.g.payload[e]))
-        return hash((h, self.outputs, self.input_count, self.parameter_count))
+        return hash((h, self.outputs, self.input_count, self.parameter_count, tuple(self.loop_list)))
+
+    @property
+    def all_loops(self) -> tuple:
+        """The loops, by the number of a scan."""
+        return tuple(self.loop_list)
 
     def __reduce__(self):
         return graph_of, flat(self)
@@ -225,7 +290,13 @@ cdef class Graph:
                 raise ValueError(f"{name} must be {count} numbers or Values, got {len(given)}")
         found = []
         for op, operands, number in self:
-            found.append(value_of(op, [found[x] for x in operands], number, inputs, parameters))
+            x = [found[x] for x in operands]
+            if op == "scan":
+                found.append((<Loop>self.loop_list[number]).values(x))
+            elif op == "result":
+                found.append(x[0][number])
+            else:
+                found.append(value_of(op, x, number, inputs, parameters))
         return [found[x] for x in self.outputs]
 
 
@@ -251,6 +322,7 @@ cdef int check_operand_count(str op, int number, Py_ssize_t count) except -1:
 
 
 include "flat.pxi"
+include "loop.pxi"
 
 
 cdef object value_of(str op, list x, number, list inputs, list parameters):
@@ -291,9 +363,12 @@ include "nodes.pxi"
 cdef enum:
     KNOWN, SIMPLIFY, SUMS
 
-cdef Graph passed(int which, Graph graph, const mgc_leaf *leaves, int leaf_count, int parameter_count):
-    """The graph that a pass makes of another one."""
+cdef Graph passed(int which, Graph graph, const mgc_leaf *leaves, int leaf_count, int parameter_count,
+                  bytes parameter_varies=None):
+    """The graph that a pass makes of another one; of the body of a loop, with the parameters that vary."""
     cdef Graph to = Graph()
+    if parameter_varies is not None:
+        to.parameter_varies, to.g.parameter_varies = parameter_varies, parameter_varies
     cdef int *place = <int *>PyMem_Malloc((graph.g.count + 1) * sizeof(int))
     cdef int i, failed
     if place == NULL:
@@ -317,6 +392,8 @@ cdef Graph passed(int which, Graph graph, const mgc_leaf *leaves, int leaf_count
     to.input_count, to.parameter_count = graph.input_count, parameter_count
     mgc_trim_graph(&to.g)
     PyErr_CheckSignals()
+    if graph.loop_list:
+        to.set_loops(passed_loops(which, to, graph.loop_list))
     return to
 
 

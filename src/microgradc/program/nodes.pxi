@@ -22,9 +22,9 @@ cdef double record(Graph to, list outputs, list inputs, list shared, list parame
                 raise no_memory()
         for output in outputs:
             v = output
-            largest = max(largest, record_one(to, &v.node, &places, parameters))
+            largest = max(largest, record_one(to, &v.node, &places, parameters, NULL, NULL))
         to.outputs = [mgc_number_of(&places, &(<Value>output).node) for output in outputs]
-        require_indices(&to.g)
+        require_indices(&to.g, False)
         mgc_trim_graph(&to.g)
     finally:
         mgc_free_numbering(&places)
@@ -43,8 +43,11 @@ cdef bint is_choice(const mgc_graph *g, int e):
     return True
 
 
-cdef int require_indices(const mgc_graph *g) except -1:
-    """Raise CompileError unless each index is made from inputs, by integer arithmetic, or that of `select`."""
+cdef int require_indices(const mgc_graph *g, bint is_body) except -1:
+    """Raise CompileError unless each index is made from inputs, by integer arithmetic, or that of `select`.
+
+    In the body of a loop also from what it takes from around; loops look at the numbers when they run.
+    """
     cdef int e, i, index
     cdef unsigned char *from_inputs = NULL      # whether an expression is; constants are
     cdef bint takes = False
@@ -57,7 +60,7 @@ cdef int require_indices(const mgc_graph *g) except -1:
         raise no_memory()
     try:
         for e in range(g.count):
-            from_inputs[e] = g.op[e] == MGC_INPUT or g.op[e] == MGC_CONSTANT
+            from_inputs[e] = g.op[e] == MGC_INPUT or g.op[e] == MGC_CONSTANT or (is_body and g.op[e] == MGC_PARAMETER)
             if g.op[e] > 0 and mgc_keeps_integers(g.op[e]):
                 from_inputs[e] = True
                 for i in range(mgc_operands_in(g, e)):
@@ -95,8 +98,11 @@ cdef int grow_nodes(Nodes *stack) except -1:
     return 0
 
 
-cdef double record_one(Graph to, mgc_node *root, mgc_numbering *places, list parameters) except -1.0:
+cdef double record_one(Graph to, mgc_node *root, mgc_numbering *places, list parameters,
+                       const mgc_numbering *known, const char *depends) except -1.0:
     """The same for one output. A signal handler may run meanwhile; nodes stay where they are, as none loses operands.
+
+    Unless `known` is NULL, it has a number for each node, and where `depends` is 0 for it, the node is a parameter.
     """
     cdef Nodes stack
     cdef mgc_ints operands
@@ -105,6 +111,7 @@ cdef double record_one(Graph to, mgc_node *root, mgc_numbering *places, list par
     cdef Py_ssize_t i, count
     cdef size_t waiting
     cdef Py_ssize_t visits = 0
+    cdef bint is_leaf
     cdef int e
     cdef double largest = 0, x
     stack.items, stack.count, stack.capacity = NULL, 0, 0
@@ -119,7 +126,8 @@ cdef double record_one(Graph to, mgc_node *root, mgc_numbering *places, list par
             if mgc_number_of(places, node) >= 0:
                 stack.count -= 1
                 continue
-            count = mgc_operand_count(node)
+            is_leaf = node.op == MGC_LEAF or (known != NULL and not depends[mgc_number_of(known, node)])
+            count = 0 if is_leaf else mgc_operand_count(node)
             require_replayable(node)     # before its operands: by hand a node can be made its own
             waiting = stack.count
             for i in range(count - 1, -1, -1):
@@ -133,7 +141,7 @@ cdef double record_one(Graph to, mgc_node *root, mgc_numbering *places, list par
             x = fabs(node.data)
             if x > largest and isfinite(x):
                 largest = x
-            if node.op == MGC_LEAF:
+            if is_leaf:
                 parameters.append(<Value>mgc_value_of(node))
                 e = to.parameter()
             else:
@@ -149,13 +157,23 @@ cdef double record_one(Graph to, mgc_node *root, mgc_numbering *places, list par
                             largest = x
                     if e < 0 or mgc_push(&operands, e) < 0:
                         raise no_memory()
-                e = mgc_add(&to.g, node.op, operands.items, operands.count, 0)
+                e = add_operation(to, node, &operands)
             if e < 0 or mgc_set_number(places, node, e) < 0:
                 raise no_memory()
     finally:
         PyMem_Free(stack.items)
         mgc_free_ints(&operands)
     return largest
+
+
+cdef int add_operation(Graph to, mgc_node *node, mgc_ints *operands) except? -1:
+    """Add the operation that a node is; return its place, -1 without memory."""
+    cdef int which = 0
+    if node.op == MGC_SCAN:
+        which = to.add_loop(loop_of(<Value>mgc_value_of(node)))
+    elif node.op == MGC_RESULT:
+        which, operands.count = <int>mgc_operand_value(node, 1), 1
+    return mgc_add(&to.g, node.op, operands.items, operands.count, which)
 
 
 cdef int require_replayable(mgc_node *node) except -1:

@@ -16,8 +16,9 @@ typedef struct {
     mgc_steps scalar_steps, lane_steps;
     mgc_ints places, weights, broadcast_scalars, broadcast_slots, outputs, clear_slots, clear_sizes;
     mgc_ints output_is_first, run_weights, run_scalars, run_sizes, index_inputs, index_limits;
-    double *constants;          /* the scalars after the parameters */
-    int constant_count;
+    mgc_ints constant_places;   /* among the scalars */
+    double *constants;          /* those in these places */
+    mgc_loop *loops;
 } mgc_plan;
 
 static void mgc_free_plan(mgc_plan *p)
@@ -25,11 +26,13 @@ static void mgc_free_plan(mgc_plan *p)
     mgc_ints *all[] = {&p->output_is_first,
                        &p->places, &p->weights, &p->broadcast_scalars, &p->broadcast_slots, &p->outputs,
                        &p->clear_slots, &p->clear_sizes, &p->run_weights, &p->run_scalars, &p->run_sizes,
-                       &p->index_inputs, &p->index_limits};
+                       &p->index_inputs, &p->index_limits, &p->constant_places};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mgc_free_ints(all[i]);
     PyMem_Free(p->scalar_steps.items);
     PyMem_Free(p->lane_steps.items);
     PyMem_Free(p->constants);
+    for (int i = 0; i < p->program.loop_count; i++) PyMem_Free(p->loops[i].steps);
+    PyMem_Free(p->loops);
     memset(p, 0, sizeof *p);
 }
 
@@ -43,6 +46,14 @@ static int mgc_push_step(mgc_steps *steps, mgc_step step)
     }
     steps->items[steps->count++] = step;
     return 0;
+}
+
+/* Which rows of gradients a loop adds to. */
+static void mgc_loop_writes(const mgc_plan *plan, const mgc_loop *loop, unsigned char *written)
+{
+    const int *fed = plan->places.items + loop->fed, *receivers = plan->places.items + loop->receivers;
+    for (int i = 0; i < loop->carries + loop->length * loop->xs; i++) if (fed[i] >= 0) written[fed[i]] = 1;
+    for (int i = 0; i < loop->receiver_count; i++) written[receivers[i]] = 1;
 }
 
 /* Find the rows of gradients that begin at 0: all but those of outputs, and those that a dense layer is the first to
@@ -65,6 +76,10 @@ static int mgc_find_cleared(mgc_plan *plan)
             const int strides[] = {step->dx, step->dy, step->dz};
             for (int j = 0; j < mgc_rows[step->op].operands; j++)
                 for (int result = 0; result < step->count; result++) written[first[j] + result * strides[j]] = 1;
+            continue;
+        }
+        if (step->op == MGC_SCAN) {
+            mgc_loop_writes(plan, &plan->loops[step->x], written);
             continue;
         }
         const int *places = plan->places.items + step->places, k = mgc_kinds[step->op].rows * step->k;
@@ -122,26 +137,17 @@ static int mgc_find_index_limits(mgc_plan *plan)
     return 0;
 }
 
-/* How many rows a careful step back sets aside at most. */
-static int mgc_most_rows_aside(const mgc_plan *plan)
+/* Look at steps: how many rows a careful step back sets aside at most, and whether the gradient of any weight is
+   needed. */
+static void mgc_look_at_steps(mgc_program *to, const mgc_step *steps, int count)
 {
-    int most = 3;               /* of a row of ops.h */
-    for (int i = 0; i < plan->lane_steps.count; i++) {
-        const mgc_step *step = &plan->lane_steps.items[i];
-        const int rows = mgc_kinds[step->op].rows * step->k;
-        if (rows > most) most = rows;
+    for (const mgc_step *step = steps; step < steps + count; step++) {
+        const mgc_kind *kind = &mgc_kinds[step->op];
+        const int rows = mgc_is_row_of_table(step) ? 3 : kind->rows * step->k;
+        if (rows > to->careful_rows) to->careful_rows = rows;
+        if (step->op == MGC_SCAN || (!kind->rows && kind->weights)) to->weights_receive |= step->receives != 0;
+        else to->weights_receive |= kind->weights && step->receives & MGC_WEIGHTS_RECEIVE;
     }
-    return most;
-}
-
-static int mgc_weights_receive(const mgc_plan *plan)
-{
-    for (int i = 0; i < plan->lane_steps.count; i++) {
-        const mgc_step *step = &plan->lane_steps.items[i];
-        if (mgc_kinds[step->op].rows ? step->receives & MGC_WEIGHTS_RECEIVE && mgc_kinds[step->op].weights
-                                     : step->receives && mgc_kinds[step->op].weights) return 1;
-    }
-    return 0;
 }
 
 /* What a program has of its plan. */
@@ -160,8 +166,9 @@ static int mgc_complete_program(mgc_plan *plan)
     to->clear_sizes = plan->clear_sizes.items;
     to->output_is_first = plan->output_is_first.items;
     to->output_count = plan->outputs.count, to->output_places = plan->outputs.items;
-    to->careful_rows = mgc_most_rows_aside(plan);
-    to->weights_receive = mgc_weights_receive(plan);
+    to->loops = plan->loops;
+    mgc_look_at_steps(to, to->lane_steps, to->lane_step_count);
+    for (int i = 0; i < to->loop_count; i++) mgc_look_at_steps(to, to->loops[i].steps, to->loops[i].step_count);
     return 0;
 }
 

@@ -4,105 +4,25 @@
 #ifndef MGC_PLANNING_H
 #define MGC_PLANNING_H
 
-#include "program/graph.h"
 #include "program/grouping.h"
-#include "program/plan.h"
-#include "program/share.h"
-#include "program/slots.h"
-
-/* What is wanted of a run. */
-enum {
-    MGC_FORWARD,                /* the outputs: then places are used again */
-    MGC_PARAMETER_GRADIENTS,
-    MGC_INPUT_GRADIENTS,        /* and those of the parameters */
-};
-
-typedef struct {
-    const mgc_graph *g;
-    mgc_plan *plan;
-    int wanted;
-    unsigned char *live, *receives;     /* of an expression; receives is of mgc_receiver, put together */
-    unsigned char *needs;
-    int *place;                 /* of a scalar, or the slot of a row; -1 */
-    int *slot;                  /* the slot of a row; of a scalar, of its row of equal numbers, or -1 */
-    int *level, *last_use;
-    int *by_level, *by_last_use;        /* expressions sorted by them */
-    int *level_begin, *last_use_begin;
-    int levels;
-    mgc_slots slots;
-    mgc_sharing sharing;
-    mgc_member *members;        /* as many as the largest level has expressions */
-    int *table;                 /* layers of a level by their operands */
-    int table_size;
-    int *rank;                  /* of operations of a level */
-    mgc_ints layers, layer_of, kinds;
-} mgc_planning;
-
-/* What is needed */
-
-static void mgc_find_live(mgc_planning *p, const int *outputs, int output_count)
-{
-    const mgc_graph *g = p->g;
-    for (int i = 0; i < output_count; i++) p->live[outputs[i]] = 1;
-    for (int e = g->count - 1; e >= 0; e--)
-        if (p->live[e])
-            for (int i = g->first[e]; i < g->first[e + 1]; i++) p->live[g->operands.items[i]] = 1;
-}
-
-/* How many operands, the first ones, are rows: the index and those that are not weights. */
-static inline int mgc_operand_rows_in(const mgc_graph *g, int e)
-{
-    const mgc_kind *kind = &mgc_kinds[g->op[e]];
-    const int count = mgc_operands_in(g, e);
-    return kind->name ? kind->index + kind->rows * mgc_k_of(kind, count) : count;
-}
-
-/* Which operands of an expression receive a gradient that somebody needs. */
-static int mgc_receives(const mgc_planning *p, int e)
-{
-    const mgc_graph *g = p->g;
-    const int op = g->op[e], count = mgc_operands_in(g, e), *operands = mgc_operands_of(g, e);
-    int bits = 0;
-    if (op < 0) return 0;
-    if (op < MGC_TABLE_END) {
-        const char *columns[] = {mgc_rows[op].gx, mgc_rows[op].gy, mgc_rows[op].gz};
-        for (int i = 0; i < count; i++)
-            if (p->needs[operands[i]] && strcmp(columns[i], "0")) bits |= MGC_X_RECEIVES << i;
-        return bits;
-    }
-    const int rows = mgc_operand_rows_in(g, e);
-    for (int i = 0; i < count; i++)
-        if (p->needs[operands[i]]) bits |= i < rows ? MGC_OPERANDS_RECEIVE : MGC_WEIGHTS_RECEIVE;
-    return bits;
-}
-
-static void mgc_find_needs(mgc_planning *p)
-{
-    for (int e = 0; e < p->g->count; e++) {
-        const int op = p->g->op[e];
-        p->receives[e] = (unsigned char)mgc_receives(p, e);
-        p->needs[e] = op == MGC_PARAMETER ? p->wanted != MGC_FORWARD
-                    : op == MGC_INPUT ? p->wanted == MGC_INPUT_GRADIENTS : p->receives[e] != 0;
-    }
-}
+#include "program/needs.h"
 
 /* Scalars */
 
+/* After those that have places: the parameters, and scalars of other graphs of this program. */
 static int mgc_place_scalars(mgc_planning *p)
 {
     const mgc_graph *g = p->g;
     mgc_plan *plan = p->plan;
-    int place = plan->program.parameter_count, constants = 0;
+    int place = plan->program.scalar_count, constants = plan->constant_places.count;
     for (int e = 0; e < g->count; e++) constants += p->live[e] && g->op[e] == MGC_CONSTANT;
-    plan->constants = PyMem_Malloc((size_t)(constants + 1) * sizeof(double));
-    if (!plan->constants || place > INT_MAX - g->count) return -1;
+    if (mgc_resize((void **)&plan->constants, (size_t)constants + 1, sizeof(double)) < 0) return -1;
+    if (place > INT_MAX - g->count) return -1;
     for (int e = 0; e < g->count; e++) {
-        if (!p->live[e]) continue;
-        if (g->op[e] == MGC_PARAMETER) p->place[e] = (int)g->payload[e];
-        else if (g->op[e] == MGC_CONSTANT) {
-            plan->constants[plan->constant_count++] = mgc_constant_of(g, e);
-            p->place[e] = place++;
-        }
+        if (!p->live[e] || g->op[e] != MGC_CONSTANT) continue;
+        plan->constants[plan->constant_places.count] = mgc_constant_of(g, e);
+        if (mgc_push(&plan->constant_places, place) < 0) return -1;
+        p->place[e] = place++;
     }
     for (int e = 0; e < g->count; e++) {
         if (mgc_hear_signals(e) < 0) return -1;
@@ -145,7 +65,7 @@ static int mgc_rows_in(const mgc_graph *g, int e)
 
 static inline int mgc_is_row(const mgc_planning *p, int e)
 {
-    return p->live[e] && p->g->varies[e] && p->g->op[e] != MGC_INPUT;
+    return p->live[e] && p->g->varies[e] && p->g->op[e] >= 0;
 }
 
 /* Expressions in the order of a number that each has, from 1 to levels, by counting. */
@@ -158,7 +78,10 @@ static void mgc_sort_by(const mgc_planning *p, const int *number, int *begin, in
     for (int l = p->levels + 1; l > 0; l--) begin[l] = begin[l - 1];    /* each was moved to its end */
 }
 
-/* A level is how many rows an expression comes after at least; last_use that of the last one that reads it. */
+static int mgc_prepare_loop(mgc_planning *p, int e);
+
+/* A level is how many rows an expression comes after at least; last_use that of the last one that reads it. The results
+   of a loop have its level. */
 static int mgc_find_levels(mgc_planning *p, const int *outputs, int output_count)
 {
     const mgc_graph *g = p->g;
@@ -170,19 +93,22 @@ static int mgc_find_levels(mgc_planning *p, const int *outputs, int output_count
         for (int i = 0; i < rows; i++) {
             const int operand = operands[i];
             if (g->varies[operand]) {
-                if (p->level[operand] >= p->level[e]) p->level[e] = p->level[operand] + 1;
-            } else if (p->slot[operand] < 0) {
-                if ((p->slot[operand] = mgc_give_slots(&p->slots, 1)) < 0
+                const int after = p->level[operand] + (g->op[e] != MGC_RESULT);
+                if (after > p->level[e]) p->level[e] = after;
+            } else if (p->slot[operand] < 0 && g->op[e] != MGC_SCAN) {
+                if ((p->slot[operand] = mgc_give_slots(p->slots, 1)) < 0
                     || mgc_push(&p->plan->broadcast_scalars, p->place[operand]) < 0
                     || mgc_push(&p->plan->broadcast_slots, p->slot[operand]) < 0) return -1;
             }
         }
         if (p->level[e] > p->levels) p->levels = p->level[e];
         for (int i = 0; i < rows; i++)
-            if (mgc_is_row(p, operands[i]) && p->last_use[operands[i]] < p->level[e])
+            if (mgc_is_row(p, operands[i]) && p->last_use[operands[i]] < p->level[e] && g->op[e] != MGC_RESULT)
                 p->last_use[operands[i]] = p->level[e];
+        if (g->op[e] == MGC_SCAN && mgc_prepare_loop(p, e) < 0) return -1;
     }
-    for (int i = 0; i < output_count; i++) p->last_use[outputs[i]] = 0;     /* it is read at the end */
+    for (int i = 0; i < output_count; i++)
+        if (outputs[i] >= 0) p->last_use[outputs[i]] = 0;       /* it is read at the end */
     return 0;
 }
 
@@ -208,17 +134,17 @@ static int mgc_place_wide(mgc_planning *p, int e)
     const int *values = mgc_operands_of(g, e) + kind->index, count = mgc_operands_in(g, e) - kind->index;
     mgc_step step = {.op = mgc_takes_weights(g, e) ? MGC_TAKE_WEIGHT : g->op[e], .count = 1,
                      .k = mgc_k_of(kind, mgc_operands_in(g, e)), .receives = p->receives[e]};
-    if ((p->slot[e] = step.f = mgc_give_slots(&p->slots, 1)) < 0) return -1;
+    if ((p->slot[e] = step.f = mgc_give_slots(p->slots, 1)) < 0) return -1;
     if (kind->index) step.x = p->slot[mgc_operands_of(g, e)[0]];
     if (mgc_kinds[step.op].weights) {
         const int begin = p->plan->weights.count;
         if (mgc_push_weights(p, values, count) < 0) return -1;
-        if ((step.weights = mgc_share_weights(&p->sharing, &p->plan->weights, begin)) < 0) return -1;
+        if ((step.weights = mgc_share_weights(p->sharing, &p->plan->weights, begin)) < 0) return -1;
     } else {
         step.places = p->plan->places.count;
         if (mgc_push_places(p, values, count) < 0) return -1;
     }
-    return mgc_push_step(&p->plan->lane_steps, step);
+    return mgc_push_step(p->steps, step);
 }
 
 /* One step for dot products of the same rows. */
@@ -226,7 +152,7 @@ static int mgc_place_layer(mgc_planning *p, const int *members, int count)
 {
     const mgc_graph *g = p->g;
     const int k = mgc_operands_in(g, members[0]) / 2, begin = p->plan->weights.count;
-    mgc_step step = {.op = MGC_DENSE, .f = mgc_give_slots(&p->slots, count), .count = count, .k = k,
+    mgc_step step = {.op = MGC_DENSE, .f = mgc_give_slots(p->slots, count), .count = count, .k = k,
                      .places = p->plan->places.count};
     if (step.f < 0 || mgc_push_places(p, mgc_operands_of(g, members[0]), k) < 0) return -1;
     for (int i = 0; i < count; i++)
@@ -236,8 +162,8 @@ static int mgc_place_layer(mgc_planning *p, const int *members, int count)
         step.receives |= p->receives[members[i]];
         if (mgc_push_weights(p, mgc_operands_of(g, members[i]) + 2 * k, 1) < 0) return -1;
     }
-    if ((step.weights = mgc_share_weights(&p->sharing, &p->plan->weights, begin)) < 0) return -1;
-    return mgc_push_step(&p->plan->lane_steps, step);
+    if ((step.weights = mgc_share_weights(p->sharing, &p->plan->weights, begin)) < 0) return -1;
+    return mgc_push_step(p->steps, step);
 }
 
 /* The layers of a level: dot products of the same rows, in the order of their first members. */
@@ -299,7 +225,7 @@ static int mgc_place_run(mgc_planning *p, const mgc_member *members, int count)
     const mgc_member *first = ascends ? members : members + count - 1;
     mgc_step step = {.op = op, .x = first->at[0], .y = first->at[1], .z = first->at[2], .dx = 1, .dy = 1, .dz = 1,
                      .count = count, .is_run = count < 2 || mgc_are_neighbours(members, operands),
-                     .f = mgc_give_slots(&p->slots, count)};
+                     .f = mgc_give_slots(p->slots, count)};
     if (step.f < 0) return -1;
     if (!step.is_run) {
         step.dx = mgc_stride(members, 0);
@@ -310,7 +236,7 @@ static int mgc_place_run(mgc_planning *p, const mgc_member *members, int count)
         p->slot[members[i].e] = step.f + (ascends ? i : count - 1 - i);
         step.receives |= p->receives[members[i].e];
     }
-    return mgc_push_step(&p->plan->lane_steps, step);
+    return mgc_push_step(p->steps, step);
 }
 
 /* Steps for members of one operation: the longest runs first, so that they are not torn apart by others. */
@@ -377,6 +303,8 @@ static int mgc_place_rows(mgc_planning *p, const int *level, int count)
     return -failed;
 }
 
+static int mgc_place_loop(mgc_planning *p, int e);
+
 /* Go through the expressions level by level, those of one kind together, so that they become one step. */
 static int mgc_place_lanes(mgc_planning *p)
 {
@@ -388,13 +316,15 @@ static int mgc_place_lanes(mgc_planning *p)
             if (PyErr_CheckSignals() < 0) return -1;
             unheard = 0;
         }
-        for (int i = 0; i < count; i++)
-            if (g->op[level[i]] >= MGC_TABLE_END && g->op[level[i]] != MGC_DENSE && mgc_place_wide(p, level[i]) < 0)
-                return -1;
+        for (int i = 0; i < count; i++) {
+            const int op = g->op[level[i]];
+            if (op < MGC_TABLE_END || op == MGC_DENSE || op == MGC_RESULT) continue;
+            if ((op == MGC_SCAN ? mgc_place_loop(p, level[i]) : mgc_place_wide(p, level[i])) < 0) return -1;
+        }
         if (mgc_place_layers(p, level, count) < 0 || mgc_place_rows(p, level, count) < 0) return -1;
         if (p->wanted != MGC_FORWARD) continue;         /* the way back needs them all */
         for (int i = p->last_use_begin[l]; i < p->last_use_begin[l + 1]; i++)
-            if (mgc_take_slot_back(&p->slots, p->slot[p->by_last_use[i]]) < 0) return -1;
+            if (mgc_take_slot_back(p->slots, p->slot[p->by_last_use[i]]) < 0) return -1;
     }
     return 0;
 }
@@ -415,14 +345,9 @@ static int mgc_allocate_planning(mgc_planning *p)
     return 0;
 }
 
-static int mgc_make_steps(mgc_planning *p, const int *outputs, int output_count)
+/* Expressions by their levels, and by those at which they are needed for the last time. */
+static int mgc_sort_levels(mgc_planning *p)
 {
-    const mgc_graph *g = p->g;
-    mgc_plan *plan = p->plan;
-    mgc_find_live(p, outputs, output_count);
-    mgc_find_needs(p);
-    for (int e = 0; e < g->count; e++) if (g->op[e] == MGC_INPUT) p->slot[e] = (int)g->payload[e];
-    if (mgc_place_scalars(p) < 0 || mgc_find_levels(p, outputs, output_count) < 0) return -1;
     p->level_begin = PyMem_Malloc(2 * ((size_t)p->levels + 3) * sizeof(int));
     if (!p->level_begin) return -1;
     p->last_use_begin = p->level_begin + p->levels + 3;
@@ -432,12 +357,44 @@ static int mgc_make_steps(mgc_planning *p, const int *outputs, int output_count)
     for (int l = 1; l <= p->levels; l++)
         if (p->level_begin[l + 1] - p->level_begin[l] > most) most = p->level_begin[l + 1] - p->level_begin[l];
     p->members = PyMem_Malloc(((size_t)most + 1) * sizeof *p->members);
-    if (!p->members) return -1;
-    if (mgc_place_lanes(p) < 0) return -1;
+    return p->members ? 0 : -1;
+}
+
+static void mgc_free_loop_plannings(struct mgc_loop_planning *loops);
+
+static void mgc_free_planning(mgc_planning *p)
+{
+    PyMem_Free(p->live);
+    PyMem_Free(p->place);
+    PyMem_Free(p->members);
+    PyMem_Free(p->rank);
+    PyMem_Free(p->level_begin);
+    PyMem_Free(p->table);
+    mgc_free_ints(&p->layers);
+    mgc_free_ints(&p->layer_of);
+    mgc_free_ints(&p->kinds);
+    mgc_free_loop_plannings(p->loops);
+}
+
+#include "program/loops.h"
+
+static int mgc_make_steps(mgc_planning *p, const int *outputs, int output_count)
+{
+    const mgc_graph *g = p->g;
+    mgc_plan *plan = p->plan;
+    mgc_find_live(p, outputs, output_count);
+    mgc_find_needs_of_leaves(p);
+    mgc_find_needs(p);
+    for (int e = 0; e < g->count; e++) {
+        if (g->op[e] == MGC_INPUT) p->slot[e] = (int)g->payload[e];
+        if (g->op[e] == MGC_PARAMETER) p->place[e] = (int)g->payload[e];
+    }
+    if (mgc_place_scalars(p) < 0 || mgc_find_levels(p, outputs, output_count) < 0 || mgc_sort_levels(p) < 0
+        || mgc_place_lanes(p) < 0) return -1;
     for (int i = 0; i < output_count; i++)
         if (mgc_push(&plan->outputs, g->varies[outputs[i]] ? p->slot[outputs[i]] : -1 - p->place[outputs[i]]) < 0)
             return -1;
-    plan->program.slot_count = p->slots.count;
+    plan->program.slot_count = p->slots->count;
     return mgc_complete_program(plan);
 }
 
@@ -445,21 +402,16 @@ static int mgc_make_steps(mgc_planning *p, const int *outputs, int output_count)
 static int mgc_make_plan(const mgc_graph *g, const int *outputs, int output_count, int parameter_count,
                          int input_count, int wanted, mgc_plan *plan)
 {
-    mgc_planning p = {.g = g, .plan = plan, .wanted = wanted, .slots = {.count = input_count}};
+    mgc_slots slots = {.count = input_count};
+    mgc_sharing sharing = {.table = NULL};
+    mgc_planning p = {.g = g, .plan = plan, .wanted = wanted, .slots = &slots, .sharing = &sharing,
+                      .steps = &plan->lane_steps};
     mgc_program *to = &plan->program;
-    to->parameter_count = parameter_count, to->input_count = input_count;
+    to->parameter_count = to->scalar_count = parameter_count, to->input_count = input_count;
     const int failed = mgc_allocate_planning(&p) < 0 || mgc_make_steps(&p, outputs, output_count) < 0;
-    PyMem_Free(p.live);
-    PyMem_Free(p.place);
-    PyMem_Free(p.members);
-    PyMem_Free(p.rank);
-    PyMem_Free(p.level_begin);
-    PyMem_Free(p.table);
-    mgc_free_sharing(&p.sharing);
-    mgc_free_ints(&p.slots.free);
-    mgc_free_ints(&p.layers);
-    mgc_free_ints(&p.layer_of);
-    mgc_free_ints(&p.kinds);
+    mgc_free_planning(&p);
+    mgc_free_sharing(&sharing);
+    mgc_free_ints(&slots.free);
     return -failed;
 }
 

@@ -21,7 +21,7 @@ typedef struct {
     unsigned char is_run;   /* of a row of ops.h: whether all strides are 1: a kernel goes over all results at once */
     int f;                  /* the place of the result, of the first of them if there are several */
     int count;              /* how many results, in places one after another */
-    int x;                  /* the place of the first operand: a scalar or a slot; or of an index */
+    int x;                  /* the place of the first operand: a scalar or a slot; or of an index; which loop it is */
     union {
         struct {            /* of a row of ops.h */
             int y, z;
@@ -30,7 +30,7 @@ typedef struct {
         struct {            /* of all others */
             int k;          /* how many operands of a dot product, how many pairs, how many values */
             int places;     /* where the places of these begin in the program's list */
-            int weights;    /* where count * k weights begin, and then count biases */
+            int weights;    /* where count * k weights begin, and then count biases; of a loop, those in places */
         };
     };
 } mgc_step;
@@ -43,6 +43,28 @@ static inline int mgc_first_weight(const mgc_step *step) { return mgc_is_row_of_
 
 /* How many products or values each result is made of; 0 for a row of ops.h. */
 static inline int mgc_size_of(const mgc_step *step) { return mgc_is_row_of_table(step) ? 0 : step->k; }
+
+/* A loop: steps that are repeated on the same slots. In the program's list of places, one that is less than 0 is a
+   weight, -1 - i that which is i behind the first one of the step. */
+typedef struct {
+    mgc_step *steps;         /* of an iteration */
+    int step_count;
+    int is_nested;           /* whether one of these is a loop */
+    int length, carries, xs, ys;
+    int first;               /* the slot of the first carry; those of the xs of an iteration come after them */
+    int slot_count;          /* how many slots, from there on, an iteration writes */
+    int fed;                 /* places of what the carries begin with, and of the xs of all iterations */
+    int next;                /* places of what an iteration gives: the next carries, the ys, and if `ends`, whether no
+                                iteration is left */
+    int results;             /* slots of the results, -1 for one that nobody needs */
+    int receivers, receiver_count;  /* slots of what the iterations read besides */
+    int checks, check_count; /* (the slot of an index, how many values it picks from) */
+    int ends;
+    int moves_first;         /* whether a next carry is another carry, so that all are to be copied aside */
+    int every;               /* how many iterations lie between two that the way back finds the carries of */
+    int kept;                /* the first of the rows that are kept: see scan.h */
+    double work;             /* multiplications, about */
+} mgc_loop;
 
 typedef struct {
     mgc_step *scalar_steps, *lane_steps;
@@ -64,6 +86,9 @@ typedef struct {
     int *output_places;      /* a slot, or -1 - a scalar */
     int *output_is_first;    /* whether no output before has the same slot: its gradient is assigned to that */
     int careful_rows;        /* that a careful step back sets aside, at most */
+    mgc_loop *loops;         /* by the x of a scan step */
+    int loop_count;
+    int kept_rows;           /* that all loops keep */
 } mgc_program;
 
 #endif

@@ -33,6 +33,12 @@ cdef extern from "program/replay.h":
 
     int mgc_size_of(const mgc_step *)
 
+    ctypedef struct mgc_loop:
+        mgc_step *steps
+        int step_count, length, carries, xs, ys, slot_count, fed, next
+        bint ends
+        double work
+
     ctypedef struct mgc_program:
         mgc_step *scalar_steps
         mgc_step *lane_steps
@@ -45,6 +51,8 @@ cdef extern from "program/replay.h":
         int output_count
         int *output_places
         int careful_rows
+        mgc_loop *loops
+        int loop_count, kept_rows
 
     ctypedef struct mgc_call:
         const mgc_program *program
@@ -62,6 +70,7 @@ cdef extern from "program/replay.h":
         double *partials
         Py_ssize_t slice
         int stop
+        int *wrong_index
 
     ctypedef struct mgc_progress:
         int partition
@@ -83,8 +92,8 @@ cdef extern from "program/planning.h":
     ctypedef struct mgc_plan:
         mgc_program program
         mgc_ints index_inputs, index_limits
+        mgc_ints constant_places
         double *constants
-        int constant_count
 
     int mgc_make_plan(const mgc_graph *, const int *outputs, int output_count, int parameter_count, int input_count,
                       int wanted, mgc_plan *) except? -1
@@ -113,8 +122,10 @@ cdef Graph require_steps(Graph graph):
     cdef int e, op
     for e in range(graph.g.count):
         op = graph.g.op[e]
-        if MGC_TABLE_END <= op < MGC_OPS_END and op != MGC_LOGSUMEXP and op != MGC_TAKE:
+        if MGC_TABLE_END <= op < MGC_OPS_END and mgc_kinds[op].name == NULL:
             raise CompileError(f"{op_name(op)} has no step of a program; use other operations")
+    for loop in graph.loop_list:
+        require_steps((<Loop>loop).body)
     return graph
 
 

@@ -19,6 +19,7 @@ from microgradc.program.calculus import NoGraphError
 from microgradc.program.layouts import LEAVES, Part, as_array, gradients_in, layout_of, list_or_axis
 from microgradc.program.program import LatestShared, Program, Static, Watch
 from microgradc.program.reached import Reached
+from microgradc.program.scan import scans_recorded, scans_tried
 
 TOLERANCE = 1e-9     # of the largest number on the way
 INTEGER_END = 2.0**63    # NumPy's integers wrap around from here on
@@ -150,7 +151,8 @@ class Recording:
         numbers = trees.map_leaves(without_values, args, LEAVES)
         try:
             with np.errstate(all="ignore"):
-                first = _trace(f, numbers, names, shared, change=False)
+                with scans_recorded() as scans:
+                    first = _trace(f, numbers, names, shared, change=False)
                 if not first.values:
                     raise TypeError(
                         "a compiled function must return a Value, or lists, tuples, dicts and dataclasses of them, "
@@ -167,7 +169,7 @@ class Recording:
                         "it cannot be replayed: it draws random numbers, or changes what it uses, or looks at its "
                         "numbers; compute such things outside, and pass them as arguments"
                     )
-                self._compare(f, args, numbers, first)
+                self._compare(f, args, numbers, first, scans)
         finally:
             reached.restore()
         self._set_shape(second.shape, second.constants)    # the graphs are not needed any more
@@ -203,11 +205,13 @@ class Recording:
         # Where the results are one array, the shape of an example in it.
         self.axes = self.parts[0][0].axes if self.parts[1] == trees.LEAF else None
 
-    def _compare(self, f: Callable[..., Any], args: tuple[Any, ...], numbers: Any, traced: _Traced) -> None:
+    def _compare(
+        self, f: Callable[..., Any], args: tuple[Any, ...], numbers: Any, traced: _Traced, scans: list[Any]
+    ) -> None:
         """Raise CompileError unless a plain call gives the numbers that the recording had."""
         largest = self.program.largest_number()
         try:
-            found = _plain_call(f, args, self.names, may_wrap=largest >= INTEGER_END)
+            found = _plain_call(f, args, self.names, largest >= INTEGER_END, scans)
         except Exception:
             if not self.shared:
                 row = [plain_number(x) for x in trees.flatten(numbers, STATIC)[0] if not is_static(x)]
@@ -373,7 +377,9 @@ def _leaves_of(returned: Any) -> tuple[list[Any], trees.Shape]:
     return trees.flatten(trees.map_leaves(_without_array, returned, LEAVES), STATIC)
 
 
-def _plain_call(f: Callable[..., Any], args: tuple[Any, ...], names: tuple[str, ...], may_wrap: bool) -> list[float]:
+def _plain_call(
+    f: Callable[..., Any], args: tuple[Any, ...], names: tuple[str, ...], may_wrap: bool, scans: list[Any]
+) -> list[float]:
     """Return the numbers that f returns for args; where it cannot take these, for others that say the same.
 
     Integers of NumPy wrap around where a recording, like Python, does not, and have no negative powers: in their place
@@ -391,11 +397,13 @@ def _plain_call(f: Callable[..., Any], args: tuple[Any, ...], names: tuple[str, 
         with no_grad():
             for way in ways[:-1]:
                 try:
-                    return _numbers_in(_call_with(f, way(), names))
+                    with scans_tried(scans):
+                        return _numbers_in(_call_with(f, way(), names))
                 except Exception:      # the next way may do, and the last one raises
                     continue
             try:
-                return _numbers_in(_call_with(f, ways[-1](), names))
+                with scans_tried(scans):
+                    return _numbers_in(_call_with(f, ways[-1](), names))
             except NoGraphError:       # f takes gradients of what it computes
                 with EnableGrad():
                     return _numbers_in(_call_with(f, ways[-1](), names))

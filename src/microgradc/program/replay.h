@@ -31,6 +31,7 @@ typedef struct {
     double *partials;                 /* of each partition: mgc_partial_size(program) numbers */
     Py_ssize_t slice;                 /* after how many blocks a worker looks at the clock */
     volatile int stop;                /* set when a worker was interrupted: the others stop at their next block */
+    volatile int *wrong_index;        /* set to 1 where an index in a loop picks nothing; or NULL */
 } mgc_call;
 
 /* How far a worker got. */
@@ -179,11 +180,11 @@ static void mgc_load(const mgc_call *c, double *base, Py_ssize_t first, Py_ssize
     }
 }
 
-static void mgc_run_lanes(const mgc_call *c, double *base, Py_ssize_t n)
+static void mgc_run_lanes(const mgc_call *c, const mgc_step *step, int steps, double *base, Py_ssize_t n)
 {
     const mgc_program *p = c->program;
     const mgc_lanes *lanes = c->lanes;
-    for (const mgc_step *step = p->lane_steps, *end = step + p->lane_step_count; step < end; step++) {
+    for (const mgc_step *end = step + steps; step < end; step++) {
         const int *places = p->places + mgc_first_place(step), count = step->count, k = mgc_size_of(step);
         const double *weights = c->weights + mgc_first_weight(step);
         const double *x = base + step->x * n;
@@ -292,18 +293,19 @@ static void mgc_result_back(const mgc_call *c, const mgc_step *step, int result,
     }
 }
 
-static void mgc_run_lanes_back(const mgc_call *c, const double *base, double *gbase, double *gweights,
-                               Py_ssize_t n, Py_ssize_t valid, double *scratch)
+static void mgc_run_lanes_back(const mgc_call *c, const mgc_step *steps, int step_count, const double *base,
+                               double *gbase, double *gweights, Py_ssize_t n, Py_ssize_t valid, double *scratch)
 {
-    const mgc_program *p = c->program;
-    for (int s = p->lane_step_count; s-- > 0;) {
-        const mgc_step *step = &p->lane_steps[s];
+    for (int s = step_count; s-- > 0;) {
+        const mgc_step *step = &steps[s];
         if (!step->receives) continue;
         if (!c->careful) mgc_step_back(c, step, base, gbase, gweights, n, valid, scratch);
         else for (int i = step->count; i-- > 0;)
             mgc_result_back(c, step, i, base, gbase, gweights, n, valid, scratch);
     }
 }
+
+#include "program/scan.h"
 
 /* What a block leaves behind: outputs, their sums, and the gradients of scalars and inputs. */
 
@@ -369,17 +371,18 @@ static void mgc_clear_partial(const mgc_call *c, double *partial)
     if (c->careful) mgc_fill(partial + first, size - outputs - first, -0.0);
 }
 
-/* A call of one example, in which its one partition is the total: memory is for scratch, and for a number or two of
-   each slot. */
+/* A call of one example, in which its one partition is the total: memory is for scratch, for a number or two of each
+   slot, and for what loops keep. */
 static void mgc_run_one(const mgc_call *c, double *memory)
 {
     const mgc_program *p = c->program;
     double *partial = c->partials;
-    double *base = memory + MGC_SCRATCH, *gbase = base + p->slot_count;
+    double *base = memory + MGC_SCRATCH, *kept = base + p->slot_count, *gbase = kept + p->kept_rows;
+    const mgc_block block = {c, base, gbase, kept, partial, memory, 1, 1};
     double *gbroadcast = partial + p->weight_count, *sums = gbroadcast + p->broadcast_count;
     mgc_clear_partial(c, partial);
     mgc_load(c, base, 0, 1, 1);
-    c->lanes->run_one(p, c->weights, base, memory);
+    mgc_run(&block, p->lane_steps, p->lane_step_count, p->loop_count);
     for (int i = 0; i < p->output_count; i++) {
         const int place = p->output_places[i];
         sums[i] = place < 0 ? c->scalars[-1 - place] : base[place];
@@ -387,7 +390,7 @@ static void mgc_run_one(const mgc_call *c, double *memory)
     }
     if (!c->seeds) return;
     mgc_begin_gradients(c, gbase, 1);
-    c->lanes->run_one_back(p, c->weights, base, partial, memory);
+    mgc_run_back(&block, p->lane_steps, p->lane_step_count, p->loop_count);
     for (int i = 0; i < p->broadcast_count; i++) gbroadcast[i] = gbase[p->broadcast_slots[i]];
     if (c->input_grads) mgc_store_input_gradients(c, gbase, 0, 1, 1);
 }
@@ -397,14 +400,15 @@ static void mgc_run_block(const mgc_call *c, Py_ssize_t block, double *memory, d
     const mgc_program *p = c->program;
     const Py_ssize_t first = block * c->block, left = c->n - first, valid = left < c->block ? left : c->block;
     const Py_ssize_t n = (valid + MGC_LANE_MULTIPLE - 1) / MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE;
-    double *base = memory, *gbase = memory + p->slot_count * c->block;
+    double *base = memory, *kept = base + p->slot_count * c->block, *gbase = kept + p->kept_rows * c->block;
     double *gweights = partial, *gbroadcast = partial + p->weight_count, *sums = gbroadcast + p->broadcast_count;
+    const mgc_block rows = {c, base, gbase, kept, gweights, gbase + p->slot_count * c->block, n, valid};
     mgc_load(c, base, first, n, valid);
-    mgc_run_lanes(c, base, n);
+    mgc_run(&rows, p->lane_steps, p->lane_step_count, p->loop_count);
     mgc_store_outputs(c, base, sums, first, n, valid);
     if (!c->seeds) return;
     mgc_begin_gradients(c, gbase, n);
-    mgc_run_lanes_back(c, base, gbase, gweights, n, valid, gbase + p->slot_count * c->block);
+    mgc_run_back(&rows, p->lane_steps, p->lane_step_count, p->loop_count);
     for (int i = 0; i < p->broadcast_count; i++) {
         const double *row = gbase + p->broadcast_slots[i] * n;
         Py_ssize_t l = 0;
@@ -414,9 +418,9 @@ static void mgc_run_block(const mgc_call *c, Py_ssize_t block, double *memory, d
     if (c->input_grads) mgc_store_input_gradients(c, gbase, first, n, valid);
 }
 
-/* One of `workers` takes its partitions; memory is that of its block, 64-byte aligned: slot_count * block numbers, and
-   for gradients as many again and MGC_SCRATCH more, and in a careful run the rows set aside. Returns 0 now and then,
-   after a fiftieth of a second of the process, for the caller to look at signals and to go on from there; 1 when all
+/* One of `workers` takes its partitions; memory is that of its block, 64-byte aligned: (slot_count + kept_rows) * block
+   numbers, and for gradients slot_count * block more and MGC_SCRATCH, and in a careful run the rows set aside. Returns
+   0 now and then, after a fiftieth of a second of the process, for the caller to look at signals and to go on from there; 1 when all
    is done, or was stopped. */
 static int mgc_work(const mgc_call *c, int workers, double *memory, mgc_progress *at)
 {

@@ -43,7 +43,7 @@ cdef class Runner:
     def __cinit__(self, Graph graph, int wanted, lanes):
         cdef mgc_program *p = &self.plan.program
         cdef mgc_step *step
-        cdef int i
+        cdef int i, j
         self.program, self.wanted, self.spare, self.work, self.work_once = p, wanted, [], 0, 0
         if mgc_make_plan(&graph.g, graph.output_list.items, graph.output_list.count, graph.parameter_count,
                          graph.input_count, wanted, &self.plan) < 0:
@@ -54,10 +54,14 @@ cdef class Runner:
         for i in range(p.lane_step_count):
             step = &p.lane_steps[i]
             self.takes = self.takes or sends_to_some(step)
-            self.work += <double>step.count * (mgc_size_of(step) or 4) * (1 if wanted == FORWARD else 3)
+            self.work += work_of(p, step) * (1 if wanted == FORWARD else 3)
         for i in range(p.scalar_step_count):
             self.takes = self.takes or sends_to_some(&p.scalar_steps[i])
-        lane_bytes = max(1, p.slot_count) * self.numbers_in_slot() * sizeof(double)
+        for i in range(p.loop_count):
+            self.takes = self.takes or p.loops[i].ends
+            for j in range(p.loops[i].step_count):
+                self.takes = self.takes or sends_to_some(&p.loops[i].steps[j])
+        lane_bytes = (max(1, p.slot_count) * self.numbers_in_slot() + p.kept_rows) * sizeof(double)
         self.is_free = lanes is None
         self.lanes = lanes_for(lane_bytes) if lanes is None else lanes
 
@@ -104,14 +108,28 @@ cdef class Runner:
         for i in range(p.scalar_step_count):
             operations += p.scalar_steps[i].count * max(1, mgc_size_of(&p.scalar_steps[i]))
         for i in range(p.lane_step_count):
-            operations += <double>p.lane_steps[i].count * max(1, mgc_size_of(&p.lane_steps[i]))
+            operations += work_of(p, &p.lane_steps[i], 1)
         return {
             "inputs": p.input_count, "parameters": p.parameter_count, "outputs": p.output_count,
             "scalar steps": p.scalar_step_count, "lane steps": p.lane_step_count, "operations": int(operations),
             "slots": p.slot_count, "weights": p.weight_count, "lanes": self.lanes,
-            "bytes": <size_t>p.slot_count * self.lanes * self.numbers_in_slot() * sizeof(double),
+            "bytes": (<size_t>p.slot_count * self.numbers_in_slot() + p.kept_rows) * self.lanes * sizeof(double),
             "simd": LANES.name.decode(),
         }
+
+    cdef list lines_of(self, mgc_step *first, int count, str indent):
+        """Lines for steps over rows, those of a loop below it."""
+        cdef mgc_loop *loop
+        cdef list lines = []
+        for step in self.steps(first, count):
+            if step.op != MGC_SCAN:
+                lines.append(f"{indent}{text_of(step, 'r')}")
+                continue
+            loop = &self.program.loops[<int>step.operands[0]]
+            lines.append(f"{indent}{loop.length} times{', until all have ended' if loop.ends else ''}, "
+                         f"{loop.carries} carries and {loop.xs} xs:")
+            lines += self.lines_of(loop.steps, loop.step_count, indent + "  ")
+        return lines
 
     def text(self, program):
         """See Program.__str__."""
@@ -123,10 +141,15 @@ cdef class Runner:
         lines.append(f"for each {self.lanes} examples, of rows:")
         for i in range(p.broadcast_count):
             lines.append(f"  {place_text('r', p.broadcast_slots[i], 1)} = s{p.broadcast_scalars[i]} in all lanes")
-        lines += [f"  {text_of(step, 'r')}" for step in self.steps(p.lane_steps, p.lane_step_count)]
+        lines += self.lines_of(p.lane_steps, p.lane_step_count, "  ")
         places = [p.output_places[i] for i in range(p.output_count)]
         lines.append("outputs: " + ", ".join([f"r{place}" if place >= 0 else f"s{-1 - place}" for place in places]))
         return "\n".join(lines)
+
+
+cdef double work_of(const mgc_program *p, const mgc_step *step, int least=4) noexcept:
+    """How many multiplications a step is for an example, about; a row of the table is `least`."""
+    return p.loops[step.x].work if step.op == MGC_SCAN else <double>step.count * (mgc_size_of(step) or least)
 
 
 cdef bint sends_to_some(const mgc_step *step) noexcept:

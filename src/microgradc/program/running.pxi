@@ -33,10 +33,12 @@ cdef class Call:
     cdef unsigned int parameter_flags    # those of all parameters, put together
     cdef uint64_t version            # of the leaves when the parameters were read; 0: they are others
     cdef bint has_shared             # whether what depends on no example was computed from the parameters
+    cdef int wrong_index             # whether an index in a loop picked nothing
 
     def __cinit__(self, Runner runner):
         cdef mgc_program *p = runner.program
         cdef size_t most = <size_t>p.input_count + 1    # arrays: each has a column at least
+        cdef int i
         self.runner = runner
         self.scalars, self.gscalars = Doubles(p.scalar_count + 1), Doubles(p.scalar_count + 1)
         self.weights, self.small = Doubles(p.weight_count + 1), Doubles(2 * p.output_count)
@@ -49,8 +51,9 @@ cdef class Call:
         self.columns = <int *>PyMem_Malloc(most * sizeof(int))
         if self.views == NULL or self.pointers == NULL or self.grad_pointers == NULL or self.columns == NULL:
             raise MemoryError("no memory for a call of a program")
-        memcpy(self.scalars.doubles + p.parameter_count, runner.plan.constants,
-               runner.plan.constant_count * sizeof(double))
+        for i in range(runner.plan.constant_places.count):
+            self.scalars.doubles[runner.plan.constant_places.items[i]] = runner.plan.constants[i]
+        self.call.wrong_index = &self.wrong_index
         self.call.program, self.call.lanes = p, LANES
         self.call.arrays, self.call.array_columns = self.pointers, self.columns
         self.call.scalars, self.call.weights = self.scalars.doubles, self.weights.doubles
@@ -212,10 +215,11 @@ cdef class Call:
         return 0
 
     cdef double *lane_doubles(self, int worker) except NULL:
-        cdef size_t size = self.runner.program.slot_count * self.call.block * self.runner.numbers_in_slot() + 8
-        size += MGC_SCRATCH
+        cdef mgc_program *p = self.runner.program
+        cdef size_t rows = <size_t>p.slot_count * self.runner.numbers_in_slot() + p.kept_rows
+        cdef size_t size = rows * self.call.block + 8 + MGC_SCRATCH
         if self.call.careful:
-            size += self.runner.program.careful_rows * <size_t>(self.call.block + 1)
+            size += p.careful_rows * <size_t>(self.call.block + 1)
         if worker == len(self.lane_memory):
             self.lane_memory.append(None)
         cdef Doubles memory = self.lane_memory[worker]
@@ -254,8 +258,11 @@ cdef class Call:
 
     cdef int execute(self) except -1:
         """Run, and once more, carefully, if a gradient is nan for something that sent none may have sent a 0."""
-        self.call.careful = False
+        self.call.careful, self.wrong_index = False, 0
         self.run_once()
+        if self.wrong_index:
+            raise IndexError("an index in a scan picked nothing: it must be an integer, at least 0 and less than the "
+                             "number of values that take picks from")
         if self.call.seeds != NULL and (self.runner.takes or self.has_unasked_output()) and self.has_nan_gradient():
             self.call.careful = True
             self.run_once()

@@ -68,6 +68,11 @@ STEP(TAKE_WEIGHT, "take", 1, 0, 1, 0, 1, MGC_TO_ONE, "at least 2", \
 #define MGC_STEPS(STEP) MGC_STEPS_OF_NODES(STEP) MGC_STEPS_OF_GRAPHS(STEP) MGC_STEPS_OF_PLANS(STEP)
 
 #define MGC_NEVER 0
+
+/* A loop, and its results: scan.h has what they do. A result is a row that the loop writes, and no step. */
+#define MGC_LOOPS(STEP) \
+STEP(SCAN, "scan", 0, 1, 0, 0, 0, MGC_TO_ALL, "those of its loop", MGC_NEVER, MGC_NEVER, MGC_NEVER, MGC_NEVER) \
+STEP(RESULT, "result", 0, 1, 0, 0, 1, MGC_TO_ALL, "1", MGC_NEVER, MGC_NEVER, MGC_NEVER, MGC_NEVER)
 enum { MGC_TO_ALL, MGC_TO_ONE };
 
 /* Numbers of operations, after the engine's */
@@ -93,6 +98,7 @@ static const mgc_kind mgc_kinds[MGC_STEPS_END] = {
 #define STEP(ID, name, index, rows, weights, bias, least, sends, form, ...) \
     [MGC_##ID] = {name, index, rows, weights, bias, least, sends, form},
     MGC_STEPS(STEP)
+    MGC_LOOPS(STEP)
 #undef STEP
 };
 

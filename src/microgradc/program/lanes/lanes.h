@@ -75,12 +75,13 @@ typedef struct {
     /* Whether numbers are start, start + stride, start + 2 stride, … */
     int (*advances)(const uint64_t *numbers, uint64_t start, uint64_t stride, Py_ssize_t count);
 
-    /* All steps for one example, whose rows are single numbers: forward, and back. The same functions in the same
-       order, so that numbers have the bits that they have in a lane. base has a number for each slot; on
-       the way back, the gradients of all slots come after them. scratch as above. */
-    void (*run_one)(const mgc_program *program, const double *weights, double *base, double *scratch);
-    void (*run_one_back)(const mgc_program *program, const double *weights, double *base, double *gweights,
-                         double *scratch);
+    /* Steps of a program, no loops, for one example, whose rows are single numbers: forward, and back. The same
+       functions in the same order, so that numbers have the bits that they have in a lane. base has a number for each
+       slot; after them come what loops keep, and the gradients of all slots. scratch as above. */
+    void (*run_one)(const mgc_program *program, const mgc_step *steps, int count, const double *weights, double *base,
+                    double *scratch);
+    void (*run_one_back)(const mgc_program *program, const mgc_step *steps, int count, const double *weights,
+                         double *base, double *gweights, double *scratch);
 } mgc_lanes;
 
 #endif

@@ -92,12 +92,13 @@ MGC_NOINLINE void MGC_V(wide_of_one_back)(const mgc_program *p, const mgc_step *
     }
 }
 
-static void MGC_V(run_one)(const mgc_program *p, const double *weights, double *base, double *scratch)
+static void MGC_V(run_one)(const mgc_program *p, const mgc_step *steps, int count, const double *weights,
+                           double *base, double *scratch)
 {
     enum { angles = MGC_ANGLES_FAR };
     const Py_ssize_t l = 0;     /* these three are for the names of rows.h */
     uint64_t any_far = 0;
-    for (const mgc_step *at = p->lane_steps, *end = at + p->lane_step_count; at < end; at++) {
+    for (const mgc_step *at = steps, *end = at + count; at < end; at++) {
         if (at->op >= MGC_TABLE_END) {
             MGC_V(wide_of_one)(p, at, weights, base);
             continue;
@@ -133,14 +134,14 @@ static void MGC_V(run_one)(const mgc_program *p, const double *weights, double *
     if (part & MGC_Z_RECEIVES) ((double *)z_)[to_gradient] += to_z;
 
 /* gbase lies behind base, in the same memory. */
-static void MGC_V(run_one_back)(const mgc_program *p, const double *weights, double *base, double *gweights,
-                                double *scratch)
+static void MGC_V(run_one_back)(const mgc_program *p, const mgc_step *steps, int count, const double *weights,
+                                double *base, double *gweights, double *scratch)
 {
     enum { angles = MGC_ANGLES_FAR };
-    const Py_ssize_t l = 0, to_gradient = p->slot_count;
+    const Py_ssize_t l = 0, to_gradient = (Py_ssize_t)p->slot_count + p->kept_rows;
     uint64_t any_far = 0;
-    for (int s = p->lane_step_count; s-- > 0;) {
-        const mgc_step *at = &p->lane_steps[s];
+    for (int s = count; s-- > 0;) {
+        const mgc_step *at = &steps[s];
         int receives = at->receives;
         if (!receives) continue;
         if (at->op >= MGC_TABLE_END) {
