@@ -86,8 +86,11 @@ static int mgc_prepare_loop(mgc_planning *p, int e)
     }
     mgc_find_live(&q->body, q->outputs, output_count);
     mgc_find_leaves_of_body(p, q);
-    return mgc_place_scalars(&q->body) < 0 || mgc_find_levels(&q->body, q->outputs, output_count) < 0
-        || mgc_sort_levels(&q->body) < 0 ? -1 : 0;
+    if (mgc_place_scalars(&q->body) < 0 || mgc_find_levels(&q->body, q->outputs, output_count) < 0) return -1;
+    for (int i = 0; i < l->body->count; i++)        /* indices are looked at after an iteration */
+        if (l->body->op[i] >= 0 && mgc_kinds[l->body->op[i]].index)
+            q->body.last_use[mgc_operands_of(l->body, i)[0]] = 0;
+    return mgc_sort_levels(&q->body);
 }
 
 /* Add a place of a loop: the slot of a row; for a scalar, a weight. */
@@ -143,6 +146,18 @@ static int mgc_complete_loop(mgc_planning *p, mgc_loop *loop, const mgc_loop_pla
     return 0;
 }
 
+enum { MGC_MOST_SLOTS_KEPT = 1 << 20 };        /* numbers: a cache's worth; beyond, it is faster to compute them again */
+
+/* Set aside what a loop keeps; returns where it begins, -1 if there is too much. */
+static int mgc_keep_rows(int *kept, const mgc_loop *loop, int keeps_slots, int wanted)
+{
+    const int first = *kept;
+    const Py_ssize_t rows = mgc_rows_kept(loop, keeps_slots, wanted != MGC_FORWARD);
+    if (rows > INT_MAX - first) return -1;
+    *kept += (int)rows;
+    return first;
+}
+
 static int mgc_place_loop(mgc_planning *p, int e)
 {
     mgc_plan *plan = p->plan;
@@ -178,10 +193,11 @@ static int mgc_place_loop(mgc_planning *p, int e)
 
     const int part = (int)ceil(sqrt(l->length));
     loop.every = l->keeps_all || l->length < 4 ? 1 : part;
-    loop.kept = plan->program.kept_rows;
-    const Py_ssize_t kept = mgc_rows_kept(&loop, p->wanted != MGC_FORWARD);
-    if (kept > INT_MAX - loop.kept) return -1;
-    plan->program.kept_rows += (int)kept;
+    loop.keeps_slots = loop.every == 1 && !loop.is_nested && p->wanted != MGC_FORWARD
+        && (double)loop.length * loop.slot_count <= MGC_MOST_SLOTS_KEPT;
+    if ((loop.kept = mgc_keep_rows(&plan->program.kept_rows, &loop, 0, p->wanted)) < 0) return -1;
+    if ((loop.kept_of_one = mgc_keep_rows(&plan->program.kept_of_one, &loop, loop.keeps_slots, p->wanted)) < 0)
+        return -1;
     if (mgc_resize((void **)&plan->loops, (size_t)plan->program.loop_count + 1, sizeof loop) < 0) return -1;
     step.x = plan->program.loop_count;
     plan->loops[plan->program.loop_count++] = loop;

@@ -63,6 +63,8 @@ typedef struct {
     int moves_first;         /* whether a next carry is another carry, so that all are to be copied aside */
     int every;               /* how many iterations lie between two that the way back finds the carries of */
     int kept;                /* the first of the rows that are kept: see scan.h */
+    int kept_of_one;         /* the same in a call of one example */
+    int keeps_slots;         /* whether such a call keeps all that an iteration writes, and runs none again */
     double work;             /* multiplications, about */
 } mgc_loop;
 
@@ -89,6 +91,7 @@ typedef struct {
     mgc_loop *loops;         /* by the x of a scan step */
     int loop_count;
     int kept_rows;           /* that all loops keep */
+    int kept_of_one;         /* numbers that they keep in a call of one example */
 } mgc_program;
 
 #endif

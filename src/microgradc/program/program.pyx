@@ -52,7 +52,7 @@ cdef extern from "program/replay.h":
         int *output_places
         int careful_rows
         mgc_loop *loops
-        int loop_count, kept_rows
+        int loop_count, kept_rows, kept_of_one
 
     ctypedef struct mgc_call:
         const mgc_program *program

@@ -377,7 +377,7 @@ static void mgc_run_one(const mgc_call *c, double *memory)
 {
     const mgc_program *p = c->program;
     double *partial = c->partials;
-    double *base = memory + MGC_SCRATCH, *kept = base + p->slot_count, *gbase = kept + p->kept_rows;
+    double *base = memory + MGC_SCRATCH, *kept = base + p->slot_count, *gbase = kept + p->kept_of_one;
     const mgc_block block = {c, base, gbase, kept, partial, memory, 1, 1};
     double *gbroadcast = partial + p->weight_count, *sums = gbroadcast + p->broadcast_count;
     mgc_clear_partial(c, partial);

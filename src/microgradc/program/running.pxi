@@ -216,7 +216,8 @@ cdef class Call:
 
     cdef double *lane_doubles(self, int worker) except NULL:
         cdef mgc_program *p = self.runner.program
-        cdef size_t rows = <size_t>p.slot_count * self.runner.numbers_in_slot() + p.kept_rows
+        cdef size_t kept = p.kept_of_one if self.call.block == 1 else p.kept_rows
+        cdef size_t rows = <size_t>p.slot_count * self.runner.numbers_in_slot() + kept
         cdef size_t size = rows * self.call.block + 8 + MGC_SCRATCH
         if self.call.careful:
             size += p.careful_rows * <size_t>(self.call.block + 1)

@@ -3,7 +3,8 @@
  *
  * The way back goes through the iterations in reverse. It finds the carries with which one began among those that the
  * way forward kept, runs the iteration again, and then its steps back. Where not all are kept, those of a part of the
- * loop are found by running that part again: so T iterations take the memory of twice the root of T.
+ * loop are found by running that part again: so T iterations take the memory of twice the root of T. A call of one
+ * example keeps all that an iteration writes instead, if that is not too much: it is few numbers, and no time.
  *
  * A lane in which a loop has ended keeps its carries from there on, whatever the steps compute in it; on the way back
  * nothing arrives at these steps, in a careful run not even 0.
@@ -28,18 +29,25 @@ enum {
 static inline Py_ssize_t mgc_rows_for_carries(const mgc_loop *loop)
 {
     const Py_ssize_t all = loop->length, parts = (all - 1) / loop->every + 1;
-    return loop->every == 1 ? all : parts + loop->every;
+    return loop->carries * (loop->every == 1 ? all : parts + loop->every);
 }
 
-static inline Py_ssize_t mgc_rows_kept(const mgc_loop *loop, int with_gradients)
+static inline Py_ssize_t mgc_rows_kept(const mgc_loop *loop, int keeps_slots, int with_gradients)
 {
-    const Py_ssize_t of_carries = with_gradients ? 2 + mgc_rows_for_carries(loop) : 1;
-    return MGC_ASIDE + loop->carries * of_carries;
+    if (!with_gradients) return MGC_ASIDE + loop->carries;
+    return MGC_ASIDE + 2 * (Py_ssize_t)loop->carries
+        + (keeps_slots ? (Py_ssize_t)loop->length * loop->slot_count : mgc_rows_for_carries(loop));
 }
 
 static inline double *mgc_kept_row(const mgc_block *b, const mgc_loop *loop, Py_ssize_t row)
 {
-    return b->kept + (loop->kept + row) * b->n;
+    return b->n == 1 ? b->kept + loop->kept_of_one + row : b->kept + (loop->kept + row) * b->n;
+}
+
+/* Of a call of one example: all that an iteration wrote. */
+static inline double *mgc_kept_slots(const mgc_block *b, const mgc_loop *loop, Py_ssize_t t)
+{
+    return mgc_kept_row(b, loop, MGC_ASIDE + 2 * (Py_ssize_t)loop->carries + t * loop->slot_count);
 }
 
 static inline double *mgc_aside(const mgc_block *b, const mgc_loop *loop) { return mgc_kept_row(b, loop, MGC_ASIDE); }
@@ -110,6 +118,15 @@ static void mgc_run_back(const mgc_block *b, const mgc_step *steps, int count, i
     }
 }
 
+/* Look in which lanes the loop had ended before the iteration that was run, and whether in all. */
+static int mgc_has_ended(const mgc_block *b, const mgc_step *step, const mgc_loop *loop)
+{
+    double *ended = mgc_kept_row(b, loop, MGC_ENDED);
+    mgc_read_place(b, step, b->c->program->places[loop->next + loop->carries + loop->ys], ended);
+    for (Py_ssize_t l = 0; l < b->valid; l++) if (ended[l] == 0) return 0;
+    return 1;
+}
+
 /* An iteration, whose carries are there. Returns whether the loop has ended in all lanes. */
 static int mgc_iterate(const mgc_block *b, const mgc_step *step, const mgc_loop *loop, int t)
 {
@@ -124,11 +141,7 @@ static int mgc_iterate(const mgc_block *b, const mgc_step *step, const mgc_loop 
             if (!(index[l] >= 0 && index[l] < check[1] && index[l] == floor(index[l])) && b->c->wrong_index)
                 *b->c->wrong_index = 1;
     }
-    if (!loop->ends) return 0;
-    double *ended = mgc_kept_row(b, loop, MGC_ENDED);
-    mgc_read_place(b, step, b->c->program->places[loop->next + loop->carries + loop->ys], ended);
-    for (Py_ssize_t l = 0; l < b->valid; l++) if (ended[l] == 0) return 0;
-    return 1;
+    return loop->ends ? mgc_has_ended(b, step, loop) : 0;
 }
 
 /* The next carries come to be those with which the next iteration begins. */
@@ -158,11 +171,14 @@ static void mgc_scan(const mgc_block *b, const mgc_step *step)
     const int *results = p->places + loop->results;
     const Py_ssize_t n = b->n, size = loop->carries * n;
     double *carry = b->base + loop->first * n;
+    const int keeps_slots = n == 1 && loop->keeps_slots;
     int t = 0;
     for (int i = 0; i < loop->carries; i++) mgc_read_place(b, step, fed[i], carry + i * n);
     for (; t < loop->length; t++) {
-        if (b->c->seeds && t % loop->every == 0) mgc_copy(mgc_kept_carries(b, loop, t / loop->every), carry, size);
+        if (b->c->seeds && !keeps_slots && t % loop->every == 0)
+            mgc_copy(mgc_kept_carries(b, loop, t / loop->every), carry, size);
         const int has_ended = mgc_iterate(b, step, loop, t);
+        if (b->c->seeds && keeps_slots) mgc_copy(mgc_kept_slots(b, loop, t), carry, loop->slot_count);
         for (int i = 0; i < loop->ys; i++) {
             const int result = results[loop->carries + (Py_ssize_t)t * loop->ys + i];
             if (result >= 0) mgc_read_place(b, step, made[i], b->base + result * n);
@@ -207,7 +223,8 @@ static void mgc_iteration_back(const mgc_block *b, const mgc_step *step, const m
     const Py_ssize_t n = b->n;
     double *gslots = b->gbase + loop->first * n, *arrives = mgc_aside(b, loop);
     const double *ended = mgc_kept_row(b, loop, MGC_ENDED);
-    mgc_fill(gslots, loop->slot_count * n, none);
+    if (b->c->careful) mgc_fill(gslots, loop->slot_count * n, none);
+    else memset(gslots, 0, (size_t)(loop->slot_count * n) * sizeof *gslots);
     for (int i = 0; i < loop->carries; i++) {
         const double *g = received + i * n;
         if (loop->ends) {
@@ -242,8 +259,13 @@ static void mgc_scan_back(const mgc_block *b, const mgc_step *step)
         else mgc_fill(received + i * n, n, b->c->careful ? -0.0 : 0.0);
     }
     for (int t = done; t-- > 0;) {
-        mgc_copy(carry, mgc_carries_of(b, step, loop, t, done, &part), size);
-        mgc_iterate(b, step, loop, t);
+        if (n == 1 && loop->keeps_slots) {
+            mgc_copy(carry, mgc_kept_slots(b, loop, t), loop->slot_count);
+            if (loop->ends) mgc_has_ended(b, step, loop);
+        } else {
+            mgc_copy(carry, mgc_carries_of(b, step, loop, t, done, &part), size);
+            mgc_iterate(b, step, loop, t);
+        }
         mgc_iteration_back(b, step, loop, t, received);
     }
     for (int i = 0; i < loop->carries; i++) mgc_send(b, step, fed[i], received + i * n);

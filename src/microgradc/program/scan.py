@@ -229,7 +229,7 @@ def _recorded(step: Step, carry: Any, fed: _Fed, keeps_all: bool, until: Until |
     """Record the step, once, as a loop."""
     leaves, shape = trees.flatten(carry)
     begin = [_require_number(leaf, "carry") for leaf in leaves]
-    xs = [[_require_number(leaf, f"xs[{t}]") for leaf in row] for t, row in enumerate(_rows_of(fed))]
+    xs = [[_require_number(leaf, f"xs[{t}]") for leaf in row] for t, row in enumerate(_rows_of(fed))] or [[]]
     are_integers = [_is_integer(leaf) for leaf in begin]
     columns_are = [all(_is_integer(row[i]) for row in xs) for i in range(len(xs[0]))]
     while True:
@@ -294,11 +294,11 @@ def _traced_step(
 
 
 def _rows_of(fed: _Fed) -> Iterator[list[Any]]:
-    """Yield the leaves of what each iteration gets."""
+    """Yield the leaves of what each iteration gets; nothing where that is None."""
     shape: trees.Shape | None = None
-    for t in range(fed.length):
-        leaves, found = ([], None) if fed.is_none else trees.flatten(fed[t])
-        if t and found is not None and shape is not None and _plain(found) != _plain(shape):
+    for t in range(0 if fed.is_none else fed.length):
+        leaves, found = trees.flatten(fed[t])
+        if shape is not None and _plain(found) != _plain(shape):
             raise ValueError(f"xs must have one structure, got {_shown(found)} in number {t}, after {_shown(shape)}")
         shape = found
         yield leaves

@@ -138,7 +138,7 @@ static void MGC_V(run_one_back)(const mgc_program *p, const mgc_step *steps, int
                                 double *base, double *gweights, double *scratch)
 {
     enum { angles = MGC_ANGLES_FAR };
-    const Py_ssize_t l = 0, to_gradient = (Py_ssize_t)p->slot_count + p->kept_rows;
+    const Py_ssize_t l = 0, to_gradient = (Py_ssize_t)p->slot_count + p->kept_of_one;
     uint64_t any_far = 0;
     for (int s = count; s-- > 0;) {
         const mgc_step *at = &steps[s];
