@@ -15,10 +15,12 @@ from typing import Any, NamedTuple, Protocol
 
 from microgradc import trees
 from microgradc.engine import Value, is_tracing
-from microgradc.engine.value import is_grad_enabled, operate, operations_of
+from microgradc.engine.value import is_grad_enabled, loop_behind, operate, operations_of
 from microgradc.program.c_text import ROWS
-from microgradc.program.graph import Graph
+from microgradc.program.graph import Graph, Loop
+from microgradc.program.loop_rules import loop_adjoints, loop_tangents
 from microgradc.program.rules import Step, rule, wide_rule
+from microgradc.program.scan import results_of
 
 __all__ = [
     "NoGraphError", "adjoints", "cotangents_of", "dependence", "gradients", "replayed", "tangents", "tangents_of",
@@ -45,6 +47,9 @@ class _Builder(Protocol):
     def add(self, op: str, *operands: _Operand) -> _Operand:
         """Return an operation on some operands, at least one of which is no constant."""
 
+    def scan(self, loop: Loop, operands: list[_Operand]) -> list[_Operand]:
+        """Return the results of a loop."""
+
     def number_of(self, operand: _Operand) -> float | None:
         """Return the number of an operand for which alone the derivatives are built; None if it may be another one."""
 
@@ -53,6 +58,7 @@ class _Nodes:
     """Who makes Values."""
 
     add = staticmethod(operate)
+    scan = staticmethod(results_of)
 
     def number_of(self, operand: _Operand) -> float | None:
         return None if is_tracing() else operand.data if isinstance(operand, Value) else operand
@@ -66,6 +72,9 @@ class _Places:
 
     def add(self, op: str, *operands: _Operand) -> _Operand:
         return self.graph.add(op, *[self.place(x) for x in operands])
+
+    def scan(self, loop: Loop, operands: list[_Operand]) -> list[_Operand]:
+        return self.graph.scan(loop, *[self.place(x) for x in operands])
 
     def place(self, operand: _Operand) -> int:
         return self.graph.constant(operand) if type(operand) is float else operand
@@ -111,6 +120,7 @@ class _Entry(NamedTuple):
     operands: tuple[int | float, ...]       # which entries; a float is a constant
     local: tuple[float, ...] | None = None  # what its operands receive, where that was given
     has_closure: bool = False
+    detail: Any = None                      # of a scan its Loop, of a result which it is
 
 
 _Terms = Iterator[tuple[int, _Operand, _Operand | None]]     # for operand i, a term
@@ -272,11 +282,21 @@ def _backward(builder: _Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iter
     for e, g in seeds:
         received.setdefault(e, []).append((g, None))
     found: dict[int, _Operand] = {}
+    arrived: dict[int, dict[int, _Operand]] = {}        # at the results of a scan
     for e in range(len(tape) - 1, -1, -1):
-        terms = received.pop(e, None)
+        entry, terms = tape[e], received.pop(e, None)
+        if entry.op == "scan" and e in arrived:
+            x = [tape[o].handle if type(o) is int else o for o in entry.operands]
+            wanted_of = [i for i, o in enumerate(entry.operands) if type(o) is int and depends[o]]
+            for i, g in loop_adjoints(builder.scan, entry.detail, x, arrived.pop(e), wanted_of, _received_in):
+                if type(g) is not float or g != 0:
+                    received.setdefault(entry.operands[i], []).append((g, None))  # type: ignore[arg-type]
         if not terms or not depends[e]:
             continue
-        entry, found[e] = tape[e], _total(builder, terms)
+        found[e] = _total(builder, terms)
+        if entry.op == "result":
+            arrived.setdefault(entry.operands[0], {})[entry.detail] = found[e]  # type: ignore[arg-type]
+            continue
         gs = {i: found[e] for i, o in enumerate(entry.operands) if type(o) is int and depends[o]}
         if gs:
             x = [tape[o].handle if type(o) is int else o for o in entry.operands]
@@ -294,10 +314,18 @@ def _forward(builder: _Builder, tape: list[_Entry], seeds: _Seeds, wanted: Itera
         builder, tape, wanted: see `_backward`.
     """
     found: dict[int, _Operand] = dict(seeds)
+    of_loops: dict[int, list[_Operand]] = {}
     for e, entry in enumerate(tape):
+        if entry.op == "result":
+            if entry.operands[0] in of_loops:
+                found[e] = of_loops[entry.operands[0]][entry.detail]  # type: ignore[index]
+            continue
         ts = {i: found[o] for i, o in enumerate(entry.operands) if type(o) is int and o in found}
         if ts and e not in found:
             x = [tape[o].handle if type(o) is int else o for o in entry.operands]
+            if entry.op == "scan":
+                of_loops[e] = loop_tangents(builder.scan, entry.detail, x, ts, _tangents_in)
+                continue
             terms = [(a, b) for _, a, b in _terms(builder, entry, x, ts) if type(a) is not float or a != 0 or b]
             if terms:
                 found[e] = _total(builder, terms)
@@ -318,7 +346,12 @@ def _tape_of(roots: Iterable[Value]) -> tuple[list[_Entry], dict[int, int]]:
             if id(node) not in places:
                 places[id(node)] = len(tape)
                 among = tuple([x if type(x) is float else places[id(x)] for x in operands])
-                tape.append(_Entry(node, op, among, local, has_closure))
+                detail = None
+                if op == "scan":
+                    detail = loop_behind(node)
+                elif op == "result":
+                    among, detail = among[:1], int(among[1])
+                tape.append(_Entry(node, op, among, local, has_closure, detail))
     return tape, places
 
 
@@ -422,7 +455,11 @@ def replayed(graph: Graph, inputs: list[Value], parameters: list[Value]) -> list
     leaves = {"input": inputs, "parameter": parameters}
     made: list[Any] = []
     for op, operands, number in graph:
-        if number is None:
+        if op == "scan":
+            made.append(results_of(graph.all_loops[int(number)], [made[x] for x in operands]))
+        elif op == "result":
+            made.append(made[operands[0]][int(number)])
+        elif number is None:
             made.append(operate(op, *[made[x] for x in operands]))
         else:
             made.append(number if op == "constant" else leaves[op][int(number)])
@@ -430,10 +467,26 @@ def replayed(graph: Graph, inputs: list[Value], parameters: list[Value]) -> list
 
 
 def _tape_of_graph(graph: Graph) -> list[_Entry]:
+    loops = graph.all_loops
     return [
-        _Entry(float(number) if op == "constant" and number is not None else e, op, operands)
+        _Entry(float(number) if op == "constant" and number is not None else e, op, operands, None, False,
+               loops[int(number)] if op == "scan" else number)
         for e, (op, operands, number) in enumerate(graph)
-    ]
+    ]  # fmt: skip
+
+
+def _received_in(graph: Graph, seeds: list[tuple[int, int]], wanted: list[int]) -> list[int | None]:
+    """Add to a graph what some of its expressions receive; return the places."""
+    builder = _Places(graph)
+    found = _backward(builder, _tape_of_graph(graph), seeds, wanted)
+    return [None if g is None else builder.place(g) for g in found]
+
+
+def _tangents_in(graph: Graph, seeds: list[tuple[int, int]], wanted: list[int]) -> list[int | None]:
+    """Add to a graph the tangents of some of its expressions; return the places."""
+    builder = _Places(graph)
+    found = _forward(builder, _tape_of_graph(graph), seeds, wanted)
+    return [None if t is None else builder.place(t) for t in found]
 
 
 def _leaf(graph: Graph, op: str, count: int) -> list[int | None]:

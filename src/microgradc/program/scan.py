@@ -19,7 +19,7 @@ from microgradc.engine.value import is_index, loop_results, number_behind
 from microgradc.program.graph import Graph, Loop, body_of
 from microgradc.program.program import program_of
 
-__all__ = ["scan", "scans_recorded", "scans_tried"]
+__all__ = ["results_of", "scan", "scans_recorded", "scans_tried"]
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 Until = Callable[[Any], Any]
@@ -241,11 +241,11 @@ def _recorded(step: Step, carry: Any, fed: _Fed, keeps_all: bool, until: Until |
     body, captured = body_of([*found.carry, *found.ys, *found.end], found.inputs)
     loop = Loop(body, fed.length, len(begin), len(xs[0]), until is not None, keeps_all)
     operands = [*begin, *[leaf for row in xs for leaf in row], *captured]
-    numbers = _numbers_of_loop(loop, operands)
-    results = loop_results(loop, tuple(operands), numbers)
+    results = results_of(loop, operands)
     records = getattr(_thread, "recorded", None)
     if records is not None:
         first = [_number(v, "step") for v in (*found.carry, *found.ys, *found.end)]
+        numbers = [_number(v, "result") for v in results]
         records.append(_Scan([_number(v, "carry") for v in (*begin, *xs[0])], first, numbers, found.inner))
     count = len(begin)
     ys = [results[count + i :: len(found.ys)] for i in range(len(found.ys))]
@@ -331,8 +331,17 @@ def _require_number(leaf: Any, name: str) -> Any:
         ) from None
 
 
-def _numbers_of_loop(loop: Loop, operands: list[Any]) -> list[float]:
-    """Return the results for the numbers of the example."""
+def results_of(loop: Loop, operands: list[Any]) -> list[Any]:
+    """Return the results of a loop, Values; their numbers are those for the numbers of the operands.
+
+    While a function is traced whose numbers nobody looks at, they are nan.
+    """
+    is_looked_at = getattr(_thread, "recorded", None) is not None or not any(isinstance(v, Value) for v in operands)
+    count = loop.carries + loop.length * loop.ys
+    return loop_results(loop, tuple(operands), _numbers_of(loop, operands) if is_looked_at else [math.nan] * count)
+
+
+def _numbers_of(loop: Loop, operands: list[Any]) -> list[float]:
     numbers = [_number(v, "operand") for v in operands]
     count = loop.carries + loop.length * loop.xs
     graph = Graph()

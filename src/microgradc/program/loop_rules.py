@@ -1,0 +1,193 @@
+"""Derivatives of loops, as loops: backward from the last iteration to the first, and forward beside the loop itself.
+
+Backward, a first loop gives the carries with which each iteration begins. A second one goes through them in reverse:
+it carries what the carries receive, and sums of what is received by all that the iterations take from around; its xs
+are the carries, the xs and what the ys receive, and its ys are what the xs receive. Forward, carries and xs have their
+tangents beside them. So these are loops again, which have derivatives of the same kind.
+
+Changes with what a `Loop` is made of. How a step's derivatives are found is told by whoever asks (`calculus.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from microgradc.program.graph import Graph, Loop
+
+__all__ = ["copied_into", "loop_adjoints", "loop_tangents"]
+
+# Adds derivatives to a graph: of seeds, (place, place of a derivative), for the places that are wanted.
+Derivatives = Callable[[Graph, list[tuple[int, int]], list[int]], list[Any]]
+
+
+def copied_into(to: Graph, graph: Graph, inputs: list[int], parameters: list[int]) -> list[Any]:
+    """Add a graph's expressions to another one; return their places there, a list of results for a scan.
+
+    Args:
+        to: the other graph.
+        graph: a Graph.
+        inputs, parameters: the places in `to` of what is in the place of its leaves.
+    """
+    made: list[Any] = []
+    for op, operands, number in graph:
+        x = [made[operand] for operand in operands]
+        if op == "scan":
+            made.append(to.scan(graph.all_loops[int(number)], *x))
+        elif op == "result":
+            made.append(x[0][int(number)])
+        elif op in ("input", "parameter"):
+            made.append((inputs if op == "input" else parameters)[int(number)])
+        else:
+            made.append(to.constant(number) if op == "constant" else to.add(op, *x))
+    return made
+
+
+class _Body(NamedTuple):
+    """A copy of a loop's body in a graph: the places of its leaves and of what it gives."""
+
+    graph: Graph
+    carries: list[int]
+    xs: list[int]
+    captured: list[int]
+    next: list[int]
+    ys: list[int]
+    end: list[int]      # one or none
+
+
+def _inputs(graph: Graph, count: int) -> list[int]:
+    return [graph.input() for _ in range(count)]
+
+
+def _copied(loop: Loop, graph: Graph, carries: list[int], xs: list[int]) -> _Body:
+    """Return a copy of a loop's body in a graph, over these inputs, and parameters, which are added."""
+    captured = [graph.parameter() for _ in range(loop.body.parameter_count)]
+    made = copied_into(graph, loop.body, carries + xs, captured)
+    found = [made[e] for e in loop.body.outputs]
+    next_ys = loop.carries + loop.ys
+    return _Body(graph, carries, xs, captured, found[: loop.carries], found[loop.carries : next_ys], found[next_ys:])
+
+
+def _with_carries(loop: Loop) -> Loop:
+    """Return a loop whose ys are the carries with which an iteration begins, and whether it had ended then."""
+    graph = Graph()
+    inputs = _inputs(graph, loop.carries + loop.xs)
+    body = _copied(loop, graph, inputs[: loop.carries], inputs[loop.carries :])
+    graph.outputs = [*body.next, *body.carries, *body.end, *body.end]
+    return Loop(graph, loop.length, loop.carries, loop.xs, loop.ends, loop.keeps_all)
+
+
+def loop_adjoints(
+    scan: Callable[[Loop, list[Any]], list[Any]],
+    loop: Loop,
+    x: list[Any],
+    arrived: dict[int, Any],
+    wanted: list[int],
+    backward: Derivatives,
+) -> Iterator[tuple[int, Any]]:
+    """Yield for operands of a loop what they receive.
+
+    Args:
+        scan: makes a loop over operands, and returns its results.
+        loop: a Loop.
+        x: its operands.
+        arrived: what arrived at its results, by their numbers.
+        wanted: which operands.
+        backward: see `Derivatives`; places are those of gradients, None for one that receives nothing.
+    """
+    c, w, m, length = loop.carries, loop.xs, loop.ys, loop.length
+    first = c + length * w
+    columns = sorted({(i - c) % w for i in wanted if c <= i < first})
+    captured = [i - first for i in wanted if i >= first]
+    arriving = sorted({(i - c) % m for i in arrived if i >= c})
+    began = scan(_with_carries(loop), x)[c:]
+
+    graph = Graph()
+    received, sums = _inputs(graph, c), _inputs(graph, len(captured))
+    carries, ended, xs = _inputs(graph, c), _inputs(graph, int(loop.ends)), _inputs(graph, w)
+    gys = _inputs(graph, len(arriving))
+    body = _copied(loop, graph, carries, xs)
+    of_ys = [(body.ys[j], g) for j, g in zip(arriving, gys, strict=True)]
+    leaves = [*carries, *[xs[j] for j in columns], *[body.captured[j] for j in captured]]
+    found = backward(graph, [*zip(body.next, received, strict=True), *of_ys], leaves)
+    frozen = backward(graph, of_ys, leaves) if loop.ends and of_ys else [None] * len(leaves)
+
+    def chosen(i: int, before: int | None) -> int:
+        """Return what leaf i receives, with what there was before; in lanes in which the loop had ended, as if the
+        carries were not changed."""
+        going = _sum(graph, before if i >= c else None, found[i])
+        return _unless(graph, ended[0], going, _sum(graph, before, frozen[i])) if ended else going
+
+    gradients = [chosen(i, received[i]) for i in range(c)]
+    of_xs = [chosen(c + j, None) for j in range(len(columns))]
+    totals = [chosen(c + len(columns) + j, sums[j]) for j in range(len(captured))]
+    graph.outputs = [*gradients, *totals, *of_xs]
+
+    operands = [arrived.get(i, 0.0) for i in range(c)] + [0.0] * len(captured)
+    size = c + len(ended)
+    for t in reversed(range(length)):
+        operands += began[t * size : (t + 1) * size]
+        operands += x[c + t * w : c + (t + 1) * w]
+        operands += [arrived.get(c + t * m + j, 0.0) for j in arriving]
+    back = Loop(graph, length, c + len(captured), size + w + len(arriving), False, loop.keeps_all)
+    results = scan(back, operands + x[first:])
+    for i in wanted:
+        if i < c:
+            yield i, results[i]
+        elif i >= first:
+            yield i, results[c + captured.index(i - first)]
+        else:
+            t, column = divmod(i - c, w)
+            yield i, results[c + len(captured) + (length - 1 - t) * len(columns) + columns.index(column)]
+
+
+def _sum(graph: Graph, *terms: int | None) -> int:
+    """Return the sum of one or two terms, of which None is 0."""
+    given = [e for e in terms if e is not None]
+    return graph.add("add", *given) if len(given) == 2 else given[0] if given else graph.constant(0.0)
+
+
+def _unless(graph: Graph, condition: int, x: int, otherwise: int) -> int:
+    """Return x, or something else where the condition is not 0; nothing goes through what was not chosen."""
+    index = graph.add("where", condition, graph.constant(1.0), graph.constant(0.0))
+    return graph.add("take", index, x, otherwise)
+
+
+def loop_tangents(
+    scan: Callable[[Loop, list[Any]], list[Any]],
+    loop: Loop,
+    x: list[Any],
+    tangents: dict[int, Any],
+    forward: Derivatives,
+) -> list[Any]:
+    """Return the tangents of a loop's results.
+
+    Args:
+        scan, loop, x: see `loop_adjoints`.
+        tangents: those of operands, by their numbers.
+        forward: see `Derivatives`; places are those of tangents.
+    """
+    c, w, m, length = loop.carries, loop.xs, loop.ys, loop.length
+    first = c + length * w
+    columns = sorted({(i - c) % w for i in tangents if c <= i < first})
+    captured = sorted([i - first for i in tangents if i >= first])
+    graph = Graph()
+    carries, of_carries = _inputs(graph, c), _inputs(graph, c)
+    xs, of_xs = _inputs(graph, w), _inputs(graph, len(columns))
+    body = _copied(loop, graph, carries, xs)
+    of_captured = [graph.parameter() for _ in captured]
+    seeds = [
+        *zip(carries, of_carries, strict=True),
+        *zip([xs[j] for j in columns], of_xs, strict=True),
+        *zip([body.captured[j] for j in captured], of_captured, strict=True),
+    ]
+    found = [_sum(graph, t) for t in forward(graph, seeds, [*body.next, *body.ys])]
+    graph.outputs = [*body.next, *found[:c], *found[c:], *body.end]
+    beside = Loop(graph, length, 2 * c, w + len(columns), loop.ends, loop.keeps_all)
+    operands = x[:c] + [tangents.get(i, 0.0) for i in range(c)]
+    for t in range(length):
+        operands += x[c + t * w : c + (t + 1) * w]
+        operands += [tangents.get(c + t * w + j, 0.0) for j in columns]
+    operands += x[first:] + [tangents[first + j] for j in captured]
+    results = scan(beside, operands)
+    return results[c:]
