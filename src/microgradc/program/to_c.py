@@ -344,7 +344,8 @@ class _Writer:
             ("parameter", layout.graph.parameter_count, self._parameter_index(), f"{layout.result_count} + i"),
         ):
             gradients = f"{what}_gradients"
-            loop = f"if ({gradients}) for (int i = 0; i < {name}_{what.upper()}S; i++) {gradients}[{to}] = d[{at}]{self.plus};"
+            loop = f"for (int i = 0; i < {name}_{what.upper()}S; i++) {gradients}[{to}] = d[{at}]{self.plus};"
+            loop = f"if ({gradients}) {loop}"
             lines.append(loop if how_many else f"(void){gradients};")
         return lines
 
@@ -390,7 +391,9 @@ def _function(head: str, lines: list[str]) -> str:
 def _head(text: str) -> str:
     """Return the head of a function, in lines that are not too long."""
     lines = TextWrapper(119, subsequent_indent=" " * (text.index("(") + 1), break_long_words=False)
-    return lines.fill(text)
+    begin, after = text[:text.index("(")], text[text.index("("):]
+    apart = after.replace(", ", ",\0").replace(" ", "\1").replace("\0", " ")     # a parameter stays in one line
+    return lines.fill(begin.replace(" ", "\1") + apart).replace("\1", " ")
 
 
 def _signature(layout: Layout, name: str) -> str:
