@@ -26,10 +26,12 @@ _TAKEN = set(
     "delete do double else enum explicit export extern false float for friend goto if inline int long main mutable "
     "namespace new noexcept not nullptr operator or private protected public register restrict return short signed "
     "sizeof static struct switch template this throw true try typedef typeid typename typeof union unsigned using "
-    "virtual void volatile while xor NAN INFINITY HUGE_VAL NULL inputs outputs seeds parameters work".split()
+    "virtual void volatile while xor NAN INFINITY HUGE_VAL NULL inputs outputs seeds parameters work main "
+    "size_t ptrdiff_t wchar_t max_align_t nullptr_t offsetof float_t double_t math_errhandling linux unix".split()
 )
 _MATH = (
-    "acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs fdim floor fma "
+    "acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh drem erf erfc exp exp10 exp2 expm1 fabs fdim "
+    "finite floor fma scalb signgam significand sincos "
     "fmax fmin fmod frexp gamma hypot ilogb isfinite isgreater isgreaterequal isinf isless islessequal islessgreater "
     "isnan isnormal isunordered fpclassify signbit j0 j1 jn y0 y1 yn ldexp lgamma llrint llround log log10 log1p log2 "
     "logb lrint lround modf nan nearbyint nextafter nexttoward pow remainder remquo rint round scalbln scalbn sin sinh "
