@@ -1,14 +1,17 @@
 """C files that are compiled for a test and called through ctypes."""
 
 import ctypes
+import importlib.util
 import re
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 
-COMPILERS = [path for path in map(shutil.which, ("gcc", "clang")) if path] or list(filter(None, [shutil.which("cc")]))
-WHY_NOT = "there is no C compiler (gcc, clang or cc), so no C text was compiled"
+CLANG = shutil.which("clang") or ("zig" if importlib.util.find_spec("ziglang") else None)    # zig cc is clang
+COMPILERS = [path for path in (shutil.which("gcc"), CLANG) if path] or list(filter(None, [shutil.which("cc")]))
+WHY_NOT = "there is no C compiler (gcc, clang, ziglang or cc), so no C text was compiled"
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-ffp-contract=off"]
 
 
@@ -20,8 +23,10 @@ def write(folder, texts, name):
 
 def run_compiler(folder, *arguments, compiler=None):
     """Run a compiler, which must end well and say nothing."""
+    compiler = compiler or COMPILERS[0]
+    command = [sys.executable, "-m", "ziglang", "cc"] if compiler == "zig" else [compiler]
     done = subprocess.run(
-        [compiler or COMPILERS[0], *arguments], cwd=folder, capture_output=True, encoding="utf-8", timeout=300
+        [*command, *arguments], cwd=folder, capture_output=True, encoding="utf-8", timeout=300
     )
     assert done.returncode == 0, done.stderr[:3000]
     assert not done.stderr

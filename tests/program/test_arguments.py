@@ -287,3 +287,78 @@ def test_too_many_flags_are_forgotten():
 def test_copies_keep_what_is_static():
     f = pickle.loads(pickle.dumps(compile(scaled, static="y")))
     assert f.value_and_grad(2.0, 3)[1] == 3.0
+
+
+def test_calls_that_look_alike_are_told_apart():
+    """Each kind of call twice, so that the shortest way is taken, and all of them in turn."""
+    w = Value(0.5)
+
+    def plain(x, n, kind=None, *, scale=1.0, flag=False):
+        y = sum((w * x) ** k for k in range(n)) * scale
+        return -y if flag is True else y if kind is None else y * len(kind)
+
+    f = compile(plain, static=("n",))
+    X, S = np.array([0.5, 1.0, 2.0]), np.array([1.0, 2.0, 3.0])
+    calls = [
+        ((X, 3), {}), ((X, 2), {}), ((X, 4), {}), ((X, 3, "ab"), {}), ((X, 3, "abc"), {}), ((X, 3), {"kind": "ab"}),
+        ((X, 3), {"scale": S}), ((X,), {"n": 3, "scale": S, "flag": True}), ((X, 3), {"flag": True}),
+        ((X, 3), {"flag": False}), ((X, 3), {"flag": np.zeros(3)}), ((), {"scale": S, "n": 2, "x": X}),
+    ]
+    wanted, slopes = [], []
+    for args, kwargs in calls:
+        rows = [({k: a[i] if isinstance(a, np.ndarray) else a for k, a in kwargs.items()}, i) for i in range(3)]
+        found = [plain(Value(X[i]), *args[1:], **{k: a for k, a in row.items() if k != "x"}) for row, i in rows]
+        wanted.append([v.data for v in found])
+        slopes.append(0.0)
+        for v in found:
+            w.grad = 0.0
+            v.backward()
+            slopes[-1] += w.grad
+    for _ in range(3):
+        for (args, kwargs), numbers, slope in zip(calls, wanted, slopes, strict=True):
+            for _ in range(2):
+                assert f.map(*args, **kwargs).tolist() == pytest.approx(numbers)
+                w.grad = 0.0
+                total = f.sum(*args, **kwargs)
+                total.backward()
+                assert (total.data, w.grad) == pytest.approx((sum(numbers), slope))
+                example = [a[1].item() if isinstance(a, np.ndarray) else a for a in args]
+                named = {k: a[1].item() if isinstance(a, np.ndarray) else a for k, a in kwargs.items()}
+                assert f(*example, **named).data == pytest.approx(numbers[1])
+                assert f.value_and_grad(*example, **named)[0] == pytest.approx(numbers[1])
+    value, gradients = f.value_and_grad(2.0, 3, "ab", scale=2.0)
+    assert f.value_and_grad(2.0, 3, "ab", scale=2.0) == (value, gradients)
+    assert gradients[1:3] == (None, None)
+    assert f.value_and_grad(2.0, 3) == f.value_and_grad(2.0, n=3) == (3.0, pytest.approx(1.5))
+
+
+def test_batches_with_shared_arguments_take_the_shortest_way():
+    w = Value(0.5)
+    f = compile(lambda a, x, n, b: [a * x**n, b[0] * w], static="n", shared=("a", "b"))
+    g = compile(lambda a, x, n, b: a * x**n + b[0] * w * x, static="n", shared=("a", "b"))
+    x = np.array([1.0, 2.0, 3.0])
+    for a, n, b in [(2.0, 2, [1.0]), (3.0, 2, [1.0]), (2.0, 3, [2.0]), (2.0, 3, [2.0, 4.0]), (2.0, 2, np.ones(1))] * 2:
+        for _ in range(2):
+            assert f.map(a, x, n, b).tolist() == [[a * v**n, b[0] * 0.5] for v in x]
+            total, _ = f.mean(a, x, n, b)
+            assert total.data == pytest.approx(a * np.mean(x**n))
+            w.grad = 0.0
+            f.sum(a, x, b=b, n=n)[1].backward()
+            assert w.grad == 3 * b[0]
+            w.grad = 0.0
+            g.mean(a, x, n, b).backward()
+            assert w.grad == pytest.approx(2 * b[0])
+            value, (of_a, of_b) = g.sum_value_and_grad(a, x, n, b)
+            assert value == pytest.approx(a * np.sum(x**n) + 3 * b[0])
+            assert of_a == pytest.approx(np.sum(x**n))
+            assert of_b.tolist() == [3.0, *[0.0] * (len(b) - 1)]
+            assert g.sum_value_and_grad(a, x, n=n, b=b)[0] == value
+    v = Value(2.0)
+    g.sum(v, x, 2, [1.0]).backward()        # a Value goes the way of all calls
+    assert v.grad == 14.0
+
+
+def test_names_of_static_arguments_are_names():
+    for given in (3, None, [1]):
+        with pytest.raises(TypeError, match=r"static must be made of names of parameters, static=\('n',\), got"):
+            compile(lambda x: x, static=given)

@@ -337,7 +337,7 @@ HOSTILE = [
     (put("operands", 0, 3), "operands of expression 3 must be expressions before it, got 3"),
     (put("operands", 0, 6), "operands of expression 3 must be expressions before it, got 6"),
     (put("operands", 1, -1), "operands of expression 3 must be expressions before it, got -1"),
-    (put("operands", 4, 2), "the index of expression 6, take, must be an input, or computed from some, got parameter"),
+    (put("operands", 4, 2), "the index of expression 6, take, must be an input, .* as integers are, got parameter"),
     (put("operands", 4, 0), "input 0 is an index, so it must be an integer, got a number"),
     (put("outputs", 0, 7), "an output must be one of 7 expressions, got 7"),
     (put("outputs", 0, -1), "an output must be one of 7 expressions, got -1"),

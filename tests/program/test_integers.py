@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from test_function_file import contents, rewrite
 
 import microgradc
-from microgradc import CompileError, compile, take
+from microgradc import CompileError, Value, compile, load_compiled, take
 
 big = 2**40
 CASES = [
@@ -70,3 +71,30 @@ def test_an_integer_quotient_beyond_doubles_is_said_to_differ():
 def test_an_integer_argument_beyond_doubles_is_refused():
     with pytest.raises(OverflowError, match="too large"):
         compile(lambda x: x * 1.0)(10**400)
+
+
+@pytest.mark.parametrize(("op", "operands", "message"), [
+    ("add", [0, 3], r"must be an input, or computed from some as integers are, got parameter"),
+    ("add", [0, 1], r"input 1 is an index, so it must be an integer, got a number"),
+    ("clip", [0, 2, 3], r"computed from some as integers are, got clip"),
+    ("sum", [0, 2, 2], r"computed from some as integers are, got sum"),
+    ("exp", [0], r"computed from some as integers are, got exp"),
+    ("sub", [0, 2], None),
+])  # fmt: skip
+def test_an_index_in_a_file_is_made_from_integers(tmp_path, op, operands, message):
+    """Before a run it is checked as what integers make: nothing else may be in its place."""
+    path, w = tmp_path / "f.safetensors", Value(123456.0)
+    compile(lambda i, x: take([x, x * w, x + 1.0], i + 1)).save(path, 1, 2.0)
+    content, arrays = contents(path)
+    content["operations"] = ["input", "constant", "add", "parameter", "mul", "take", "clip", "sum", "exp", "sub"]
+    number = content["operations"].index
+    ops = ["input", "input", "constant", "parameter", op, "mul", "add", "take"]
+    arrays["ops"] = np.array(list(map(number, ops)), np.int32)
+    arrays["counts"] = np.array([0, 0, 0, 0, len(operands), 2, 2, 4], np.int32)
+    arrays["operands"] = np.array([*operands, 1, 3, 1, 2, 4, 1, 5, 6], np.int32)
+    rewrite(path, content, arrays)
+    if message is None:
+        assert load_compiled(path)(2, 2.0).data == 2 * 123456.0
+        return
+    with pytest.raises(ValueError, match=message):
+        load_compiled(path)

@@ -482,17 +482,3 @@ def test_cloudpickle():
     assert again.loss(2.0).data == 10.0
     assert again.loss([1.0][0]).data == 5.0
     assert model.w.data == 2.0
-
-
-def test_recordings_of_what_is_no_number_stay_behind():
-    """A function in another process says what it knows; where it has its name, it is recorded anew."""
-    f = compile(lambda x, kind=None: x * 2 if kind is None else -x)
-    assert [f(1.0).data, f(1.0, "a").data, f(x=3.0).data] == [2.0, -1.0, 6.0]
-    loaded = pickle.loads(pickle.dumps(f))
-    assert loaded(5.0).data == 10.0
-    with pytest.raises(ValueError, match="number"):
-        loaded(5.0, "a")
-    shared = compile(lambda theta, x: theta * x, shared=("theta",))
-    shared.mean(2.0, np.ones(3))
-    assert shared(2.0, 3.0).data == 6.0
-    assert pickle.loads(pickle.dumps(shared))(2.0, 4.0).data == 8.0

@@ -93,6 +93,75 @@ def test_a_gradient_inside_another_function():
     assert grads.tolist() == [1.0, 1.0, 1.0 - 2 * 0.25 * 0.25 * 4.0**-1.5]
 
 
+def torch_orders(name, x, orders):
+    """The derivatives of `double_where` of some orders, one after another."""
+    branch = HALVES[name][3]
+    t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+    y = torch.where(t > 0, branch(torch.where(t > 0, t, torch.ones_like(t))), t * 2.0 + t**3)
+    found = []
+    for _ in range(orders):
+        (y,) = torch.autograd.grad(y.sum(), t, create_graph=True)
+        found.append(y.detach().numpy())
+    return found
+
+
+@pytest.mark.parametrize("name", ["sqrt", "log", "power", "quotient"])
+def test_all_orders(name):
+    x = np.array([-1.5, 0.0, 0.25, 4.0])
+    condition, branch, _, _ = HALVES[name]
+
+    def f(x):
+        return select(condition(x), branch(x), x * 2.0 + x**3)
+
+    wanted = torch_orders(name, x, 4)
+    function = f
+    for k, expected in enumerate(wanted):
+        function = microgradc.grad(function)
+        assert [function(number) for number in x.tolist()] == pytest.approx(expected, rel=1e-12), k
+    g = compile(f)
+    assert [g.hessian(number) for number in x.tolist()] == pytest.approx(wanted[1], rel=1e-12)
+    assert [g.hvp(number, 2.0) for number in x.tolist()] == pytest.approx(2 * wanted[1], rel=1e-12)
+    # A gradient inside of another function, and the gradients of that.
+    inside = compile(lambda x: microgradc.grad(f)(x) * 3.0)
+    values, grads = inside.map_value_and_grad(x)
+    assert values == pytest.approx(3 * wanted[0], rel=1e-12)
+    assert grads == pytest.approx(3 * wanted[1], rel=1e-12)
+    assert [inside.hessian(number) for number in x.tolist()] == pytest.approx(3 * wanted[2], rel=1e-12)
+    for number, slope, slope_of_slope in zip(x.tolist(), *wanted[:2], strict=True):
+        assert microgradc.jvp(f, (number,), (1.0,))[1] == pytest.approx(slope, rel=1e-12)
+        assert microgradc.jvp(microgradc.grad(f), (number,), (1.0,))[1] == pytest.approx(slope_of_slope, rel=1e-12)
+
+
+def test_all_orders_of_branches_that_have_something_in_common():
+    """What receives from two selections, or from none of them, and selections in selections."""
+    def f(x):
+        s = x.sqrt()
+        inner = select(x > -2, select(x > 0, s * 3.0, x * x), (x + 3).log() * s)
+        return select(x > 0, s, x * 3.0) + select(x > 0, s.log(), x**3) + inner * x
+
+    def by_hand(x):
+        if x > 0:
+            return lambda t: t.sqrt() + t.sqrt().log() + 3.0 * t.sqrt() * t
+        return lambda t: 3.0 * t + t**3 + t**3
+
+    for x in (-1.5, 0.0, 0.25, 4.0):
+        t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+        y, function = by_hand(x)(t), f
+        for _ in range(3):
+            (y,) = torch.autograd.grad(y, t, create_graph=True)
+            function = microgradc.grad(function)
+            assert function(x) == pytest.approx(y.item(), rel=1e-12), x
+
+
+def test_all_orders_of_one_of_several():
+    f = compile(lambda i, x: take([x, x**3, x.sqrt()], i + 1) * x)
+    assert [f.hessian(i, 4.0)[1][1] for i in (-1, 0, 1)] == pytest.approx([2.0, 192.0, 0.375])
+    assert f.hessian(0, -4.0)[1][1] == 192.0        # sqrt(-4) is not taken
+    assert f.jacobian(0, -4.0) == (0.0, -256.0)
+    with pytest.raises(IndexError, match="less than 3, got 3"):
+        f.hessian(2, 4.0)
+
+
 def test_what_select_takes():
     a, b = Value(1.0), Value(2.0)
     assert select(True, a, b) is a
@@ -330,3 +399,56 @@ def test_selections_and_rules_in_c(tmp_path):
         assert outputs == [pytest.approx(out.data, rel=1e-15)]
         assert gradients == [pytest.approx(v.grad, rel=1e-14), 0.0]
         assert of_parameters == pytest.approx([p.grad for p in parameters], rel=1e-14)
+
+
+def softplus(x):
+    """Of which the first branch, and its derivative, are infinite where the other one is taken."""
+    return select(x < 30, (1 + x.exp()).log(), x)
+
+
+def behind(x, i):
+    w = [Value(0.0), Value(0.5), Value(-1.0), Value(2.0), Value(1.5), Value(0.25)]
+    lost = [(x * 1000).exp() * 1e300 * k for k in range(1, 5)]      # infinite, if x > 1
+    root = x.sqrt()
+    dense = [microgradc.dot([*lost, root], w[:5], w[5]), *[microgradc.dot([*lost, root], w[1:], k) for k in range(3)]]
+    terms = [
+        select(x > 0, root, x * 3),
+        select(x < 1, sum(v.log() for v in lost), x),                                       # a run
+        select(x < 1, sum(dense), -x),
+        select(x < 1, microgradc.dot([*lost, 1 / x, root], [root, *lost, 2.0]), 2 * x),     # many products
+        select(x < 1, microgradc.logsumexp([root, *lost]), 0.5),
+        select(x < 1, select(x > 0.5, root.log(), take([root, x.log(), 1 / x], i)), 1.0),
+        select(x > 0, root.log(), x) * 0.0,
+    ]
+    return microgradc.sum(terms)
+
+
+@pytest.mark.skipif(not COMPILERS, reason=WHY_NOT)
+@pytest.mark.parametrize("mode", ["baked", "passed"])
+def test_what_is_not_taken_gets_nothing_in_c(tmp_path, mode):
+    f, g = compile(softplus), compile(behind)
+    library = Library(tmp_path, f.to_c(1.0, name="softplus", parameters=mode), "softplus")
+    for x in (-40.0, 0.0, 29.0, 31.0, 800.0, 1e300):
+        value, gradient = f.value_and_grad(x)
+        (out,), (found,), _ = library.gradients([x])
+        assert (out, found) == (pytest.approx(value, rel=1e-14), pytest.approx(gradient, rel=1e-14))
+        assert math.isfinite(found)
+    library = Library(tmp_path, g.to_c(0.25, 1, name="behind", parameters=mode), "behind")
+    parameters = g.program(0.25, 1).parameters
+    for x in (-1.0, 0.0, 0.25, 0.75, 2.0, 1e300):
+        for i in range(3):
+            for p in parameters:
+                p.grad = 0.0
+            v = Value(x)
+            g(v, i).backward()
+            _, gradients, of_parameters = library.gradients([x, i], parameters=[p.data for p in parameters])
+            assert gradients == [pytest.approx(v.grad, rel=1e-12, nan_ok=True), 0.0], (x, i)
+            assert of_parameters == pytest.approx([p.grad for p in parameters], rel=1e-12, nan_ok=True)
+            assert not any(math.copysign(1, grad) < 0 for grad in (*gradients, *of_parameters) if grad == 0)
+            if x == 2.0:
+                assert math.isfinite(v.grad)
+
+
+def test_c_without_take_has_no_test_for_it():
+    c = "".join(compile(lambda x: where(x > 0, x.sqrt(), [1.0, x][1])).to_c(1.0))
+    assert not [text for text in ("mgc_sent", "+ 0;", "-0.0") if text in c]

@@ -372,6 +372,8 @@ def test_no_line_is_long():
     ({"name": "template"}, "free in C and C"),
     ({"name": "expf"}, "free in C and C"),
     ({"name": "mgc_step"}, "free in C and C"),
+    ({"name": "size_t"}, "free in C and C"),
+    ({"name": "main"}, "free in C and C"),
     ({"parameters": "live"}, "parameters must be 'baked' or 'passed', got 'live'"),
     ({"parameters": None}, "parameters must be"),
 ])  # fmt: skip

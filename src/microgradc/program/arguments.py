@@ -41,6 +41,9 @@ class Arguments:
 
     def __init__(self, f: Callable[..., Any], static: Iterable[str] = (), shared: Iterable[str] = ()) -> None:
         self.f = f
+        # By how many are given by place, and the names of the others: what is found by the signature once.
+        self._orders: dict[tuple[int, tuple[str, ...]], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self._static_in: dict[tuple[int, tuple[str, ...]], frozenset[int]] = {}
         self._shared_in: dict[tuple[int, tuple[str, ...]], frozenset[int]] = {}
         self.static = self._names(static, "static")
         self.shared = self._names(shared, "shared")
@@ -51,10 +54,12 @@ class Arguments:
         return Arguments, (self.f, tuple(self.static), tuple(self.shared))
 
     def _names(self, given: Iterable[str], what: str) -> frozenset[str]:
+        if not isinstance(given, Iterable):
+            raise TypeError(f"{what} must be made of names of parameters, {what}=('n',), got {given!r:.40}")
         names = [given] if isinstance(given, str) else list(given)
         for name in names:
             if not isinstance(name, str):
-                raise TypeError(f"{what} must be made of names of parameters, ({what}=('n',)), got {name!r:.40}")
+                raise TypeError(f"{what} must be made of names of parameters, {what}=('n',), got {name!r:.40}")
         if names and self._parameters is None:
             raise ValueError(f"{what}={tuple(names)} names parameters, but {self.f!r:.60} does not say which it has")
         known = [] if self._parameters is None else [p.name for p in self._parameters]
@@ -103,23 +108,48 @@ class Arguments:
         names: tuple[str, ...] = ()
         if kwargs:
             args, names = self._bind(args, kwargs)
-        if self.static or any(type(a) is bool for a in args):
-            args = tuple([self._wrapped(a, i, len(args), names) for i, a in enumerate(args)])
+        count = len(args)
+        static = self._in(self.static, self._static_in, count, names)
+        if static or any(type(a) is bool for a in args):
+            args = tuple([
+                self._wrapped(a, i, count, names) if i in static or type(a) is bool else a for i, a in enumerate(args)
+            ])
         return args, names
 
+    def by_place(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """Return the arguments of a call by place, as they are.
+
+        Raises:
+            TypeError: one of them can be given by keyword alone.
+        """
+        if kwargs:
+            args, names = self._bind(args, kwargs)
+            if names:
+                raise TypeError(f"this is of arguments that can be given by place, and {names[0]!r} cannot: compile a "
+                                "function in which it can, or which has it already")
+        return args
+
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+        given = len(args), tuple(kwargs)
+        order = self._orders.get(given)
+        if order is None:
+            order = self._orders[given] = self._order(args, kwargs)
+        by_place, names = order
+        return (*args, *[kwargs[name] for name in by_place], *[kwargs[name] for name in names]), names
+
+    def _order(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the names of arguments that have a place after args, in their order; and of those that have none."""
         if self._signature is None:
-            return (*args, *kwargs.values()), tuple(kwargs)
+            return (), tuple(kwargs)
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
             name = getattr(self.f, "__qualname__", None) or f"{self.f!r:.60}"
             raise TypeError(f"{name}{self._signature} does not take these arguments: {error}") from None
-        return (*bound.args, *bound.kwargs.values()), tuple(bound.kwargs)
+        names = tuple(bound.kwargs)
+        return tuple([p for p in self._places[0] if p in kwargs and p not in names]), names
 
     def _wrapped(self, a: Any, i: int, count: int, names: tuple[str, ...]) -> Any:
-        if type(a) is not bool and (not self.static or self._name(i, count, names) not in self.static):
-            return a
         try:
             return Static(a)
         except TypeError:
@@ -129,15 +159,21 @@ class Arguments:
                 f"instead of a list, a frozen dataclass instead of a dict; got {type(a).__name__} {a!r:.40}"
             ) from None
 
+    def _in(
+        self, wanted: frozenset[str], known: dict[tuple[int, tuple[str, ...]], frozenset[int]], count: int,
+        names: tuple[str, ...],
+    ) -> frozenset[int]:
+        """Return which arguments are of the wanted parameters."""
+        if not wanted:
+            return frozenset()
+        found = known.get((count, names))
+        if found is None:
+            found = known[count, names] = frozenset(i for i in range(count) if self._name(i, count, names) in wanted)
+        return found
+
     def shared_in(self, count: int, names: tuple[str, ...]) -> frozenset[int]:
         """Return which of the arguments, as `given` returned them, are shared."""
-        if not self.shared:
-            return frozenset()
-        found = self._shared_in.get((count, names))
-        if found is None:
-            found = frozenset(i for i in range(count) if self._name(i, count, names) in self.shared)
-            self._shared_in[count, names] = found
-        return found
+        return self._in(self.shared, self._shared_in, count, names)
 
 
 def call(f: Callable[..., Any], args: Iterable[Any], names: tuple[str, ...]) -> Any:

@@ -23,7 +23,8 @@ _LATER = 1 << 40    # where places are counted from whose beginning is known at 
 _PARAMETERS = 2 * _LATER
 
 # Operations of any number of operands, but for layers, which have several results too.
-_SEVERAL = {name[len(PREFIX):-len("_back")] for name in LOOPS if name.endswith("_back")} - {"dense", "dense_of"}
+_SEVERAL = {name[len(PREFIX):-len("_back")] for name in LOOPS if name.endswith("_back")}
+_SEVERAL -= {"dense", "dense_of", "dense_sent"}
 
 
 class Walk(NamedTuple):
@@ -63,6 +64,8 @@ class Layout:
         expressions: those of the graph.
         number: of each its number if it is known, else None.
         active: of each whether it depends on an input or a parameter, and so receives a gradient.
+        behind: of each whether only `take` reads it, as one of several, or what only `take` reads: where that takes
+            another, nothing is sent to it, not even 0.
         units: in the order in which they are computed.
         fills: places in the array of values, and the known numbers that a loop reads there.
         result_count: how many places inputs, results and constants have.
@@ -82,6 +85,7 @@ class Layout:
         self._next = graph.input_count
         self._constants = 0
         self._look_at_expressions()
+        self.behind = self._look_behind() if gradients else [False] * len(self.expressions)
         self.units = self._in_order(self._all_units())
         self._read_by_tables()
         self.parameter_order = self._parameter_order()
@@ -141,6 +145,20 @@ class Layout:
         baked = self.parameters is not None
         self.number = self._known_numbers([not (varies[e] if baked else self.active[e]) for e in range(len(varies))])
 
+    def _look_behind(self) -> list[bool]:
+        others = [not self.active[e] for e in range(len(self.expressions))]     # whether something else reads it
+        taken = [False] * len(others)
+        for e in self.graph.outputs:
+            others[e] = True
+        for e in reversed(range(len(others))):
+            op, operands, _ = self.expressions[e]
+            if self.active[e]:
+                is_behind = op == "take" or (taken[e] and not others[e])
+                for x in operands[op == "take":]:
+                    taken[x] |= is_behind
+                    others[x] |= not is_behind
+        return [taken[e] and not others[e] for e in range(len(others))]
+
     def _known_numbers(self, known: list[bool]) -> list[float | None]:
         """Return the numbers of some expressions, computed by the engine; None for the others."""
         graph = Graph()
@@ -173,7 +191,7 @@ class Layout:
             for e in levels[level]:
                 op, operands, _ = self.expressions[e]
                 key = (op, operands[:len(operands) // 2]) if op == "dense" else op if op in ROWS else e
-                alike.setdefault(e if self.number[e] is not None else key, []).append(e)
+                alike.setdefault(e if self.number[e] is not None else (key, self.behind[e]), []).append(e)
             for members in alike.values():
                 units += self._units_of(members)
         return units

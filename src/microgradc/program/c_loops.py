@@ -3,15 +3,27 @@
 Changes with these loops. REAL is the type of numbers. v is the array of values and d that of gradients, f and g a
 result and its gradient or, of a dense layer, f the place of the first result; x and p are tables of places. Each loop
 adds in the engine's order, so that a sum has the same bits.
+
+Where something is behind a `take`, which sends nothing to what it does not take, gradients begin at -0, and what is
+sent makes them another number: ZERO, which is 0 there, makes 0 of -0. Elsewhere it is left out.
 """
 
 from __future__ import annotations
 
 from microgradc.program.c_text import wide_gradient
 
-__all__ = ["LOOPS"]
+__all__ = ["LOOPS", "loop_text"]
+
+_SKIP = "        if (!mgc_sent(g)) continue;\n"
 
 LOOPS: dict[str, str] = {
+    "mgc_sent": """
+/* Whether something was sent to what has this gradient. Gradients begin at -0. */
+static int mgc_sent(REAL g)
+{
+    return g != 0 || !signbit(g);
+}
+""",
     "mgc_products": """
 /* A sum of k products of pairs. */
 static REAL mgc_products(const REAL *v, const int *p, int k)
@@ -26,8 +38,8 @@ static void mgc_products_back(const REAL *restrict v, REAL *restrict d, const in
 {
     for (int i = 0; i < k; i++) {
         const int x = p[2 * i], y = p[2 * i + 1];
-        d[x] += g * v[y];
-        d[y] += g * v[x];
+        d[x] += g * v[y] + ZERO;
+        d[y] += g * v[x] + ZERO;
     }
 }
 """,
@@ -35,14 +47,14 @@ static void mgc_products_back(const REAL *restrict v, REAL *restrict d, const in
 static void mgc_logsumexp_back(const REAL *restrict v, REAL *restrict d, const int *p, int count, REAL f, REAL g)
 {{
     const REAL scale = mgc_logsumexp_scale(v, p, count, f);
-    for (int i = 0; i < count; i++) d[p[i]] += {wide_gradient("logsumexp").replace("(v ", "(v[p[i]] ")};
+    for (int i = 0; i < count; i++) d[p[i]] += {wide_gradient("logsumexp").replace("(v ", "(v[p[i]] ")} + ZERO;
 }}
 """,
     "mgc_take_back": """
 static void mgc_take_back(const REAL *restrict v, REAL *restrict d, const int *p, int count, REAL g)
 {
     const REAL index = v[p[0]];
-    if (index >= 0 && index < (REAL)(count - 1)) d[p[1 + (int)index]] += g;
+    if (index >= 0 && index < (REAL)(count - 1)) d[p[1 + (int)index]] += g + ZERO;
 }
 """,
     "mgc_cross_entropy": """
@@ -81,15 +93,36 @@ static void mgc_dense_back(const REAL *restrict w, REAL *restrict r, const REAL 
                            REAL *restrict d, const int *x, int f, int n, int k)
 {
     const REAL *g = d + f;
-    if (r) for (int i = 0; i < n; i++) r[i] += g[i];
+    if (r) for (int i = 0; i < n; i++) r[i] += g[i] + ZERO;
     for (int j = 0; j < k; j++) {
         const REAL xj = v[x[j]];
         REAL total = d[x[j]];
         w += n;
         if (r) r += n;
-        if (r) for (int i = 0; i < n; i++) r[i] += g[i] * xj;
+        if (r) for (int i = 0; i < n; i++) r[i] += g[i] * xj + ZERO;
         for (int i = n; i-- > 0;) total += g[i] * w[i];
-        d[x[j]] = total;
+        d[x[j]] = total + ZERO;
+    }
+}
+""",
+    "mgc_dense_sent_back": """
+/* The same where a result to which nothing was sent sends nothing. */
+static void mgc_dense_sent_back(const REAL *restrict w, REAL *restrict r, const REAL *restrict v,
+                                REAL *restrict d, const int *x, int f, int n, int k)
+{
+    int sent = 0;
+    for (int i = 0; i < n; i++) sent += mgc_sent(d[f + i]);
+    if (sent == n) mgc_dense_back(w, r, v, d, x, f, n, k);
+    if (sent == n) return;
+    for (int i = n; i-- > 0;) {
+        const REAL g = d[f + i];
+        if (!mgc_sent(g)) continue;
+        if (r) r[i] += g + ZERO;
+        for (int j = 0; j < k; j++) {
+            const int at = (j + 1) * n + i;
+            if (r) r[at] += g * v[x[j]] + ZERO;
+            d[x[j]] += g * w[at] + ZERO;
+        }
     }
 }
 """,
@@ -112,13 +145,26 @@ static void mgc_dense_of_back(const REAL *w, const int *p, const int *r, const R
 {
     for (int i = n; i-- > 0;) {
         const REAL g = d[f + i];
-        d[r[i]] += g;
+        if (!mgc_sent(g)) continue;
+        d[r[i]] += g + ZERO;
         for (int j = 0; j < k; j++) {
             const int at = (j + 1) * n + i;
-            d[r[at]] += g * v[x[j]];
-            d[x[j]] += g * (w ? w[at] : v[p[at]]);
+            d[r[at]] += g * v[x[j]] + ZERO;
+            d[x[j]] += g * (w ? w[at] : v[p[at]]) + ZERO;
         }
     }
 }
 """,
 })
+
+
+def loop_text(name: str, real: str, is_sent_apart: bool) -> str:
+    """Return a loop as C.
+
+    Args:
+        name: that in `LOOPS`.
+        real: the name of the type of numbers.
+        is_sent_apart: whether gradients begin at -0, to tell what is sent from what is not.
+    """
+    text = LOOPS[name].strip().replace("REAL", real)
+    return text.replace("ZERO", "0") if is_sent_apart else text.replace(" + ZERO", "").replace(_SKIP, "")

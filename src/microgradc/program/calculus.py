@@ -11,13 +11,15 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from microgradc import trees
-from microgradc.engine import Value, is_tracing
+from microgradc.engine import Value
 from microgradc.engine.value import is_grad_enabled, loop_behind, operate, operations_of
+from microgradc.program.builders import Builder, Nodes, Operand, Places, Term, combined, total_of
 from microgradc.program.c_text import ROWS
-from microgradc.program.graph import Graph, Loop
+from microgradc.program.conditions import Condition, gathered, masked, taken_at
+from microgradc.program.graph import Graph
 from microgradc.program.loop_rules import loop_adjoints, loop_tangents
 from microgradc.program.rules import Step, rule, wide_rule
 from microgradc.program.scan import results_of
@@ -26,11 +28,6 @@ __all__ = [
     "NoGraphError", "adjoints", "cotangents_of", "dependence", "gradients", "replayed", "tangents", "tangents_of",
 ]  # fmt: skip
 
-# Of an expression: a Value or a place in a graph; or a float, a constant.
-_Operand = Any
-# A product of two, or a single one and None: what is added to a derivative.
-_Term = tuple[_Operand, _Operand | None]
-
 _COLUMNS = ("gx", "gy", "gz")
 
 
@@ -38,84 +35,13 @@ class NoGraphError(RuntimeError):
     """Gradients were asked for of what was computed within `no_grad()`."""
 
 
-# Operations
-
-
-class _Builder(Protocol):
-    """Who makes operations."""
-
-    def add(self, op: str, *operands: _Operand) -> _Operand:
-        """Return an operation on some operands, at least one of which is no constant."""
-
-    def scan(self, loop: Loop, operands: list[_Operand]) -> list[_Operand]:
-        """Return the results of a loop."""
-
-    def number_of(self, operand: _Operand) -> float | None:
-        """Return the number of an operand for which alone the derivatives are built; None if it may be another one."""
-
-
-class _Nodes:
-    """Who makes Values."""
-
-    add = staticmethod(operate)
-    scan = staticmethod(results_of)
-
-    def number_of(self, operand: _Operand) -> float | None:
-        return None if is_tracing() else operand.data if isinstance(operand, Value) else operand
-
-
-class _Places:
-    """Who adds to a graph."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-
-    def add(self, op: str, *operands: _Operand) -> _Operand:
-        return self.graph.add(op, *[self.place(x) for x in operands])
-
-    def scan(self, loop: Loop, operands: list[_Operand]) -> list[_Operand]:
-        return self.graph.scan(loop, *[self.place(x) for x in operands])
-
-    def place(self, operand: _Operand) -> int:
-        return self.graph.constant(operand) if type(operand) is float else operand
-
-    def number_of(self, operand: _Operand) -> float | None:
-        return operand if type(operand) is float else None
-
-
-def _combined(builder: _Builder, op: str, *x: _Operand) -> _Operand:
-    """Return an operation; a number or an operand where that has the same bits."""
-    if float not in map(type, x):
-        return builder.add(op, *x)
-    numbers = [operand for operand in x if type(operand) is float]
-    if len(numbers) == len(x):
-        return operate(op, *x)
-    if op == "mul" and abs(numbers[0]) == 1:
-        other = x[1] if type(x[0]) is float else x[0]
-        return other if numbers[0] == 1 else _combined(builder, "neg", other)
-    if op == "div" and type(x[1]) is float and x[1] == 1:
-        return x[0]
-    if op == "pow" and type(x[1]) is float and x[1] in (0, 1):
-        return x[0] if x[1] == 1 else 1.0
-    if op == "where" and type(x[0]) is float:
-        return x[1] if x[0] != 0 else x[2]
-    return builder.add(op, *x)
-
-
-def _total(builder: _Builder, terms: list[_Term]) -> _Operand:
-    """Return the sum of some terms in their order, as the engine adds them up: several products are one dot."""
-    if len(terms) == 1:
-        a, b = terms[0]
-        return a if b is None else _combined(builder, "mul", a, b)
-    if all(b is None for _, b in terms):
-        return _combined(builder, "add" if len(terms) == 2 else "sum", *[a for a, _ in terms])
-    return _combined(builder, "dot", *[x for a, b in terms for x in (a, 1.0 if b is None else b)])
+# Operations and their terms
 
 
 class _Entry(NamedTuple):
     """An operation that derivatives are taken of."""
 
-    handle: _Operand                        # what it is to the builder
+    handle: Operand                         # what it is to the builder
     op: str
     operands: tuple[int | float, ...]       # which entries; a float is a constant
     local: tuple[float, ...] | None = None  # what its operands receive, where that was given
@@ -123,10 +49,10 @@ class _Entry(NamedTuple):
     detail: Any = None                      # of a scan its Loop, of a result which it is
 
 
-_Terms = Iterator[tuple[int, _Operand, _Operand | None]]     # for operand i, a term
+_Terms = Iterator[tuple[int, Operand, Operand | None]]     # for operand i, a term
 
 
-def _terms(builder: _Builder, entry: _Entry, x: list[_Operand], gs: dict[int, _Operand]) -> _Terms:
+def _terms(builder: Builder, entry: _Entry, x: list[Operand], gs: dict[int, Operand]) -> _Terms:
     """Yield for each operand i in gs its terms: its derivative times gs[i].
 
     Raises:
@@ -151,9 +77,9 @@ def _terms(builder: _Builder, entry: _Entry, x: list[_Operand], gs: dict[int, _O
                 yield i, *_evaluated(builder, steps, {"v": x[i], "f": entry.handle, "g": g})
 
 
-def _evaluated(builder: _Builder, steps: tuple[Step, ...], scope: Mapping[str, _Operand]) -> _Term:
+def _evaluated(builder: Builder, steps: tuple[Step, ...], scope: Mapping[str, Operand]) -> Term:
     """Return what a rule gives; where its last step is a product, the factors."""
-    stack: list[_Operand] = []
+    stack: list[Operand] = []
     factors = steps[-1] == ("mul", 2)
     for step in steps[:-1] if factors else steps:
         if isinstance(step, str):
@@ -164,65 +90,59 @@ def _evaluated(builder: _Builder, steps: tuple[Step, ...], scope: Mapping[str, _
             op, count = step
             operands = stack[-count:]
             del stack[-count:]
-            stack.append(_combined(builder, op, *operands))
+            stack.append(combined(builder, op, *operands))
     return stack[0], stack[1] if factors else None
 
 
 # Operations of any number of operands whose column is C alone, and those of graphs
 
 
-def _of_mean(builder: _Builder, x: list[_Operand], f: _Operand, gs: dict[int, _Operand]) -> _Terms:
-    shares: dict[int, _Operand] = {}     # by identity: of a gradient, it is one for all operands
+def _of_mean(builder: Builder, x: list[Operand], f: Operand, gs: dict[int, Operand]) -> _Terms:
+    shares: dict[int, Operand] = {}     # by identity: of a gradient, it is one for all operands
     for i, g in gs.items():
         if id(g) not in shares:
-            shares[id(g)] = _combined(builder, "div", g, float(len(x)))
+            shares[id(g)] = combined(builder, "div", g, float(len(x)))
         yield i, shares[id(g)], None
 
 
-def _of_dot(builder: _Builder, x: list[_Operand], f: _Operand, gs: dict[int, _Operand]) -> _Terms:
+def _of_dot(builder: Builder, x: list[Operand], f: Operand, gs: dict[int, Operand]) -> _Terms:
     for i, g in gs.items():
         yield i, g, None if i == len(x) - 1 and len(x) % 2 else x[i ^ 1]
 
 
-def _of_dense(builder: _Builder, x: list[_Operand], f: _Operand, gs: dict[int, _Operand]) -> _Terms:
+def _of_dense(builder: Builder, x: list[Operand], f: Operand, gs: dict[int, Operand]) -> _Terms:
     k = len(x) // 2
     for i, g in gs.items():
         yield i, g, None if i == 2 * k else x[i + k if i < k else i - k]
 
 
-def _of_logsumexp(builder: _Builder, x: list[_Operand], f: _Operand, gs: dict[int, _Operand]) -> _Terms:
+def _of_logsumexp(builder: Builder, x: list[Operand], f: Operand, gs: dict[int, Operand]) -> _Terms:
     """exp(v - f) times a scale, with which these add up to 1 where f is large and was rounded: see wide.h."""
-    parts = [_combined(builder, "exp", _combined(builder, "sub", v, f)) for v in x]
+    parts = [combined(builder, "exp", combined(builder, "sub", v, f)) for v in x]
     known = builder.number_of(f)
     if known is None or (abs(known) > 32 and not math.isinf(known)):
-        total = _combined(builder, "sum", *parts)
-        is_large = _combined(builder, "less", 32.0, _combined(builder, "abs", f))
-        is_infinite = _combined(builder, "sub", f, f)      # nan, which is not 0
-        scale = _combined(builder, "where", is_infinite, 1.0, _combined(builder, "div", 1.0, total))
-        scale = _combined(builder, "where", is_large, scale, 1.0)
-        parts = [_combined(builder, "mul", part, scale) for part in parts]
+        total = combined(builder, "sum", *parts)
+        is_large = combined(builder, "less", 32.0, combined(builder, "abs", f))
+        is_infinite = combined(builder, "sub", f, f)      # nan, which is not 0
+        scale = combined(builder, "where", is_infinite, 1.0, combined(builder, "div", 1.0, total))
+        scale = combined(builder, "where", is_large, scale, 1.0)
+        parts = [combined(builder, "mul", part, scale) for part in parts]
     for i, g in gs.items():
         yield i, g, parts[i]
 
 
-def _of_take(builder: _Builder, x: list[_Operand], f: _Operand, gs: dict[int, _Operand]) -> _Terms:
-    for i, g in gs.items():
-        if i:
-            is_another = _combined(builder, "sub", x[0], float(i - 1))
-            yield i, _combined(builder, "where", is_another, 0.0, g), None
-
-
-def _of_cross_entropy(builder: _Builder, x: list[_Operand], f: _Operand, gs: dict[int, _Operand]) -> _Terms:
+def _of_cross_entropy(builder: Builder, x: list[Operand], f: Operand, gs: dict[int, Operand]) -> _Terms:
     of_values = {i - 1: g for i, g in gs.items() if i}
-    for i, a, b in _of_logsumexp(builder, x[1:], _combined(builder, "logsumexp", *x[1:]), of_values):
+    for i, a, b in _of_logsumexp(builder, x[1:], combined(builder, "logsumexp", *x[1:]), of_values):
         yield i + 1, a, b
-    for i, a, _ in _of_take(builder, x, f, gs):
-        yield i, -1.0, a
+    for i, g in of_values.items():
+        is_another = combined(builder, "sub", x[0], float(i))
+        yield i + 1, -1.0, combined(builder, "where", is_another, 0.0, g)
 
 
-_WIDE: dict[str, Callable[[_Builder, list[_Operand], _Operand, dict[int, _Operand]], _Terms]] = {
-    "mean": _of_mean, "dot": _of_dot, "logsumexp": _of_logsumexp, "take": _of_take,
-    "products": _of_dot, "dense": _of_dense, "cross_entropy": _of_cross_entropy,
+_WIDE: dict[str, Callable[[Builder, list[Operand], Operand, dict[int, Operand]], _Terms]] = {
+    "mean": _of_mean, "dot": _of_dot, "products": _of_dot, "dense": _of_dense,
+    "logsumexp": _of_logsumexp, "cross_entropy": _of_cross_entropy,
 }  # fmt: skip
 
 
@@ -240,7 +160,7 @@ def _no_rule(entry: _Entry) -> TypeError:
     )
 
 
-def _given(entry: _Entry, x: list[_Operand], gs: dict[int, _Operand]) -> _Terms:
+def _given(entry: _Entry, x: list[Operand], gs: dict[int, Operand]) -> _Terms:
     """Local gradients: numbers that depend on the operands, though how is not known. Who asks gets an error."""
     assert entry.local is not None
     name = _name(entry.handle)
@@ -257,10 +177,10 @@ def _given(entry: _Entry, x: list[_Operand], gs: dict[int, _Operand]) -> _Terms:
 # Backward and forward
 
 
-_Seeds = Iterable[tuple[int, _Operand]]     # for an entry, what comes from outside
+_Seeds = Iterable[tuple[int, Operand]]     # for an entry, what comes from outside
 
 
-def _backward(builder: _Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iterable[int]) -> list[Any]:
+def _backward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iterable[int]) -> list[Any]:
     """Return what some entries receive, None for one that receives nothing.
 
     Args:
@@ -278,57 +198,71 @@ def _backward(builder: _Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iter
             if type(o) is int and depends[o]:
                 depends[e] = True
                 break
-    received: dict[int, list[_Term]] = {}
+    received: dict[Any, list[tuple[Term, Condition]]] = {}
     for e, g in seeds:
-        received.setdefault(e, []).append((g, None))
-    found: dict[int, _Operand] = {}
-    arrived: dict[int, dict[int, _Operand]] = {}        # at the results of a scan
+        received.setdefault(e, []).append(((g, None), ()))
+    found: dict[int, Operand] = dict.fromkeys(wanted)
+    arrived: dict[Any, dict[int, Operand]] = {}        # at the results of a scan
     for e in range(len(tape) - 1, -1, -1):
-        entry, terms = tape[e], received.pop(e, None)
-        if entry.op == "scan" and e in arrived:
+        if e in arrived:
+            entry = tape[e]
             x = [tape[o].handle if type(o) is int else o for o in entry.operands]
-            wanted_of = [i for i, o in enumerate(entry.operands) if type(o) is int and depends[o]]
-            for i, g in loop_adjoints(builder.scan, entry.detail, x, arrived.pop(e), wanted_of, _received_in):
+            among = [i for i, o in enumerate(entry.operands) if type(o) is int and depends[o]]
+            for i, g in loop_adjoints(builder.scan, entry.detail, x, arrived.pop(e), among, _received_in):
                 if type(g) is not float or g != 0:
-                    received.setdefault(entry.operands[i], []).append((g, None))  # type: ignore[arg-type]
+                    received.setdefault(entry.operands[i], []).append(((g, None), ()))
+        terms = received.pop(e, None)
         if not terms or not depends[e]:
             continue
-        found[e] = _total(builder, terms)
+        total, condition = gathered(builder, terms)
+        if e in found:
+            found[e] = masked(builder, total, condition)
+        entry = tape[e]
         if entry.op == "result":
-            arrived.setdefault(entry.operands[0], {})[entry.detail] = found[e]  # type: ignore[arg-type]
+            arrived.setdefault(entry.operands[0], {})[entry.detail] = masked(builder, total, condition)
             continue
-        gs = {i: found[e] for i, o in enumerate(entry.operands) if type(o) is int and depends[o]}
-        if gs:
-            x = [tape[o].handle if type(o) is int else o for o in entry.operands]
-            for i, a, b in _terms(builder, entry, x, gs):
-                if type(a) is not float or a != 0 or b is not None:
-                    received.setdefault(entry.operands[i], []).append((a, b))  # type: ignore[arg-type]
-    return [found.get(e) for e in wanted]
+        gs = {i: total for i, o in enumerate(entry.operands) if type(o) is int and depends[o]}
+        if not gs:
+            continue
+        x = [tape[o].handle if type(o) is int else o for o in entry.operands]
+        if entry.op == "take":      # sends to the one that it takes, and to the others nothing, not even 0
+            for i in filter(None, gs):
+                taken = (*condition, taken_at(builder, x, i))
+                received.setdefault(entry.operands[i], []).append(((total, None), taken))
+            continue
+        for i, a, b in _terms(builder, entry, x, gs):
+            if type(a) is not float or a != 0 or b is not None:
+                received.setdefault(entry.operands[i], []).append(((a, b), condition))
+    return [found[e] for e in wanted]
 
 
-def _forward(builder: _Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iterable[int]) -> list[Any]:
+def _forward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iterable[int]) -> list[Any]:
     """Return the tangents of some entries, None for one that does not depend on what has a tangent.
 
     Args:
         seeds: for an entry, its tangent.
         builder, tape, wanted: see `_backward`.
     """
-    found: dict[int, _Operand] = dict(seeds)
-    of_loops: dict[int, list[_Operand]] = {}
+    found: dict[int, Operand] = dict(seeds)
+    of_loops: dict[Any, list[Operand]] = {}
     for e, entry in enumerate(tape):
         if entry.op == "result":
             if entry.operands[0] in of_loops:
-                found[e] = of_loops[entry.operands[0]][entry.detail]  # type: ignore[index]
+                found[e] = of_loops[entry.operands[0]][entry.detail]
             continue
         ts = {i: found[o] for i, o in enumerate(entry.operands) if type(o) is int and o in found}
-        if ts and e not in found:
-            x = [tape[o].handle if type(o) is int else o for o in entry.operands]
-            if entry.op == "scan":
-                of_loops[e] = loop_tangents(builder.scan, entry.detail, x, ts, _tangents_in)
-                continue
+        if not ts or e in found:
+            continue
+        x = [tape[o].handle if type(o) is int else o for o in entry.operands]
+        if entry.op == "scan":
+            of_loops[e] = loop_tangents(builder.scan, entry.detail, x, ts, _tangents_in)
+        elif entry.op == "take":
+            if any(ts):     # but for the index
+                found[e] = builder.add("take", x[0], *[ts.get(i, 0.0) for i in range(1, len(x))])
+        else:
             terms = [(a, b) for _, a, b in _terms(builder, entry, x, ts) if type(a) is not float or a != 0 or b]
             if terms:
-                found[e] = _total(builder, terms)
+                found[e] = total_of(builder, terms)
     return [found.get(e) for e in wanted]
 
 
@@ -346,12 +280,8 @@ def _tape_of(roots: Iterable[Value]) -> tuple[list[_Entry], dict[int, int]]:
             if id(node) not in places:
                 places[id(node)] = len(tape)
                 among = tuple([x if type(x) is float else places[id(x)] for x in operands])
-                detail = None
-                if op == "scan":
-                    detail = loop_behind(node)
-                elif op == "result":
-                    among, detail = among[:1], int(among[1])
-                tape.append(_Entry(node, op, among, local, has_closure, detail))
+                detail = loop_behind(node) if op == "scan" else int(among[1]) if op == "result" else None
+                tape.append(_Entry(node, op, among[:1] if op == "result" else among, local, has_closure, detail))
     return tape, places
 
 
@@ -406,7 +336,7 @@ def cotangents_of(ys: list[Any], xs: list[Value], seeds: list[Any]) -> list[Valu
         raise NoGraphError("y has no graph: gradients are disabled by no_grad()")
     given = [(places[id(y)], seed) for y, seed in zip(ys, seeds, strict=True) if isinstance(y, Value)]
     found: list[Any] = [None] * len(xs)
-    received = _backward(_Nodes(), tape, given, [places[id(xs[i])] for i in inside])
+    received = _backward(Nodes(), tape, given, [places[id(xs[i])] for i in inside])
     for i, g in zip(inside, received, strict=True):
         found[i] = g
     return [_as_value(g) for g in found]
@@ -422,7 +352,7 @@ def tangents_of(ys: list[Any], xs: list[Value], directions: list[Any]) -> list[V
     """
     tape, places = _tape_of([y for y in ys if isinstance(y, Value)])
     seeds = [(places[id(x)], t) for x, t in zip(xs, directions, strict=True) if id(x) in places]
-    found = iter(_forward(_Nodes(), tape, seeds, [places[id(y)] for y in ys if isinstance(y, Value)]))
+    found = iter(_forward(Nodes(), tape, seeds, [places[id(y)] for y in ys if isinstance(y, Value)]))
     return [_as_value(next(found) if isinstance(y, Value) else None) for y in ys]
 
 
@@ -470,21 +400,21 @@ def _tape_of_graph(graph: Graph) -> list[_Entry]:
     loops = graph.all_loops
     return [
         _Entry(float(number) if op == "constant" and number is not None else e, op, operands, None, False,
-               loops[int(number)] if op == "scan" else number)
+               loops[int(number)] if op == "scan" and number is not None else number)
         for e, (op, operands, number) in enumerate(graph)
     ]  # fmt: skip
 
 
 def _received_in(graph: Graph, seeds: list[tuple[int, int]], wanted: list[int]) -> list[int | None]:
     """Add to a graph what some of its expressions receive; return the places."""
-    builder = _Places(graph)
+    builder = Places(graph)
     found = _backward(builder, _tape_of_graph(graph), seeds, wanted)
     return [None if g is None else builder.place(g) for g in found]
 
 
 def _tangents_in(graph: Graph, seeds: list[tuple[int, int]], wanted: list[int]) -> list[int | None]:
     """Add to a graph the tangents of some of its expressions; return the places."""
-    builder = _Places(graph)
+    builder = Places(graph)
     found = _forward(builder, _tape_of_graph(graph), seeds, wanted)
     return [None if t is None else builder.place(t) for t in found]
 
@@ -505,7 +435,7 @@ def adjoints(graph: Graph) -> Graph:
     (2, 1, 0)
     """
     made = copy.copy(graph)
-    builder = _Places(made)
+    builder = Places(made)
     leaves = [*_leaf(graph, "input", graph.input_count), *_leaf(graph, "parameter", graph.parameter_count)]
     seeds = [(e, 1.0) for e in graph.outputs]
     received = iter(_backward(builder, _tape_of_graph(graph), seeds, [e for e in leaves if e is not None]))
@@ -517,7 +447,7 @@ def adjoints(graph: Graph) -> Graph:
 def tangents(graph: Graph) -> Graph:
     """Return a graph that has, after its outputs, their tangents: as many inputs more are the tangents of inputs."""
     made = copy.copy(graph)
-    builder = _Places(made)
+    builder = Places(made)
     leaves = _leaf(graph, "input", graph.input_count)
     directions = [made.input() for _ in leaves]
     seeds = [(e, t) for e, t in zip(leaves, directions, strict=True) if e is not None]

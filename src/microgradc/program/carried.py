@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
 import sys
 import weakref
 from collections.abc import Callable
@@ -13,11 +15,16 @@ import numpy as np
 from microgradc import changes, trees
 from microgradc.engine import IntegerInput, Value
 from microgradc.program import keys
+from microgradc.program.arguments import STATIC, Arguments, is_static
 from microgradc.program.layouts import LEAVES
 from microgradc.program.program import Example, Program, recorded_graph
 from microgradc.program.recording import Recording, Recordings
 
 _NAMES = ("__module__", "__name__", "__qualname__", "__doc__")
+_KINDS = (
+    inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL,
+    inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD,
+)  # fmt: skip
 
 
 class Carried(NamedTuple):
@@ -26,16 +33,19 @@ class Carried(NamedTuple):
     program: Program
     shape: trees.Shape          # of what the function returns
     all_keys: list[keys.Key]    # with names for classes, and a `_Held` for any other object
+    constants: tuple[tuple[int, Any], ...] = ()    # what it returns besides that is no number, with its places
 
     def __reduce__(self) -> Any:
         shape = trees.Shape(tuple(map(_by_name, self.shape.steps)), self.shape.leaf_count)
-        return _carried, (self.program, shape, self.all_keys)
+        return _carried, (self.program, shape, self.all_keys, self.constants)
 
     def recording(self) -> tuple[Recording, list[keys.Key]]:
         """Return it as a recording, and the keys to find it by."""
         layout = keys.layout_of(self.all_keys[0])
         is_plain = all(step is None or step.kind in (list, tuple, dict) for step in layout.shape.steps)
-        made = Recording.of_program(self.program, self.shape, layout.arguments() if is_plain else None)
+        names, shared = (*self.all_keys[0][2:], (), frozenset())[:2]
+        made = Recording.of_program(self.program, self.shape, layout.arguments() if is_plain else None, names, shared,
+                                    self.constants)
         return made, [keys.map_names(_name_of, key) for key in self.all_keys]
 
 
@@ -46,14 +56,16 @@ def _by_name(step: trees.Step | None) -> trees.Step | None:
     return trees.Step(keys.ClassName(step.kind.__name__), step.size, keys.fields_of(step))  # type: ignore[arg-type]
 
 
-def _carried(program: Program, shape: trees.Shape, all_keys: list[keys.Key]) -> Carried:
+def _carried(
+    program: Program, shape: trees.Shape, all_keys: list[keys.Key], constants: tuple[tuple[int, Any], ...]
+) -> Carried:
     """Return what was pickled."""
     steps = tuple([
         trees.Step(keys.record_class(step.kind.name, step.detail), step.size)
         if step is not None and isinstance(step.kind, keys.ClassName) else step
         for step in shape.steps
     ])
-    return Carried(program, trees.Shape(steps, shape.leaf_count), all_keys)
+    return Carried(program, trees.Shape(steps, shape.leaf_count), all_keys, constants)
 
 
 class _Held(NamedTuple):
@@ -66,12 +78,15 @@ class Absent:
     """A function that is not there, but for what its recordings do.
 
     Args:
-        names: its name and what else `functools.wraps` copies.
+        names: its name and what else `functools.wraps` copies; 'parameters', what `parameters_of` returned.
     """
 
     def __init__(self, names: dict[str, Any]) -> None:
         self.__dict__.update(names)
+        self.__doc__ = names.get("__doc__")
         self.names = names
+        if names.get("parameters") is not None:
+            self.__signature__ = _signature_of(names["parameters"])
         self.recordings: CarriedRecordings
 
     def __reduce__(self) -> Any:
@@ -80,10 +95,13 @@ class Absent:
     def __repr__(self) -> str:
         return str(self.names.get("shown") or self.names.get("__qualname__"))
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute with the engine's own operations, which other functions can be recorded with."""
-        recording = self.recordings.record(Example(trees.map_leaves(_without_input, args, LEAVES)).key, args)
-        values = recorded_graph(recording.program).values(trees.flatten(args)[0], recording.program.parameters)
+        args, names = Arguments(self, self.names.get("static", ())).given(args, kwargs)
+        key = Example(trees.map_leaves(_without_input, args, LEAVES)).key
+        recording = self.recordings.record((*key, names) if names else key, args)
+        leaves = [leaf for leaf in trees.flatten(args, STATIC)[0] if not is_static(leaf)]
+        values = recorded_graph(recording.program).values(leaves, recording.program.parameters)
         return recording.rebuild([v if isinstance(v, Value) else Value(v) for v in values])
 
 
@@ -156,12 +174,14 @@ def carried_recordings(recordings: Recordings) -> list[Carried]:
     if isinstance(recordings, CarriedRecordings):
         return recordings.sources
     found = []
-    for recording in [recording for recording in recordings.used if recording.is_of_numbers()]:
+    for recording in list(recordings.used):
         all_keys = [key for key in recording.keys if _is_of_example(key)]
+        if not all(map(_can_be_pickled, recording.statics)):
+            continue
         try:
             all_keys = [keys.plain(key) for key in all_keys]
             holds = recording.is_current() or recording.still_holds(
-                recordings.f, keys.layout_of(recording.keys[0]).arguments()
+                recordings.f, keys.layout_of(all_keys[0]).arguments()
             )
             if holds and all_keys:
                 found.append(_carry(recording, all_keys))
@@ -221,16 +241,43 @@ def method_of(f: Any, owner: Any, recordings: Recordings) -> Any:
 
 def _names_of(f: Callable[..., Any]) -> dict[str, Any]:
     names = {name: getattr(f, name) for name in _NAMES if isinstance(getattr(f, name, None), str)}
+    names["parameters"] = parameters_of(f)
     return names if "__qualname__" in names else {**names, "shown": f"{f!r:.200}"}
+
+
+def parameters_of(f: Callable[..., Any]) -> list[tuple[str, int, bool]] | None:
+    """Return the name and the kind of each parameter, and whether it has a default; None if they are not known."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    return [(p.name, int(p.kind), p.default is not p.empty) for p in parameters]
+
+
+def _signature_of(parameters: list[tuple[str, int, bool]]) -> inspect.Signature:
+    """Return a signature, in which ... stands for any default: what it does is in the recordings."""
+    return inspect.Signature([
+        inspect.Parameter(name, _KINDS[kind], default=... if has_default else inspect.Parameter.empty)
+        for name, kind, has_default in parameters
+    ])
+
+
+def _can_be_pickled(thing: Any) -> bool:
+    try:
+        pickle.dumps(thing)
+    except Exception:   # whatever its class raises
+        return False
+    return True
 
 
 def _is_of_example(key: Any) -> bool:
     """Whether it is a key of an Example, not of arrays of a batch."""
-    return len(key) == 2 and isinstance(key[0], bytes)
+    return isinstance(key[0], bytes)
 
 
 def _carry(recording: Recording, all_keys: list[keys.Key]) -> Carried:
-    return Carried(recording.program, recording.shape, [keys.map_names(_held, key) for key in all_keys])
+    return Carried(recording.program, recording.shape, [keys.map_names(_held, key) for key in all_keys],
+                   tuple(recording.constants))
 
 
 def _held(name: Any) -> Any:

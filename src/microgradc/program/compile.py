@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import update_wrapper
-from operator import is_
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -14,7 +13,7 @@ from microgradc import checks
 from microgradc.engine import is_tracing, refuse
 from microgradc.keywords import suggest_keywords
 from microgradc.program import directions
-from microgradc.program.arguments import Arguments, for_one
+from microgradc.program.arguments import Arguments, call, for_one, is_static, unwrapped
 from microgradc.program.batch import Batch, repeated
 from microgradc.program.carried import (
     Absent,
@@ -32,8 +31,8 @@ from microgradc.program.leaving import Leaving
 from microgradc.program.program import (
     Example,
     Latest,
-    LatestShared,
     Program,
+    Static,
     pattern_of,
     plain_batch,
 )
@@ -122,20 +121,26 @@ class Compiled(Leaving):
         Args:
             args, kwargs: the arguments of one example; Values among them get their gradients.
         """
-        if not kwargs:
-            found = self._latest.example(args)
-            if found is not None:
-                return found
-        if is_tracing():    # one compiled function calls another
-            return self._f(*args, **kwargs)
-        given, names = self._arguments.given(args, kwargs)
-        pattern, example = None if names else pattern_of(given), Example(given)
+        names: tuple[str, ...] = ()
+        is_plain = not (kwargs or self._arguments.static)
+        if not is_plain:
+            if is_tracing():
+                return self._f(*args, **kwargs)
+            args, names = self._arguments.given(args, kwargs)
+        found = self._latest.example(args, names)
+        if found is not None:
+            return found
+        if is_plain:
+            if is_tracing():    # one compiled function calls another
+                return self._f(*args)
+            args, _ = self._arguments.given(args, {})
+        pattern, example = pattern_of(args), Example(args)
         recording = self._find(example, names)
         if recording is None:
             if is_trying():    # a recording of another one calls it, to see what it does without a recording
-                return self._f(*args, **kwargs)
-            recording = self._recordings.record(_key(example, names), given, names)
-        self._latest.add(recording, pattern)
+                return call(self._f, map(unwrapped, args), names)
+            recording = self._recordings.record(_key(example, names), args, names)
+        self._latest.add(recording, pattern, names)
         return recording.rebuild(recording.program.example(example))
 
     def mean(self, *args: Any, **kwargs: Any) -> Any:
@@ -167,10 +172,10 @@ class Compiled(Leaving):
             dict or dataclass, the same with such arrays in it. In a list, tuples are axes too; a list of unequal things
             or dicts stays a list. Entry i of each array belongs to example i.
         """
-        if not kwargs and not self._arguments.shared:
-            found = self._latest.map(args)
-            if found is not None:
-                return found
+        given, names = self._quick(args, kwargs)
+        found = self._latest.map(given, names)
+        if found is not None:
+            return found
         recording, arrays, _, _, shared = self._batch(args, kwargs)
         _, results, _, _ = recording.program.run(arrays, None, True, False, shared)
         return recording.rebuild_arrays(results)
@@ -191,17 +196,17 @@ class Compiled(Leaving):
         Raises:
             ValueError: the function returns something other than one Value.
         """
-        if not kwargs:
-            found = self._latest.value_and_grad(args)
-            if found is not None:
-                return found
+        given, names = self._quick(args, kwargs)
+        found = self._latest.value_and_grad(given, names)
+        if found is not None:
+            return found
         if is_tracing():
             refuse("f.value_and_grad")
         given, names = self._arguments.given(args, kwargs)
-        pattern, example = None if names else pattern_of(given), Example(given)
+        pattern, example = pattern_of(given), Example(given)
         recording = self._recording(example, given, names)
         recording.require_one_output()
-        self._latest.add(recording, pattern)
+        self._latest.add(recording, pattern, names)
         sums, _, _, (grads,) = recording.program.run((example.row(),), [1.0], False, True)
         return sums[0], for_one(recording.gradients(grads[0], given), given)
 
@@ -227,19 +232,20 @@ class Compiled(Leaving):
         _, values, _, grads = recording.program.run(batch.arrays, [1.0], True, True)
         return values[:, 0], for_one(batch.gradients(grads), given)
 
-    def jacobian(self, *args: Any) -> Any:
+    def jacobian(self, *args: Any, **kwargs: Any) -> Any:
         """Return the derivatives of each result with respect to the arguments. See `microgradc.jacobian`.
 
         Args:
-            args: the arguments of one example.
+            args, kwargs: the arguments of one example, numbers that can be given by place.
 
         Returns:
             The structure of the results, in each place that of the arguments: for one argument its derivatives, for
             several a tuple. For a list of m results and an array of shape (n,), float64 of shape (m, n).
         """
+        args = self._arguments.by_place(args, kwargs)
         return directions.jacobian_of(self, args, directions.argnums_of(args))
 
-    def hessian(self, *args: Any) -> Any:
+    def hessian(self, *args: Any, **kwargs: Any) -> Any:
         """Return the second derivatives of the one result. See `microgradc.hessian`.
 
         Args:
@@ -248,6 +254,7 @@ class Compiled(Leaving):
         Returns:
             For an array of shape (n,), float64 of shape (n, n); for several arguments a tuple of tuples.
         """
+        args = self._arguments.by_place(args, kwargs)
         return directions.hessian_of(self, args, directions.argnums_of(args))
 
     def hvp(self, x: Any, v: Any, *args: Any) -> Any:
@@ -300,47 +307,31 @@ class Compiled(Leaving):
         self._recordings.clear()
         self._latest = Latest(self._recordings)
 
-    def _use_shared(
-        self,
-        recording: Recording,
-        given: tuple[Any, ...],
-        names: tuple[str, ...],
-        shared: frozenset[int],
-        arrays: tuple[np.ndarray, ...],
-    ) -> None:
-        """Let the next batch with shared arguments find a recording at once, if they look like these."""
-        rest = [a for i, a in enumerate(given) if i not in shared]
-        self._recordings.latest_shared = None
-        if not names and len(rest) == len(arrays) and all(map(is_, rest, arrays)):
-            patterns = pattern_of(tuple([given[i] for i in sorted(shared)])), pattern_of(tuple([a[0] for a in rest]))
-            if None not in patterns:
-                self._recordings.latest_shared = LatestShared(recording, tuple(sorted(shared)), *patterns)
+    def _quick(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+        """Return arguments as `Latest` takes them: what `Arguments.given` returns, where that is not the same."""
+        return self._arguments.given(args, kwargs) if kwargs or self._arguments.static else (args, ())
 
     def _total(self, args: tuple[Any, ...], kwargs: dict[str, Any], mean: bool) -> Any:
-        if not kwargs and not self._arguments.shared:
-            found = self._latest.total(args, mean)
-            if found is not None:
-                return found
+        found = self._latest.total(*self._quick(args, kwargs), mean)
+        if found is not None:
+            return found
         recording, arrays, n, values, shared = self._batch(args, kwargs)
         return recording.rebuild(recording.program.totals(arrays, 1 / n if mean else 1.0, values, shared))
 
     def _total_and_grad(self, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> tuple[float, Any]:
-        latest = self._recordings.latest_shared
-        if latest is not None and not kwargs:
-            found = latest.total_and_grad(args, name == "mean_value_and_grad")
-            if found is not None:
-                return found
+        found = self._latest.total_and_grad(*self._quick(args, kwargs), name == "mean_value_and_grad")
+        if found is not None:
+            return found
         given, names = self._arguments.given(args, kwargs)
         shared = self._arguments.shared_in(len(given), names)
         if not shared:
             wanted = "is given" if self._arguments.shared else "is there: compile(f, shared=('theta',)) says which"
             raise ValueError(f"{name} returns the gradient of shared arguments, and none {wanted}")
-        recording, arrays, n, _, example = self._shared_batch(given, names, shared)
+        recording, arrays, n, _, example = self._batch(args, kwargs)
         recording.require_one_output()
         factor = 1 / n if name == "mean_value_and_grad" else 1.0
         (total,), _, grads, _ = recording.program.run(arrays, [factor], False, False, example)
         grads, theta = grads[: recording.program.shared_count], tuple([given[i] for i in sorted(shared)])
-        self._use_shared(recording, given, names, shared, arrays)
         return total * factor, for_one(gradients_in(grads, layout_of(theta)), theta)
 
     def _batch(
@@ -349,40 +340,35 @@ class Compiled(Leaving):
         """Return the recording for a batch, its arrays, how many examples it has, its Values, and what is shared."""
         given, names = self._arguments.given(args, kwargs)
         shared = self._arguments.shared_in(len(given), names)
-        if shared:
-            return self._shared_batch(given, names, shared)
-        plain = None if names else plain_batch(given)
-        if plain is not None:
-            key, arrays, n = plain
-            are_theirs = all(a is b for a, b in zip(arrays, given, strict=True))
-            pattern = pattern_of(tuple([a[0] for a in arrays])) if are_theirs else None
-            recording = self._recordings.find(key)
-            if recording is None:
-                first = Batch(given).first
-                recording = self._recording(Example(first), first, names)
-                self._recordings.also(key, recording)
-            self._latest.add(recording, pattern)
-            return recording, arrays, n, None, None
-        batch = Batch(given)
-        return self._recording(Example(batch.first), batch.first, names), batch.arrays, batch.n, batch.values, None
-
-    def _shared_batch(
-        self, given: tuple[Any, ...], names: tuple[str, ...], shared: frozenset[int]
-    ) -> tuple[Recording, tuple[np.ndarray, ...], int, list[Any] | None, Example]:
-        """Return the same for a batch in which some arguments are the same for all examples."""
-        example = Example([given[i] for i in sorted(shared)])
-        plain = plain_batch(tuple([a for i, a in enumerate(given) if i not in shared]))
-        if plain is not None:
-            key, arrays, n = (*plain[0], example.key, names, shared), *plain[1:]
-            found = self._recordings.find(key)
-            if found is not None:
-                return found, arrays, n, None, example
-        batch = Batch(given, shared)
-        first = (*Example(batch.first).key, names, shared)
-        recording = self._recordings.find(first) or self._recordings.record(first, batch.first, names, shared)
-        if plain is not None:
+        theta = tuple([given[i] for i in sorted(shared)])
+        example = Example(theta) if shared else None
+        varying = tuple([a for i, a in enumerate(given) if i not in shared])
+        arrays = tuple([a for a in varying if not is_static(a)])
+        plain = plain_batch(arrays)
+        if plain is None:
+            batch = Batch(given, shared)
+            return self._of_batch(batch, names, shared), batch.arrays, batch.n, batch.values, example
+        key, found, n = plain
+        if names or len(arrays) < len(given):
+            static = [(i, Static(a)) for i, a in enumerate(given) if i not in shared and is_static(a)]
+            key = key, tuple(static), None if example is None else example.key, names, shared
+        patterns = None
+        if all(a is b for a, b in zip(found, arrays, strict=True)):
+            patterns = pattern_of(tuple([a if is_static(a) else a[0] for a in varying])), pattern_of(theta)
+        recording = self._recordings.find(key)
+        if recording is None:
+            recording = self._of_batch(Batch(given, shared), names, shared)
             self._recordings.also(key, recording)
-        return recording, batch.arrays, batch.n, batch.values, example
+        if patterns is not None and None not in patterns:
+            self._latest.add(recording, patterns[0], names, shared, patterns[1] if shared else None)
+        return recording, found, n, None, example
+
+    def _of_batch(self, batch: Batch, names: tuple[str, ...], shared: frozenset[int]) -> Recording:
+        """Return the recording for the first example of a batch, in which some arguments may be shared."""
+        key = _key(Example(batch.first), names)
+        if shared:
+            key = (*key[:2], names, shared)
+        return self._recordings.find(key) or self._recordings.record(key, batch.first, names, shared)
 
     def _find(self, example: Example, names: tuple[str, ...]) -> Recording | None:
         return self._recordings.find(_key(example, names))
@@ -460,9 +446,8 @@ def _find_or_make(
             "without recordings, which would do in its place: call it once before it is pickled"
         )
     made = cls.__new__(cls)
-    f = Absent(names)
-    Compiled.__init__(made, f, settings["lanes"], settings["recordings"])
-    made._named = settings["static"], settings["shared"]
+    f = Absent({**names, "static": settings["static"]})
+    Compiled.__init__(made, f, **settings)
     made._recordings = CarriedRecordings(f, settings["lanes"], settings["recordings"], carried)
     made._latest = Latest(made._recordings)
     return made

@@ -18,6 +18,7 @@ import numpy as np
 from microgradc import trees
 from microgradc.engine import IntegerInput, Trace, Value, is_tracing
 from microgradc.program.calculus import cotangents_of, dependence, gradients, replayed, tangents_of
+from microgradc.program.graph import Graph
 from microgradc.program.program import Example, Program
 from microgradc.program.recording import Recording
 
@@ -151,8 +152,7 @@ class _Directions:
 
     def __init__(self, program: Program, what: str) -> None:
         graph = program.stages["recorded"]
-        of_take = [graph[operands[0]].number for op, operands, _ in graph if op == "take"]
-        self.indices = sorted({int(i) for i in of_take if i is not None})
+        self.indices = _inputs_of_indices(graph)
         self.lock = threading.Lock()
         with Trace():        # no number is looked at
             self.xs = [IntegerInput(0) if i in self.indices else Value(0.0) for i in range(program.input_count)]
@@ -179,6 +179,21 @@ class _Directions:
     def matrix(self, row: np.ndarray) -> np.ndarray:
         """Return the derivatives of each result, a row, with respect to each number of the arguments, in few runs."""
         return self.groups.matrix(self.run(row, self.groups.directions))
+
+
+def _inputs_of_indices(graph: Graph) -> list[int]:
+    """Return the inputs that are the index of `take`, or that one is computed from."""
+    expressions = list(graph)
+    of_index = [False] * len(expressions)
+    for op, operands, _ in expressions:
+        if op == "take":
+            of_index[operands[0]] = expressions[operands[0]].op != "where"      # which is that of `select`
+    for e in range(len(expressions) - 1, -1, -1):
+        if of_index[e]:
+            for x in expressions[e].operands:
+                of_index[x] = True
+    return sorted(int(x.number or 0) for x, is_it in zip(expressions, of_index, strict=True)
+                  if is_it and x.op == "input")
 
 
 class _Groups:

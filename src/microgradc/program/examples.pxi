@@ -30,6 +30,9 @@ cdef class Static:
     def __hash__(self):
         return self.hash_of_key
 
+    def __reduce__(self):
+        return Static, (self.value,)
+
     def __repr__(self):
         return f"Static({self.value!r})"
 
@@ -200,7 +203,7 @@ cdef bint is_ready(object a):
 def plain_batch(tuple args):
     """Return a key of the shapes of an example, float64 arrays, and the number of examples; None for other than arrays.
 
-    This is the fast way, for arrays of numbers alone, for what `compile._Batch` does for everything.
+    This is the fast way, for arrays of numbers alone, for what `Batch` does for everything.
     """
     cdef Py_ssize_t n = -1
     cdef list key = [], arrays = []

@@ -164,14 +164,14 @@ cdef object number_of_op(object name):
 def require_recorded(Graph graph not None) -> list:
     """Raise ValueError unless a graph is one that functions are recorded as, before any pass.
 
-    Its inputs and parameters are in it once each, in their order; the index of each `take` is an input; and it has no
-    operation that only passes make.
+    Its inputs and parameters are in it once each, in their order; the index of each `take` is an input, made from
+    inputs as integers are, or that of `select`; and it has no operation that only passes make.
 
     Returns:
-        The inputs that are an index.
+        The inputs that are an index, or that one is made from.
     """
     cdef int e, op, index, inputs = 0, parameters = 0
-    cdef set found = set()
+    cdef set found = set(), known = set()
     for e in range(graph.g.count):
         op = graph.g.op[e]
         if op == MGC_INPUT or op == MGC_PARAMETER:
@@ -186,12 +186,29 @@ def require_recorded(Graph graph not None) -> list:
             require_recorded((<Loop>graph.loop_list[graph.g.payload[e]]).body)
         elif op >= 0 and mgc_kinds[op].index:
             index = mgc_operands_of(&graph.g, e)[0]
-            if graph.g.op[index] == MGC_INPUT:
-                found.add(graph.g.payload[index])
-            elif op != MGC_TAKE or not 0 <= graph.g.op[index] < MGC_TABLE_END:
-                raise ValueError(f"the index of expression {e}, {op_name(op)}, must be an input, or computed from "
-                                 f"some, got {op_name(graph.g.op[index])}")
+            if not is_choice(&graph.g, index):
+                add_index(&graph.g, e, index, found, known)
     if inputs != graph.input_count or parameters != graph.parameter_count:
         raise ValueError(f"there must be {graph.input_count} inputs and {graph.parameter_count} parameters, "
                          f"got {inputs} and {parameters}")
     return sorted(found)
+
+
+cdef int add_index(const mgc_graph *g, int e, int index, set found, set known) except -1:
+    """Add the inputs that the index of an expression is made from to those found; known are expressions of indices."""
+    cdef int x, i
+    cdef list left = [index]
+    while left:
+        x = left.pop()
+        if x in known:
+            continue
+        known.add(x)
+        if g.op[x] == MGC_INPUT:
+            found.add(g.payload[x])
+        elif g.op[x] >= 0 and mgc_keeps_integers(g.op[x]):
+            for i in range(mgc_operands_in(g, x)):
+                left.append(mgc_operands_of(g, x)[i])
+        elif g.op[x] != MGC_CONSTANT:
+            raise ValueError(f"the index of expression {e}, {op_name(g.op[e])}, must be an input, or computed from "
+                             f"some as integers are, got {op_name(g.op[x])}")
+    return 0

@@ -79,7 +79,7 @@ def write_function(path: str | os.PathLike[str], f: Callable[..., Any], recordin
     from microgradc import __version__
 
     path = container.check_path(path)
-    if not recording.is_of_numbers():
+    if not recording.is_of_numbers(or_names=True):
         raise ValueError("a file is of functions of numbers, which return numbers; for a static argument, compile "
                          "functools.partial(f, …) or a function that has it already")
     graph = recorded_graph(recording.program)
@@ -98,7 +98,9 @@ def write_function(path: str | os.PathLike[str], f: Callable[..., Any], recordin
         "operations": list(names),
         "arguments": [
             {"name": name, "kind": "example", "steps": _steps_of(layout, "the arguments")}
-            for name, layout in zip(argument_names(f, len(arguments)), arguments, strict=True)
+            for name, layout in zip(
+                (*argument_names(f, len(arguments) - len(recording.names)), *recording.names), arguments, strict=True
+            )
         ],
         "result": _steps_of(keys.Layout(recording.shape, [keys.Leaf(None, False)] * recording.shape.leaf_count),
                             "the result", first=0),

@@ -15,9 +15,10 @@ import numpy as np
 
 from microgradc import trees
 
-Key = tuple[bytes, tuple[Any, ...]]
+# As Example has it; where there are such, the names of the last arguments, and which are shared.
+Key = tuple[Any, ...]
 
-_TOKEN = re.compile(rb"a([0-9x]*)([if])|([if])|([\[({<])|[\])}>]")
+_TOKEN = re.compile(rb"a([0-9x]*)([if])|([if])|([\[({<])|s|[\])}>]")
 _KINDS = {b"[": list, b"(": tuple, b"{": dict}
 _LONGEST = 200      # characters in words
 _RECORDS: set[Any] = set()
@@ -44,11 +45,26 @@ class Leaf(NamedTuple):
         return np.zeros(self.shape, np.int64 if self.is_integer else float)
 
 
+class Fixed(NamedTuple):
+    """What stands where there is something static."""
+
+    value: Any
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return 0
+
+    def zeros(self) -> Any:
+        """Return the same: it belongs to what arguments look like."""
+        return self.value
+
+
 class Layout(NamedTuple):
     """What arguments look like: a tuple of them as `trees.flatten` has it, and its leaves. Arrays are leaves."""
 
     shape: trees.Shape
-    leaves: list[Leaf]
+    leaves: list[Any]       # each a Leaf or Fixed
 
     def arguments(self) -> tuple[Any, ...]:
         """Return arguments that look like this, of zeros."""
@@ -99,13 +115,16 @@ def layout_of(key: Key) -> Layout:
             open_ones.append(i)
     names = iter(key[1])
     steps: list[trees.Step | None] = [trees.Step(tuple, top)]
-    leaves: list[Leaf] = []
+    leaves: list[Leaf | Fixed] = []
     for size, token in zip(sizes, tokens, strict=True):
         if token[3]:
             leaves.append(Leaf(None, token[3] == b"i"))
             steps.append(None)
         elif token[2]:
             leaves.append(Leaf(tuple(map(int, token[1].split(b"x"))), token[2] == b"i"))
+            steps.append(None)
+        elif token[0] == b"s":
+            leaves.append(Fixed(next(names)))
             steps.append(None)
         elif token[0] == b"{":
             steps.append(trees.Step(dict, size, tuple(map(object_of, islice(names, size)))))
@@ -126,8 +145,14 @@ def plain(key: Key) -> Key:
         return key
     names: list[Any] = []
     given = iter(key[1])
-    for step in layout_of(key).shape.steps:
-        if step is None or step.kind in (tuple, list):
+    layout = layout_of(key)
+    leaves = iter(layout.leaves)
+    for step in layout.shape.steps:
+        if step is None:
+            if isinstance(next(leaves), Fixed):
+                names.append(next(given))
+            continue
+        if step.kind in (tuple, list):
             continue
         if step.kind is dict:
             names += islice(given, step.size)
@@ -136,13 +161,13 @@ def plain(key: Key) -> Key:
         if isinstance(first, ClassName) or not hasattr(step.kind, "_fields"):
             next(islice(given, step.size, step.size), None)
         names += [ClassName(step.kind.__name__), *fields]
-    return key[0], tuple(names)
+    return key[0], tuple(names), *key[2:]
 
 
 def takes(known: Key, given: Key) -> bool:
     """Return whether a recording for arguments of the known key does for those of the given one: integers do where it
     has numbers."""
-    return known[1] == given[1] and len(known[0]) == len(given[0]) and all(
+    return known[1:] == given[1:] and len(known[0]) == len(given[0]) and all(
         x == y or (x == ord("f") and y == ord("i")) for x, y in zip(known[0], given[0], strict=True)
     )
 
@@ -152,6 +177,8 @@ def in_words(key: Key) -> str:
 
     >>> in_words((b"fia2x3f[fff]{ff}", ("x", "y")))
     "number, integer, array(2, 3), [number, number, number], {'x': number, 'y': number}"
+    >>> in_words((b"ffs", (None,), ("y", "kind"), frozenset([0])))
+    'shared number, y=number, kind=None'
     """
     try:
         shape, leaves = layout_of(key)
@@ -159,9 +186,12 @@ def in_words(key: Key) -> str:
         return "objects that are gone"
     made: list[str] = []
     rest = list(leaves)
-    for step in reversed(shape.steps):
+    for step in reversed(shape.steps[1:]):
         if step is None:
             leaf = rest.pop()
+            if isinstance(leaf, Fixed):
+                made.append(f"{getattr(leaf.value, 'value', leaf.value)!r:.40}")
+                continue
             kind = "integer" if leaf.is_integer else "number"
             inside = ", ".join(map(str, leaf.shape or ()))
             made.append(kind if leaf.shape is None else f"{'integer ' * leaf.is_integer}array({inside})")
@@ -170,7 +200,11 @@ def in_words(key: Key) -> str:
         parts = made[start:][::-1]
         del made[start:]
         made.append(_container_in_words(step, parts))
-    text = made[0][1:-1]
+    made.reverse()
+    names, shared = (*key[2:], (), ())[:2]
+    for i, name in enumerate(names, len(made) - len(names)):
+        made[i] = f"{name}={made[i]}"
+    text = ", ".join([f"shared {part}" if i in shared else part for i, part in enumerate(made)])
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
@@ -216,7 +250,7 @@ def object_of(name: Any) -> Any:
 
 def map_names(f: Callable[[Any], Any], key: Key) -> Key:
     """Return a key with f(name) in place of what stands for a key of a dict or a class; in tuples as well."""
-    return key[0], tuple(_map_name(f, name) for name in key[1])
+    return key[0], tuple(_map_name(f, name) for name in key[1]), *key[2:]
 
 
 def _map_name(f: Callable[[Any], Any], name: Any) -> Any:

@@ -10,11 +10,13 @@ cdef dict change_of = vars(changes_module)      # latest: the last change
 cdef enum:
     MOST_SHORTCUTS = 4
     MOST_AXES = 4
+    MOST_SHARED_AMONG = 64          # arguments: a bit for each
     # What an argument is that is no array
     A_NUMBER = -1
     AN_INTEGER = -2
     A_LIST = -3
     A_LIST_OF_INTEGERS = -4
+    A_STATIC = -5
 
 ctypedef struct mgc_pattern:
     int axes                        # or what it is
@@ -24,10 +26,11 @@ ctypedef struct mgc_pattern:
 
 @cython.internal
 cdef class Pattern:
-    """What arguments look like that are floats, integers, lists of one of these, and float64 arrays."""
+    """What arguments look like that are floats, integers, lists of one of these, float64 arrays, or static."""
     cdef mgc_pattern *arguments
-    cdef Py_ssize_t count
+    cdef Py_ssize_t count, numeric  # how many there are, and how many that are not static
     cdef tuple shapes               # of each argument's gradient; None for a float
+    cdef tuple statics              # what is static, in its place
 
     def __cinit__(self, tuple args):
         cdef mgc_pattern *p
@@ -35,9 +38,15 @@ cdef class Pattern:
         if self.arguments == NULL:
             raise MemoryError("no memory for the shapes of arguments")
         self.count = len(args)
+        self.statics = tuple([a if is_static(a) else None for a in args])
         shapes = []
         for i, a in enumerate(args):
             p = &self.arguments[i]
+            if is_static(a):
+                p.axes, p.size = A_STATIC, 0
+                shapes.append(None)
+                continue
+            self.numeric += 1
             if PyFloat_Check(a) or type(a) is int:
                 p.axes, p.size = A_NUMBER if PyFloat_Check(a) else AN_INTEGER, 1
                 shapes.append(None)
@@ -76,6 +85,9 @@ cdef class Pattern:
             elif p.axes == AN_INTEGER:
                 if type(a) is not int:
                     return False
+            elif p.axes == A_STATIC:
+                if not self.has_static(i, a):
+                    return False
             elif p.axes < 0:
                 if type(a) is not list or len(<list>a) != p.size:
                     return False
@@ -95,6 +107,9 @@ cdef class Pattern:
             if p.axes == A_NUMBER or p.axes == AN_INTEGER:
                 if not read_plain(a, p.axes == AN_INTEGER, to):
                     return False
+            elif p.axes == A_STATIC:
+                if not self.has_static(i, a):
+                    return False
             elif p.axes < 0:
                 if type(a) is not list or len(<list>a) != p.size:
                     return False
@@ -107,14 +122,32 @@ cdef class Pattern:
         return True
 
     cdef object gradients(self, const double *grads):
-        """Gradients in the shape of the arguments; of one argument, its gradient."""
+        """Gradients in the shape of the arguments, None for a static one; if one is not, its gradient alone."""
         cdef Py_ssize_t i
         cdef list found = []
         for i in range(self.count):
+            if self.arguments[i].axes == A_STATIC:
+                if self.numeric != 1:
+                    found.append(None)
+                continue
             shape = self.shapes[i]
             found.append(grads[0] if shape is None else array_with(shape, grads))
             grads += self.arguments[i].size
-        return found[0] if self.count == 1 else tuple(found)
+        return found[0] if self.numeric == 1 else tuple(found)
+
+    cdef bint has_static(self, Py_ssize_t i, object a) except -1:
+        """Whether argument i is static, and the same."""
+        same = self.statics[i]
+        if a is same or (type(a) is type(same) and a == same):
+            return True
+        return type(same) is Static and type(a) is bool and (<Static>same).value is a
+
+    cdef tuple arrays(self, tuple args):
+        """The arguments of a batch that are arrays."""
+        cdef Py_ssize_t i
+        if self.numeric == self.count:
+            return args
+        return tuple([args[i] for i in range(self.count) if self.arguments[i].axes != A_STATIC])
 
     cdef Py_ssize_t examples(self, tuple args) except -1:
         """How many examples there are in arrays, whose rows look like this; 0 if they do not."""
@@ -125,10 +158,14 @@ cdef class Pattern:
         for i in range(self.count):
             p = &self.arguments[i]
             a = <object>PyTuple_GET_ITEM(args, i)
+            if p.axes == A_STATIC:
+                if not self.has_static(i, a):
+                    return 0
+                continue
             if not is_plain(a):
                 return 0
             shape = <tuple>a.shape
-            if not shape or (i and shape[0] != n) or shape[1:] != (self.shapes[i] or ()) or not is_ready(a):
+            if not shape or (n and shape[0] != n) or shape[1:] != (self.shapes[i] or ()) or not is_ready(a):
                 return 0
             if p.axes == AN_INTEGER or p.axes == A_LIST or p.axes == A_LIST_OF_INTEGERS:
                 return 0
@@ -174,10 +211,19 @@ cdef object array_with(tuple shape, const double *numbers):
     return array
 
 
+cdef bint is_static(object a):
+    """Whether an argument is static; a bool is, too."""
+    if type(a) is Static or a is None or a is True or a is False or isinstance(a, (str, bytes)):
+        return True
+    return type(type(a)) is not type and isinstance(a, Enum)
+
+
 def pattern_of(tuple args):
     """Return what arguments look like, for `Latest.add`; None if it does not know it: Values, nests, other numbers."""
     load_types()
     for a in args:
+        if is_static(a):
+            continue
         if type(a) is list:
             if not a or not (all([PyFloat_Check(x) for x in a]) or all([type(x) is int for x in a])):
                 return None
@@ -192,29 +238,72 @@ def pattern_of(tuple args):
 @cython.internal
 @cython.final
 cdef class Shortcut:
-    """A recording, and what arguments look like that are for it."""
+    """A recording, and what arguments look like that are for it.
+
+    Args:
+        recording: a Recording.
+        pattern: of the arguments; where some are shared, of the others.
+        names: of the last of them.
+        positions: of those that are shared.
+        shared: their pattern, or None.
+    """
     cdef object recording, change
     cdef Program program
     cdef Watch watch
-    cdef Pattern pattern
+    cdef Pattern pattern, shared
+    cdef tuple names
+    cdef unsigned long long is_shared       # the positions of those that are, as bits
     cdef tuple axes                 # of the results of an example where they are one array
     cdef bint has_one_output
 
-    def __cinit__(self, recording, pattern):
+    def __cinit__(self, recording, Pattern pattern, tuple names, frozenset positions, Pattern shared):
         self.recording, self.change, self.program = recording, recording.change, recording.program
         self.watch, self.pattern, self.has_one_output = recording.watch, pattern, recording.has_one_output
-        self.axes = recording.axes
+        self.axes, self.names, self.shared, self.is_shared = recording.axes, names, shared, 0
+        for i in positions:
+            self.is_shared |= 1ULL << <int>i
 
     cdef bint holds(self) except -1:
         return change_of["latest"] is self.change and self.watch.holds()
+
+    cdef tuple part(self, tuple args, bint shared):
+        """The arguments that are shared, or the others."""
+        cdef Py_ssize_t i
+        cdef list found
+        if self.shared is None:
+            return () if shared else args
+        found = []
+        for i in range(min(PyTuple_GET_SIZE(args), MOST_SHARED_AMONG)):
+            if (self.is_shared >> i & 1) == shared:
+                found.append(<object>PyTuple_GET_ITEM(args, i))
+        return tuple(found)
+
+    cdef Py_ssize_t examples(self, tuple args) except -1:
+        """How many examples there are in a batch, if it looks like this; else 0. What is shared is still to be read."""
+        cdef Py_ssize_t n
+        if self.shared is not None and PyTuple_GET_SIZE(args) > MOST_SHARED_AMONG:
+            return 0
+        n = self.pattern.examples(self.part(args, False))
+        return n if self.shared is None or (n and self.shared.may_fit(self.part(args, True))) else 0
+
+    cdef Call call(self, tuple args, int wanted):
+        """A call for a batch that looks like this, its arguments read; None if it does not in the end."""
+        cdef Call call = self.program.runner(wanted).call()
+        if self.shared is not None:
+            call.has_shared = False
+            if not self.shared.read(self.part(args, True), call.scalars.doubles):
+                call.release()
+                return None
+        call.set_arrays(self.pattern.arrays(self.part(args, False)))
+        return call
 
 
 @cython.final
 cdef class Latest:
     """The recordings that were used last, for calls whose arguments look like those of the calls before.
 
-    Its methods return None where they do not, or where a recording may not hold any more: then the call goes the way of
-    all calls.
+    Its methods take the arguments of a call and the names of the last of them, and return None where they do not look
+    so, or where a recording may not hold any more: then the call goes the way of all calls.
 
     Args:
         recordings: the Recordings they are from, which are told when another one is used than the time before.
@@ -228,19 +317,28 @@ cdef class Latest:
     def __reduce__(self):
         return Latest, (self.recordings,)
 
-    def add(self, recording, Pattern pattern):
+    def add(self, recording, Pattern pattern, tuple names=(), frozenset positions=frozenset(), Pattern shared=None):
         """Let a recording be found for arguments that look like those that it was found for.
 
         Args:
             recording: a Recording.
-            pattern: what `pattern_of` returned for the arguments of an example, before the recording was made.
+            pattern: what `pattern_of` returned for the arguments of an example that are not shared, before the
+                recording was made.
+            names: of the last arguments.
+            positions, shared: which arguments are shared, and what `pattern_of` returned for these.
         """
         cdef Shortcut known
-        if pattern is None or pattern.size() != (<Program>recording.program).input_count:
+        cdef Program program = recording.program
+        if pattern is None or pattern.size() != program.input_count:
+            return
+        if shared is not None and shared.count + pattern.count > MOST_SHARED_AMONG:
+            return
+        if (0 if shared is None else shared.size()) != program.shared_count:
             return
         kept = self.recordings.used
         others = [known for known in self.shortcuts if known.recording in kept and known.recording is not recording]
-        self.shortcuts = [Shortcut(recording, pattern), *others[:MOST_SHORTCUTS - 1]]
+        made = Shortcut(recording, pattern, names, positions, shared)
+        self.shortcuts = [made, *others[:MOST_SHORTCUTS - 1]]
 
     cdef bint holds(self, Shortcut found) except -1:
         """Whether a recording still holds; if so, it was used last. Python code may run meanwhile."""
@@ -255,31 +353,33 @@ cdef class Latest:
             self.shortcuts = [found, *[other for other in self.shortcuts if other is not found][:MOST_SHORTCUTS - 1]]
         return True
 
-    cdef Shortcut of_example(self, tuple args):
+    cdef Shortcut of_example(self, tuple args, tuple names):
         """The shortcut for the arguments of an example, which are still to be read; None if there is none."""
         cdef Shortcut found
         if tracing():
             return None
         for found in self.shortcuts:
-            if found.pattern.may_fit(args):
+            if found.shared is None and found.names == names and found.pattern.may_fit(args):
                 return found if self.holds(found) else None
         return None
 
-    cdef Shortcut of_batch(self, tuple args, Py_ssize_t *n):
+    cdef Shortcut of_batch(self, tuple args, tuple names, Py_ssize_t *n):
         """The shortcut for a batch, and how many examples it has; None if there is none."""
         cdef Shortcut found
         if tracing():
             return None
         for found in self.shortcuts:
-            n[0] = found.pattern.examples(args)
+            if found.names != names:
+                continue
+            n[0] = found.examples(args)
             if n[0]:
                 return found if self.holds(found) else None
         return None
 
-    def value_and_grad(self, tuple args):
+    def value_and_grad(self, tuple args, tuple names=()):
         """Return what `Compiled.value_and_grad` returns, or None."""
         cdef Call call
-        cdef Shortcut found = self.of_example(args)
+        cdef Shortcut found = self.of_example(args, names)
         if found is None or not found.has_one_output:
             return None
         call = found.program.runner(INPUT_GRADIENTS).call()
@@ -294,10 +394,10 @@ cdef class Latest:
         call.release()
         return result
 
-    def example(self, tuple args):
+    def example(self, tuple args, tuple names=()):
         """Return what a compiled function returns when it is called, or None."""
         cdef Call call
-        cdef Shortcut found = self.of_example(args)
+        cdef Shortcut found = self.of_example(args, names)
         if found is None:
             return None
         call = found.program.runner(found.program.wanted_now(None)).call()
@@ -308,16 +408,17 @@ cdef class Latest:
         values = found.program.one_example(call, None)
         return values[0] if found.has_one_output else found.recording.rebuild(values)
 
-    def map(self, tuple args):
+    def map(self, tuple args, tuple names=()):
         """Return what `Compiled.map` returns, or None."""
         cdef Call call
         cdef Py_ssize_t n = 0
-        cdef Shortcut found = self.of_batch(args, &n)
+        cdef Shortcut found = self.of_batch(args, names, &n)
         if found is None or found.axes is None:
             return None
-        call = found.program.runner(FORWARD).call()
-        call.set_arrays(args)
-        result = new_array((call.call.n, *found.axes))
+        call = found.call(args, FORWARD)
+        if call is None:
+            return None
+        result = new_array((n, *found.axes))
         call.set_outputs(result)
         call.set_seeds(None)
         call.read_parameters(found.program)
@@ -325,61 +426,41 @@ cdef class Latest:
         call.release()
         return result
 
-    def total(self, tuple args, bint mean):
+    def total(self, tuple args, tuple names, bint mean):
         """Return what `Compiled.mean`, or `sum`, returns, or None."""
+        cdef Call call
         cdef Py_ssize_t n = 0
-        cdef Shortcut found = self.of_batch(args, &n)
+        cdef Shortcut found = self.of_batch(args, names, &n)
+        cdef double factor
+        cdef int wanted
         if found is None:
             return None
-        values = found.program.totals(args, 1.0 / n if mean else 1.0)
-        return values[0] if found.has_one_output else found.recording.rebuild(values)
-
-
-@cython.final
-cdef class LatestShared:
-    """The same for batches with shared arguments: float64 arrays of examples, and what `Pattern` knows of the others.
-
-    Args:
-        recording: a Recording, found for these arguments.
-        positions: of the arguments that are shared, in order.
-        shared, rows: what `pattern_of` returned for these, and for the others of an example.
-    """
-    cdef Shortcut found             # its pattern is that of the rows
-    cdef tuple positions
-    cdef Pattern shared
-    cdef bint fits                  # what was recorded: arguments may have changed meanwhile
-
-    def __init__(self, recording, tuple positions, Pattern shared, Pattern rows):
-        cdef Program program = recording.program
-        self.found, self.positions, self.shared = Shortcut(recording, rows), positions, shared
-        self.fits = (shared.size() == program.shared_count and rows.size() == program.input_count
-                     and self.found.has_one_output)
-
-    def total_and_grad(self, tuple args, bint mean):
-        """Return what `Compiled.sum_value_and_grad`, or that of the mean, returns, or None."""
-        cdef Call call
-        cdef Program program = self.found.program
-        cdef Py_ssize_t i, n
-        cdef double factor
-        cdef list theta = [], arrays = []
-        if not self.fits or tracing() or not self.found.holds():
-            return None
-        for i in range(PyTuple_GET_SIZE(args)):
-            (theta if i in self.positions else arrays).append(<object>PyTuple_GET_ITEM(args, i))
-        rows = tuple(arrays)
-        n = self.found.pattern.examples(rows)
-        if not n:
-            return None
-        call = program.runner(PARAMETER_GRADIENTS).call()
-        call.has_shared = False
-        if not self.shared.read(tuple(theta), call.scalars.doubles):
-            call.release()
+        wanted = found.program.wanted_now(None)
+        call = found.call(args, wanted)
+        if call is None:
             return None
         factor = 1.0 / n if mean else 1.0
-        call.set_arrays(rows)
-        call.set_seeds([factor])
-        call.read_parameters(program)
+        call.set_seeds([factor] if wanted != FORWARD else None)
+        call.read_parameters(found.program)
         call.execute()
-        result = call.sums[0] * factor, self.shared.gradients(call.gscalars.doubles)
+        values = found.program.totals_of(call, found.pattern.arrays(found.part(args, False)), factor, None, None)
+        return values[0] if found.has_one_output else found.recording.rebuild(values)
+
+    def total_and_grad(self, tuple args, tuple names, bint mean):
+        """Return what `Compiled.sum_value_and_grad`, or that of the mean, returns, or None."""
+        cdef Call call
+        cdef Py_ssize_t n = 0
+        cdef double factor
+        cdef Shortcut found = self.of_batch(args, names, &n)
+        if found is None or found.shared is None or not found.has_one_output:
+            return None
+        call = found.call(args, PARAMETER_GRADIENTS)
+        if call is None:
+            return None
+        factor = 1.0 / n if mean else 1.0
+        call.set_seeds([factor])
+        call.read_parameters(found.program)
+        call.execute()
+        result = call.sums[0] * factor, found.shared.gradients(call.gscalars.doubles)
         call.release()
         return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from keyword import iskeyword
 
 from microgradc import keywords
 from microgradc.engine import Value
@@ -70,9 +71,12 @@ def load_compiled(path: str | os.PathLike[str]) -> LoadedFunction:
     stored = read_function(path)
     values: list[Value | None] = [Value(x) for x in stored.numbers]
     program = program_of(stored.graph, values, [None] * len(values))
+    given = [name for name in stored.argument_names if name.isidentifier() and not iskeyword(name)]
     f = Absent({
         "__module__": "__main__", "__name__": stored.name.rpartition(".")[2], "__qualname__": stored.name,
         "parameter_names": stored.parameter_names, "argument_names": stored.argument_names,
+        # With a signature, arguments may be given by their names.
+        "parameters": [(name, 1, False) for name in given] if len({*given}) == len(stored.argument_names) else None,
     })
     made = LoadedFunction.__new__(LoadedFunction)
     Compiled.__init__(made, f)

@@ -1,23 +1,28 @@
 # Programs without the Values that they were recorded from: in pickles and files. Included by program.pyx.
 
 
-def program_of(Graph recorded not None, list leaves not None, list numbers not None, double largest=0.0, lanes=None):
+def program_of(Graph recorded not None, list leaves not None, list numbers not None, double largest=0.0, lanes=None,
+               int shared_count=0):
     """Return a Program of a recorded graph.
 
     Args:
         recorded: a Graph.
-        leaves: for each of its parameters a Value, or None for one whose number is known.
+        leaves: for each of its parameters after the shared ones a Value, or None for one whose number is known.
         numbers: for each a number if it is known, or None.
         largest: see `Program.largest_number`.
         lanes: see `Program`.
+        shared_count: how many of its parameters, the first ones, are shared inputs.
 
     Raises:
         ValueError: there are more or fewer leaves than parameters, or the graph has no outputs.
         TypeError: a leaf is not a Value.
     """
     cdef Program made = Program.__new__(Program)
-    if len(leaves) != recorded.parameter_count or len(numbers) != recorded.parameter_count:
-        raise ValueError(f"there must be {recorded.parameter_count} leaves and numbers, got {len(leaves)} and "
+    cdef int count = recorded.parameter_count - shared_count
+    if shared_count < 0 or count < 0:
+        raise ValueError(f"some of {recorded.parameter_count} parameters are shared, got {shared_count}")
+    if len(leaves) != count or len(numbers) != count:
+        raise ValueError(f"there must be {count} leaves and numbers, got {len(leaves)} and "
                          f"{len(numbers)}")
     if not recorded.output_list.count:
         raise ValueError("the graph must have an output, got none")
@@ -27,7 +32,7 @@ def program_of(Graph recorded not None, list leaves not None, list numbers not N
     made.set_parameters(tuple([v for v in leaves if v is not None]))
     made.recorded, made.leaves, made.numbers, made.largest = recorded, list(leaves), list(numbers), largest
     made.input_count, made.output_count = recorded.input_count, recorded.output_list.count
-    made.lanes = lanes
+    made.lanes, made.shared_count = lanes, shared_count
     return made
 
 

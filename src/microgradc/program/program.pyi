@@ -102,20 +102,30 @@ class Latest:
     return None where they do not."""
 
     def __init__(self, recordings: Any) -> None: ...
-    def add(self, recording: Any, pattern: Any) -> None:
+    def add(
+        self,
+        recording: Any,
+        pattern: Any,
+        names: tuple[str, ...] = (),
+        positions: frozenset[int] = ...,
+        shared: Any = None,
+    ) -> None:
         """Let a recording be found for arguments that look like those that it was found for."""
 
-    def example(self, args: tuple[Any, ...]) -> Any:
+    def example(self, args: tuple[Any, ...], names: tuple[str, ...] = ()) -> Any:
         """Return what a compiled function returns when it is called, or None."""
 
-    def value_and_grad(self, args: tuple[Any, ...]) -> tuple[float, Any] | None:
+    def value_and_grad(self, args: tuple[Any, ...], names: tuple[str, ...] = ()) -> tuple[float, Any] | None:
         """Return what `Compiled.value_and_grad` returns, or None."""
 
-    def map(self, args: tuple[Any, ...]) -> _Floats | None:
+    def map(self, args: tuple[Any, ...], names: tuple[str, ...] = ()) -> _Floats | None:
         """Return what `Compiled.map` returns, or None."""
 
-    def total(self, args: tuple[Any, ...], mean: bool) -> Any:
+    def total(self, args: tuple[Any, ...], names: tuple[str, ...], mean: bool) -> Any:
         """Return what `Compiled.mean`, or `sum`, returns, or None."""
+
+    def total_and_grad(self, args: tuple[Any, ...], names: tuple[str, ...], mean: bool) -> tuple[float, Any] | None:
+        """Return what `Compiled.sum_value_and_grad`, or that of the mean, returns, or None."""
 
 def program_of(
     recorded: Graph,
@@ -123,6 +133,7 @@ def program_of(
     numbers: list[float | None],
     largest: SupportsFloat = 0.0,
     lanes: int | None = None,
+    shared_count: int = 0,
 ) -> Program:
     """Return a Program of a recorded graph."""
 
@@ -134,14 +145,6 @@ SIGNATURES: tuple[str, ...]
 
 def low_level_capsules(program: Program, signature: str) -> tuple[Any, Any]:
     """Return a program of one output as a C function and its data, two capsules, as SciPy takes them."""
-
-@final
-class LatestShared:
-    """The same for batches with shared arguments."""
-
-    def __init__(self, recording: Any, positions: tuple[int, ...], shared: Any, rows: Any) -> None: ...
-    def total_and_grad(self, args: tuple[Any, ...], mean: bool) -> tuple[float, Any] | None:
-        """Return what `Compiled.sum_value_and_grad`, or that of the mean, returns, or None."""
 
 def pattern_of(args: tuple[Any, ...]) -> Any:
     """Return what arguments look like, for `Latest.add`; None if it does not know it: Values, nests, other numbers."""

@@ -226,9 +226,7 @@ cdef class Program:
 
     def __reduce__(self):
         self.require_initialised()
-        if self.shared_count:
-            raise TypeError("a Program with shared inputs belongs to the function it was recorded from; pickle that")
-        return program_of, (self.recorded, self.leaves, self.numbers, self.largest, self.lanes)
+        return program_of, (self.recorded, self.leaves, self.numbers, self.largest, self.lanes, self.shared_count)
 
     cdef int require_initialised(self) except -1:
         if self.nodes == NULL:
@@ -309,11 +307,15 @@ cdef class Program:
             input_values: for each number in the arrays, in order, a Value that gets its gradient, or None.
             shared: an Example of the shared inputs' numbers, if there are such; Values in it get their gradients.
         """
-        cdef Later later
         cdef int wanted = self.wanted_now(input_values)
         cdef list shared_values = None if shared is None else shared.values
         cdef Call call = self.runner(wanted).run(
             self, arrays, [factor] if wanted != FORWARD else None, False, shared)
+        return self.totals_of(call, arrays, factor, input_values, shared_values)
+
+    cdef list totals_of(self, Call call, tuple arrays, double factor, list input_values, list shared_values):
+        """The sums of a call that is done, times a factor, as Values."""
+        cdef Later later
         if self.output_count == 1:
             results = [self.node(call, factor, input_values, shared_values)]
         else:

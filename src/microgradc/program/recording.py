@@ -17,7 +17,7 @@ from microgradc.engine.value import plain_number
 from microgradc.program.arguments import STATIC, call, is_static, unwrapped
 from microgradc.program.calculus import NoGraphError
 from microgradc.program.layouts import LEAVES, Part, as_array, gradients_in, layout_of, list_or_axis
-from microgradc.program.program import LatestShared, Program, Static, Watch
+from microgradc.program.program import Program, Static, Watch
 from microgradc.program.reached import Reached
 from microgradc.program.scan import scans_recorded, scans_tried
 
@@ -45,7 +45,6 @@ class Recordings:
         self.known: dict[Any, Recording] = {}
         self.used: dict[Recording, None] = {}      # that which was not used for longest comes first
         self.latest: Recording | None = None
-        self.latest_shared: LatestShared | None = None
 
     def emptied(self) -> Recordings:
         """Return the same without recordings."""
@@ -180,18 +179,28 @@ class Recording:
         self.renew_watch(f)
 
     @classmethod
-    def of_program(cls, program: Program, shape: trees.Shape, args: tuple[Any, ...] | None) -> Recording:
+    def of_program(
+        cls,
+        program: Program,
+        shape: trees.Shape,
+        args: tuple[Any, ...] | None,
+        names: tuple[str, ...] = (),
+        shared: frozenset[int] = frozenset(),
+        constants: Iterable[tuple[int, Any]] = (),
+    ) -> Recording:
         """Return a recording of a function that is not there: it looks at nothing.
 
         Args:
             program: what the function does.
             shape: of what it returns.
             args: arguments that look like those of an example, or None if they have objects of the caller's.
+            names, shared: of the arguments, see `Recording`.
+            constants: what it returns besides, that is no number, with its places.
         """
         made = cls.__new__(cls)
         made.program = program
-        made.names, made.shared, made.statics = (), frozenset(), []
-        made._set_shape(shape, [])
+        made.names, made.shared, made.statics = names, shared, []
+        made._set_shape(shape, list(constants))
         made.layout = None if args is None else layout_of(args)
         made.keys, made.derived, made.known_parts = [], {}, None
         made.change, made.watch = changes.latest, Watch([], [], [], [], [], [])
@@ -236,11 +245,11 @@ class Recording:
             "do such things outside, or in a way that does not depend on it"
         )
 
-    def is_of_numbers(self) -> bool:
-        """Return whether arguments and results are numbers, each with its place, none of them static or shared: what
-        can be told to another process."""
+    def is_of_numbers(self, or_names: bool = False) -> bool:
+        """Return whether arguments and results are numbers, each with its place, or a name, none of them static or
+        shared."""
         has_static = any(isinstance(key[0], bytes) and b"s" in key[0] for key in self.keys)
-        return not (self.names or self.shared or self.statics or self.constants or has_static)
+        return not ((self.names and not or_names) or self.shared or self.statics or self.constants or has_static)
 
     def is_current(self) -> bool:
         """Return whether nothing was changed since this was recorded that a function may look at."""

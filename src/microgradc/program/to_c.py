@@ -12,7 +12,7 @@ from textwrap import TextWrapper
 from typing import Any
 
 from microgradc.program.c_layout import FEWEST, Layout, Unit, Walk
-from microgradc.program.c_loops import LOOPS
+from microgradc.program.c_loops import LOOPS, loop_text
 from microgradc.program.c_text import PREFIX, ROWS, helpers_of, number_text, row_text
 from microgradc.program.graph import Graph
 
@@ -26,10 +26,12 @@ _TAKEN = set(
     "delete do double else enum explicit export extern false float for friend goto if inline int long main mutable "
     "namespace new noexcept not nullptr operator or private protected public register restrict return short signed "
     "sizeof static struct switch template this throw true try typedef typeid typename typeof union unsigned using "
-    "virtual void volatile while xor NAN INFINITY HUGE_VAL NULL inputs outputs seeds parameters work".split()
+    "virtual void volatile while xor NAN INFINITY HUGE_VAL NULL inputs outputs seeds parameters work main "
+    "size_t ptrdiff_t wchar_t max_align_t nullptr_t offsetof float_t double_t math_errhandling linux unix".split()
 )
 _MATH = (
-    "acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs fdim floor fma "
+    "acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh drem erf erfc exp exp10 exp2 expm1 fabs fdim "
+    "finite floor fma scalb signgam significand sincos "
     "fmax fmin fmod frexp gamma hypot ilogb isfinite isgreater isgreaterequal isinf isless islessequal islessgreater "
     "isnan isnormal isunordered fpclassify signbit j0 j1 jn y0 y1 yn ldexp lgamma llrint llround log log10 log1p log2 "
     "logb lrint lround modf nan nearbyint nextafter nexttoward pow remainder remquo rint round scalbln scalbn sin sinh "
@@ -75,6 +77,8 @@ class _Writer:
     def __init__(self, layout: Layout, name: str) -> None:
         self.layout, self.name, self.real = layout, name, f"{PREFIX}real"
         self.is_baked = layout.parameters is not None
+        self.is_sent_apart = any(layout.behind)
+        self.plus = " + 0" if self.is_sent_apart else ""    # makes 0 of -0
         self.tables: dict[tuple[str, tuple[Any, ...]], str] = {}
 
     def source(self) -> str:
@@ -91,8 +95,8 @@ class _Writer:
         for loop in reversed(LOOPS):    # those that call others come last
             if f"{loop}(" in text:
                 used.insert(0, loop)
-                text += LOOPS[loop]
-        called = "\n\n".join(LOOPS[loop].strip().replace("REAL", self.real) for loop in used)
+                text += loop_text(loop, self.real, self.is_sent_apart)
+        called = "\n\n".join([loop_text(loop, self.real, self.is_sent_apart) for loop in used])
         return "\n\n".join(filter(None, [
             f"/* {name}.h says what this is. */\n#include \"{name}.h\"\n\n#include <math.h>\n#include <stddef.h>",
             f"typedef {name}_real {self.real};",
@@ -161,11 +165,19 @@ class _Writer:
                 if unit.walks:
                     statements += self._run_backward(unit)
                 elif self.layout.is_loop(unit):
-                    statements.append(self._loop_backward(unit))
+                    call = [self._loop_backward(unit)]
+                    statements += call if unit.op == "dense" else self._if_sent(unit.members[0], call)
                 else:
                     for e in reversed(unit.members):
-                        statements += self._one_backward(e)
+                        statements += self._if_sent(e, self._one_backward(e))
         return statements
+
+    def _if_sent(self, e: int, statements: list[str]) -> list[str]:
+        """Return statements that send the gradient of an expression on, if there is one."""
+        if not statements or not self.layout.behind[e] or len(self.layout.expressions[e].operands) == 0:
+            return statements
+        inside = " ".join(statements)
+        return [f"if (mgc_sent({self._gradient(e)})) {f'{{ {inside} }}' if len(statements) > 1 else inside}"]
 
     def _one_forward(self, unit: Unit) -> str:
         """One expression, or the few of a small dense layer."""
@@ -197,15 +209,16 @@ class _Writer:
         if op in ROWS:
             names = {**self._named(x), "f": self._value(e), "g": g}
             sent = [(y, _template(op, column)) for y, column in zip(x, ("gx", "gy", "gz"), strict=False)]
-            return [f"{self._gradient(y)} += {text.format(**names)};" for y, text in sent if text and active[y]]
+            return [f"{self._gradient(y)} += {text.format(**names)}{self.plus};"
+                    for y, text in sent if text and active[y]]
         statements = []
         if op == "dense":
             k = len(x) // 2
             if active[x[-1]]:
-                statements.append(f"{self._gradient(x[-1])} += {g};")
+                statements.append(f"{self._gradient(x[-1])} += {g}{self.plus};")
             x = [y for pair in zip(x[k:2 * k], x[:k], strict=True) for y in pair]
         for a, b in zip(x[::2], x[1::2], strict=True):
-            statements += [f"{self._gradient(y)} += {g} * {self._value(other)};"
+            statements += [f"{self._gradient(y)} += {g} * {self._value(other)}{self.plus};"
                            for y, other in ((a, b), (b, a)) if active[y]]
         return statements
 
@@ -220,9 +233,10 @@ class _Writer:
         names.update(f=f"v[{here}]", g=f"d[{here}]")
         sent = [(walk, _template(unit.op, column))
                 for walk, column in zip(unit.walks, ("gx", "gy", "gz"), strict=False)]
-        texts = [f"d[{self._step(walk.expression, walk.stride)}] += {text.format(**names)};"
+        texts = [f"d[{self._step(walk.expression, walk.stride)}] += {text.format(**names)}{self.plus};"
                  for walk, text in sent if text and walk.receives]
-        return [f"for (int i = {len(unit.members)}; i-- > 0;) {{ {' '.join(texts)} }}"] if texts else []
+        if_sent = f"if (mgc_sent(d[{here}])) " if self.layout.behind[unit.members[0]] else ""
+        return [f"for (int i = {len(unit.members)}; i-- > 0;) {if_sent}{{ {' '.join(texts)} }}"] if texts else []
 
     def _walked(self, walk: Walk) -> str:
         """Return the text of an operand of a run, by i."""
@@ -257,7 +271,8 @@ class _Writer:
             weights = self.layout.weights(unit)
             where, receivers = self._rows_of(weights, "v"), self._receivers(weights)
             if where and receivers:
-                return f"mgc_dense_back({where}, {receivers}, v, d, {self._rest(unit)});"
+                sent = "sent_" if self.layout.behind[e] else ""
+                return f"mgc_dense_{sent}back({where}, {receivers}, v, d, {self._rest(unit)});"
             places = "NULL" if where else self._places(weights)
             nobody = self.layout.result_count + self.layout.graph.parameter_count
             table = self._table("int", [self.layout.place(w) if self.layout.active[w] else nobody for w in weights])
@@ -319,9 +334,11 @@ class _Writer:
     def _gradient_lines(self, backward: list[str]) -> list[str]:
         layout, name = self.layout, self.name
         count = layout.result_count + layout.graph.parameter_count + 1     # the last one is for what has no gradient
-        lines = [f"{self.real} *const d = work + {layout.value_count};", f"for (int i = 0; i < {count}; i++) d[i] = 0;"]
+        zero = "-0.0" if self.is_sent_apart else "0"
+        lines = [f"{self.real} *const d = work + {layout.value_count};",
+                 f"for (int i = 0; i < {count}; i++) d[i] = {zero};"]
         lines += self._outputs(
-            lambda i, e: f"{e.replace('v[', 'd[', 1)} += seeds[{i}];" if "[" in e else "(void)seeds;"
+            lambda i, e: f"{e.replace('v[', 'd[', 1)} += seeds[{i}]{self.plus};" if "[" in e else "(void)seeds;"
         )
         lines += backward
         for what, how_many, to, at in (
@@ -329,7 +346,8 @@ class _Writer:
             ("parameter", layout.graph.parameter_count, self._parameter_index(), f"{layout.result_count} + i"),
         ):
             gradients = f"{what}_gradients"
-            loop = f"if ({gradients}) for (int i = 0; i < {name}_{what.upper()}S; i++) {gradients}[{to}] = d[{at}];"
+            loop = f"for (int i = 0; i < {name}_{what.upper()}S; i++) {gradients}[{to}] = d[{at}]{self.plus};"
+            loop = f"if ({gradients}) {loop}"
             lines.append(loop if how_many else f"(void){gradients};")
         return lines
 
@@ -375,7 +393,9 @@ def _function(head: str, lines: list[str]) -> str:
 def _head(text: str) -> str:
     """Return the head of a function, in lines that are not too long."""
     lines = TextWrapper(119, subsequent_indent=" " * (text.index("(") + 1), break_long_words=False)
-    return lines.fill(text)
+    begin, after = text[:text.index("(")], text[text.index("("):]
+    apart = after.replace(", ", ",\0").replace(" ", "\1").replace("\0", " ")     # a parameter stays in one line
+    return lines.fill(begin.replace(" ", "\1") + apart).replace("\1", " ")
 
 
 def _signature(layout: Layout, name: str) -> str:
