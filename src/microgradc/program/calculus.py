@@ -21,7 +21,7 @@ from microgradc.program.graph import Graph
 from microgradc.program.rules import Step, rule, wide_rule
 
 __all__ = [
-    "NoGraphError", "adjoints", "cotangents_of", "dependence", "gradients", "replayed", "tangents", "tangents_of",
+    "COLUMNS", "NoGraphError", "adjoints", "cotangents_of", "gradients", "replayed", "tangents", "tangents_of", "tape_of",
 ]  # fmt: skip
 
 # Of an expression: a Value or a place in a graph; or a float, a constant.
@@ -29,7 +29,7 @@ _Operand = Any
 # A product of two, or a single one and None: what is added to a derivative.
 _Term = tuple[_Operand, _Operand | None]
 
-_COLUMNS = ("gx", "gy", "gz")
+COLUMNS = "gx", "gy", "gz"
 
 
 class NoGraphError(RuntimeError):
@@ -40,7 +40,13 @@ class NoGraphError(RuntimeError):
 
 
 class _Builder(Protocol):
-    """Who makes operations."""
+    """Who makes operations.
+
+    Attributes:
+        short: how many terms a sum of products has at most that is made of additions, not one dot.
+    """
+
+    short: int
 
     def add(self, op: str, *operands: _Operand) -> _Operand:
         """Return an operation on some operands, at least one of which is no constant."""
@@ -54,12 +60,17 @@ class _Nodes:
 
     add = staticmethod(operate)
 
+    def __init__(self, short: int = 0) -> None:
+        self.short = short
+
     def number_of(self, operand: _Operand) -> float | None:
         return None if is_tracing() else operand.data if isinstance(operand, Value) else operand
 
 
 class _Places:
     """Who adds to a graph."""
+
+    short = 0
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -95,12 +106,21 @@ def _combined(builder: _Builder, op: str, *x: _Operand) -> _Operand:
 
 def _total(builder: _Builder, terms: list[_Term]) -> _Operand:
     """Return the sum of some terms in their order, as the engine adds them up: several products are one dot."""
+    terms = [_without_factor_1(a, b) for a, b in terms]
     if len(terms) == 1:
         a, b = terms[0]
         return a if b is None else _combined(builder, "mul", a, b)
+    if len(terms) <= builder.short:
+        return _combined(builder, "add", _total(builder, terms[:1]), _total(builder, terms[1:]))
     if all(b is None for _, b in terms):
         return _combined(builder, "add" if len(terms) == 2 else "sum", *[a for a, _ in terms])
     return _combined(builder, "dot", *[x for a, b in terms for x in (a, 1.0 if b is None else b)])
+
+
+def _without_factor_1(a: _Operand, b: _Operand | None) -> _Term:
+    if b is not None and type(a) is float and a == 1:
+        return b, None
+    return a, None if type(b) is float and b == 1 else b
 
 
 class _Entry(NamedTuple):
@@ -127,7 +147,7 @@ def _terms(builder: _Builder, entry: _Entry, x: list[_Operand], gs: dict[int, _O
     if entry.op in ROWS:
         scope = dict(zip("xyz", x, strict=False), f=entry.handle)
         for i, scope["g"] in gs.items():
-            steps = rule(entry.op, _COLUMNS[i])
+            steps = rule(entry.op, COLUMNS[i])
             if steps:
                 yield i, *_evaluated(builder, steps, scope)
     elif entry.op == "custom":
@@ -307,7 +327,7 @@ def _forward(builder: _Builder, tape: list[_Entry], seeds: _Seeds, wanted: Itera
 # Values
 
 
-def _tape_of(roots: Iterable[Value]) -> tuple[list[_Entry], dict[int, int]]:
+def tape_of(roots: Iterable[Value]) -> tuple[list[_Entry], dict[int, int]]:
     """Return the operations that some Values were made by, and which entry each node is, by its id."""
     tape: list[_Entry] = []
     places: dict[int, int] = {}
@@ -356,55 +376,44 @@ def gradients(y: Any, xs: Any) -> Any:
     return trees.unflatten(shape, cotangents_of([y], leaves, [1.0]))
 
 
-def cotangents_of(ys: list[Any], xs: list[Value], seeds: list[Any]) -> list[Value]:
+def cotangents_of(ys: list[Any], xs: list[Value], seeds: list[Any], short: int = 0) -> list[Value]:
     """Return what some Values receive from others, as Values: for each x the sum over i of seeds[i] * dys[i]/dx.
 
     Args:
         ys: Values, or numbers, which depend on nothing.
         xs: Values.
         seeds: for each of ys a Value or a number.
+        short: see `_Builder`. A program of one example goes through many equal additions at once, through dots one by
+            one.
 
     Raises:
         NoGraphError: ys have no graph, and gradients are disabled by `no_grad()`.
     """
-    tape, places = _tape_of([y for y in ys if isinstance(y, Value)])
+    tape, places = tape_of([y for y in ys if isinstance(y, Value)])
     inside = [i for i, x in enumerate(xs) if id(x) in places]
     if not inside and not is_grad_enabled() and all(entry.op == "leaf" for entry in tape):
         raise NoGraphError("y has no graph: gradients are disabled by no_grad()")
     given = [(places[id(y)], seed) for y, seed in zip(ys, seeds, strict=True) if isinstance(y, Value)]
     found: list[Any] = [None] * len(xs)
-    received = _backward(_Nodes(), tape, given, [places[id(xs[i])] for i in inside])
+    received = _backward(_Nodes(short), tape, given, [places[id(xs[i])] for i in inside])
     for i, g in zip(inside, received, strict=True):
         found[i] = g
     return [_as_value(g) for g in found]
 
 
-def tangents_of(ys: list[Any], xs: list[Value], directions: list[Any]) -> list[Value]:
+def tangents_of(ys: list[Any], xs: list[Value], directions: list[Any], short: int = 0) -> list[Value]:
     """Return the derivatives of some Values in a direction, as Values: the sum over i of directions[i] * dy/dxs[i].
 
     Args:
         ys: Values, or numbers, which depend on nothing.
         xs: Values.
         directions: for each of xs a Value or a number.
+        short: see `cotangents_of`.
     """
-    tape, places = _tape_of([y for y in ys if isinstance(y, Value)])
+    tape, places = tape_of([y for y in ys if isinstance(y, Value)])
     seeds = [(places[id(x)], t) for x, t in zip(xs, directions, strict=True) if id(x) in places]
-    found = iter(_forward(_Nodes(), tape, seeds, [places[id(y)] for y in ys if isinstance(y, Value)]))
+    found = iter(_forward(_Nodes(short), tape, seeds, [places[id(y)] for y in ys if isinstance(y, Value)]))
     return [_as_value(next(found) if isinstance(y, Value) else None) for y in ys]
-
-
-def dependence(ys: list[Any], xs: list[Value]) -> list[int]:
-    """Return for each of ys on which of xs it depends: bit i is set where it was made from xs[i], whatever numbers."""
-    tape, places = _tape_of([y for y in ys if isinstance(y, Value)])
-    masks = [0] * len(tape)
-    for i, x in enumerate(xs):
-        if id(x) in places:
-            masks[places[id(x)]] |= 1 << i
-    for e, entry in enumerate(tape):
-        for o in entry.operands:
-            if type(o) is int:
-                masks[e] |= masks[o]
-    return [masks[places[id(y)]] if isinstance(y, Value) else 0 for y in ys]
 
 
 def _as_value(found: Any) -> Value:

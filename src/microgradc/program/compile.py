@@ -227,28 +227,30 @@ class Compiled(Leaving):
         _, values, _, grads = recording.program.run(batch.arrays, [1.0], True, True)
         return values[:, 0], for_one(batch.gradients(grads), given)
 
-    def jacobian(self, *args: Any) -> Any:
+    def jacobian(self, *args: Any, sparse: bool = False) -> Any:
         """Return the derivatives of each result with respect to the arguments. See `microgradc.jacobian`.
 
         Args:
             args: the arguments of one example.
+            sparse: whether to return a `scipy.sparse.csc_array`.
 
         Returns:
             The structure of the results, in each place that of the arguments: for one argument its derivatives, for
             several a tuple. For a list of m results and an array of shape (n,), float64 of shape (m, n).
         """
-        return directions.jacobian_of(self, args, directions.argnums_of(args))
+        return directions.jacobian_of(self, args, directions.argnums_of(args), sparse)
 
-    def hessian(self, *args: Any) -> Any:
+    def hessian(self, *args: Any, sparse: bool = False) -> Any:
         """Return the second derivatives of the one result. See `microgradc.hessian`.
 
         Args:
             args: the arguments of one example.
+            sparse: whether to return a `scipy.sparse.csc_array`.
 
         Returns:
             For an array of shape (n,), float64 of shape (n, n); for several arguments a tuple of tuples.
         """
-        return directions.hessian_of(self, args, directions.argnums_of(args))
+        return directions.hessian_of(self, args, directions.argnums_of(args), sparse)
 
     def hvp(self, x: Any, v: Any, *args: Any) -> Any:
         """Return the product of the Hessian with respect to x and v. See `microgradc.hvp`.

@@ -136,6 +136,34 @@ def low_level_capsules(program: Program, signature: str) -> tuple[Any, Any]:
     """Return a program of one output as a C function and its data, two capsules, as SciPy takes them."""
 
 @final
+class Derived:
+    """A program of derivatives, and where its numbers go in an array."""
+
+    directions: _Floats | None
+    finish: Any
+    shape: tuple[int, ...]
+    is_whole: bool
+    def __new__(
+        cls,
+        program: Program,
+        directions: _Floats | None,
+        source: Iterable[int],
+        target: Iterable[int],
+        shape: tuple[int, ...],
+        is_whole: bool,
+        finish: Any = None,
+        indices: tuple[int, ...] = (),
+    ) -> Self: ...
+    def __call__(self, *rows: _Floats) -> Any:
+        """Return the array for the numbers of the arguments; a float where it has no axes."""
+
+def latest_matrix(latest: Latest, args: tuple[Any, ...], name: str) -> Any:
+    """Return what `Compiled.hessian`, or `jacobian`, returns, or None."""
+
+def latest_hvp(latest: Latest, x: Any, v: Any, others: tuple[Any, ...]) -> Any:
+    """Return what `Compiled.hvp` returns, or None."""
+
+@final
 class LatestShared:
     """The same for batches with shared arguments."""
 
