@@ -283,7 +283,7 @@ def test_few_directions_for_a_banded_matrix():
     f = compile(rosenbrock)
     f.hessian(np.arange(50.0))
     [recording] = f._recordings.used
-    assert recording.derived["hessian"].groups.directions.shape == (3, 50)
+    assert recording.derived["matrix of hessian"].groups.count <= 3
     assert compile(lambda x: x[0] * 3.0 + x[1]).hessian(X).tolist() == np.zeros((4, 4)).tolist()
 
 

@@ -117,6 +117,10 @@ def _total(builder: _Builder, terms: list[_Term]) -> _Operand:
     return _combined(builder, "dot", *[x for a, b in terms for x in (a, 1.0 if b is None else b)])
 
 
+def _is_zero(a: _Operand, b: _Operand | None) -> bool:
+    return b is None and type(a) is float and a == 0
+
+
 def _without_factor_1(a: _Operand, b: _Operand | None) -> _Term:
     if b is not None and type(a) is float and a == 1:
         return b, None
@@ -301,7 +305,7 @@ def _backward(builder: _Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iter
         if gs:
             x = [tape[o].handle if type(o) is int else o for o in entry.operands]
             for i, a, b in _terms(builder, entry, x, gs):
-                if type(a) is not float or a != 0 or b is not None:
+                if not _is_zero(a, b):
                     received.setdefault(entry.operands[i], []).append((a, b))  # type: ignore[arg-type]
     return [found.get(e) for e in wanted]
 
@@ -318,7 +322,7 @@ def _forward(builder: _Builder, tape: list[_Entry], seeds: _Seeds, wanted: Itera
         ts = {i: found[o] for i, o in enumerate(entry.operands) if type(o) is int and o in found}
         if ts and e not in found:
             x = [tape[o].handle if type(o) is int else o for o in entry.operands]
-            terms = [(a, b) for _, a, b in _terms(builder, entry, x, ts) if type(a) is not float or a != 0 or b]
+            terms = [(a, b) for _, a, b in _terms(builder, entry, x, ts) if not _is_zero(a, b)]
             if terms:
                 found[e] = _total(builder, terms)
     return [found.get(e) for e in wanted]
