@@ -320,6 +320,8 @@ def _forward(builder: _Builder, tape: list[_Entry], seeds: _Seeds, wanted: Itera
     found: dict[int, _Operand] = dict(seeds)
     for e, entry in enumerate(tape):
         ts = {i: found[o] for i, o in enumerate(entry.operands) if type(o) is int and o in found}
+        if entry.op == "dot" or entry.op == "products":     # weights stay one after another
+            ts = {i: ts[i] for i in sorted(ts, key=lambda i: i % 2)}
         if ts and e not in found:
             x = [tape[o].handle if type(o) is int else o for o in entry.operands]
             terms = [(a, b) for _, a, b in _terms(builder, entry, x, ts) if not _is_zero(a, b)]

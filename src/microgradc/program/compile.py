@@ -13,7 +13,6 @@ import numpy as np
 from microgradc import checks
 from microgradc.engine import is_tracing, refuse
 from microgradc.keywords import suggest_keywords
-from microgradc.program import directions
 from microgradc.program.arguments import Arguments, for_one
 from microgradc.program.batch import Batch, repeated
 from microgradc.program.carried import (
@@ -27,6 +26,7 @@ from microgradc.program.carried import (
     named,
     names_of,
 )
+from microgradc.program.deriving import Deriving
 from microgradc.program.layouts import gradients_in, layout_of
 from microgradc.program.leaving import Leaving
 from microgradc.program.program import (
@@ -91,7 +91,7 @@ def compile(
     return Compiled(f, lanes, recordings, static, shared)
 
 
-class Compiled(Leaving):
+class Compiled(Deriving, Leaving):
     """A function that is traced and replayed; see `compile`.
 
     A batch is the same arguments with one more axis in front. A number becomes an array of shape (n,). An array of
@@ -226,46 +226,6 @@ class Compiled(Leaving):
         recording.require_one_output()
         _, values, _, grads = recording.program.run(batch.arrays, [1.0], True, True)
         return values[:, 0], for_one(batch.gradients(grads), given)
-
-    def jacobian(self, *args: Any, sparse: bool = False) -> Any:
-        """Return the derivatives of each result with respect to the arguments. See `microgradc.jacobian`.
-
-        Args:
-            args: the arguments of one example.
-            sparse: whether to return a `scipy.sparse.csc_array`.
-
-        Returns:
-            The structure of the results, in each place that of the arguments: for one argument its derivatives, for
-            several a tuple. For a list of m results and an array of shape (n,), float64 of shape (m, n).
-        """
-        return directions.jacobian_of(self, args, directions.argnums_of(args), sparse)
-
-    def hessian(self, *args: Any, sparse: bool = False) -> Any:
-        """Return the second derivatives of the one result. See `microgradc.hessian`.
-
-        Args:
-            args: the arguments of one example.
-            sparse: whether to return a `scipy.sparse.csc_array`.
-
-        Returns:
-            For an array of shape (n,), float64 of shape (n, n); for several arguments a tuple of tuples.
-        """
-        return directions.hessian_of(self, args, directions.argnums_of(args), sparse)
-
-    def hvp(self, x: Any, v: Any, *args: Any) -> Any:
-        """Return the product of the Hessian with respect to x and v. See `microgradc.hvp`.
-
-        It is what SciPy takes: `scipy.optimize.minimize(f.value_and_grad, x0, jac=True, hessp=f.hvp)`.
-
-        Args:
-            x: the first argument of one example.
-            v: the same structure.
-            args: further arguments, which are held fixed.
-
-        Returns:
-            The structure of x, float64.
-        """
-        return directions.hvp_of(self, x, v, args)
 
     def mean_value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[float, Any]:
         """Return the mean over a batch and the gradient of the shared arguments.

@@ -150,3 +150,117 @@ def latest_hvp(Latest latest not None, x, v, tuple others):
     size = found.pattern.arguments[0].size
     memset(directions + size, 0, (found.pattern.size() - size) * sizeof(double))
     return derived.run(call)
+
+
+@cython.final
+cdef class MeanProduct:
+    """The product of a direction and the second derivatives of a mean over a batch, as gradients of a mean of tangents.
+
+    Args:
+        program: of the tangents; the direction is its last shared inputs.
+        places: of each number of the product, in the gradients of the shared inputs and parameters; -1 if it is 0.
+    """
+    cdef Program program
+    cdef Py_ssize_t *places
+    cdef readonly Py_ssize_t count
+
+    def __cinit__(self, Program program not None, list places not None):
+        cdef Py_ssize_t i
+        self.program, self.count = program, len(places)
+        self.places = <Py_ssize_t *>PyMem_Malloc((self.count + 1) * sizeof(Py_ssize_t))
+        if self.places == NULL:
+            raise MemoryError(f"no memory for the places of {self.count:,} derivatives")
+        for i in range(self.count):
+            self.places[i] = places[i]
+            if not -1 <= self.places[i] < program.shared_count + <Py_ssize_t>len(program.parameters):
+                raise ValueError("places must be those of shared inputs and parameters")
+        if self.count > program.shared_count:
+            raise ValueError("the program has no shared inputs for a direction")
+
+    def __dealloc__(self):
+        PyMem_Free(self.places)
+
+    cdef Call begin(self, tuple arrays, Example shared):
+        """A call over the examples of arrays, whose direction is still to be set."""
+        cdef Py_ssize_t count = 0 if shared is None else shared.count
+        cdef Call call = self.program.runner(PARAMETER_GRADIENTS).call()
+        if count + self.count != self.program.shared_count:
+            raise ValueError(f"the program has {self.program.shared_count} shared inputs, got {count + self.count}")
+        call.set_arrays(arrays)
+        call.set_seeds([1.0 / call.call.n])
+        if count:
+            memcpy(call.scalars.doubles, shared.numbers, count * sizeof(double))
+        call.read_parameters(self.program)
+        return call
+
+    cdef double *direction(self, Call call) noexcept:
+        return call.scalars.doubles + self.program.shared_count - self.count
+
+    cdef int run(self, Call call, double *to) except -1:
+        cdef Py_ssize_t i
+        call.has_shared = False
+        call.execute()
+        for i in range(self.count):
+            to[i] = call.gscalars.doubles[self.places[i]] if self.places[i] >= 0 else 0.0
+        return 0
+
+    def product(self, tuple arrays, Example shared, v):
+        """Return the product with v, a float64 array with a number for each place."""
+        cdef Py_buffer view
+        cdef Call call = self.begin(arrays, shared)
+        cdef bint fits = view_float64(v, &view, False) and view.len == self.count * <Py_ssize_t>sizeof(double)
+        if fits:
+            memcpy(self.direction(call), view.buf, view.len)
+        PyBuffer_Release(&view)
+        if not fits:
+            raise ValueError(f"v must be float64 of {self.count} numbers")
+        result = new_array((self.count,))
+        view_float64(result, &view, True)
+        try:
+            self.run(call, <double *>view.buf)
+        finally:
+            PyBuffer_Release(&view)
+        call.release()
+        return result
+
+    def matrix(self, tuple arrays, Example shared):
+        """Return the second derivatives: the products with unit vectors, of which one half is taken."""
+        cdef Py_buffer view
+        cdef Py_ssize_t i, j, count = self.count
+        cdef Call call = self.begin(arrays, shared)
+        cdef double *v = self.direction(call)
+        cdef double *to
+        result = new_array((count, count))
+        view_float64(result, &view, True)
+        to = <double *>view.buf
+        memset(v, 0, count * sizeof(double))
+        try:
+            for i in range(count):
+                v[i] = 1
+                self.run(call, to + i * count)
+                v[i] = 0
+                PyErr_CheckSignals()
+            for i in range(count):
+                for j in range(i):
+                    to[i * count + j] = to[j * count + i]
+        finally:
+            PyBuffer_Release(&view)
+        call.release()
+        return result
+
+
+def latest_mean_product(Latest latest not None, tuple args, v, key):
+    """Return what `Compiled.mean_hvp` returns, or None.
+
+    Args:
+        key: of the MeanProduct in `Recording.derived`.
+    """
+    cdef Py_ssize_t n = 0
+    cdef Shortcut found = latest.of_batch(args, &n)
+    cdef MeanProduct derived
+    if found is None or not is_plain(v):
+        return None
+    derived = (<dict>found.recording.derived).get(key)
+    if derived is None or (<tuple>v.shape) != (derived.count,) or not is_ready(v):
+        return None
+    return derived.product(args, None, v)

@@ -14,10 +14,10 @@ import numpy as np
 
 from microgradc.engine import IntegerInput, Trace, Value
 from microgradc.program.calculus import cotangents_of, replayed, tangents_of
-from microgradc.program.program import Derived, Program
+from microgradc.program.program import Derived, MeanProduct, Program
 from microgradc.program.sparsity import Dependence, Groups, groups_of_columns, groups_of_rows, groups_of_symmetric
 
-__all__ = ["PRODUCTS", "Matrix", "product_program"]
+__all__ = ["PRODUCTS", "Matrix", "csc_array_class", "gradients_program", "mean_product", "product_program"]
 
 PRODUCTS = "hvp", "jvp", "vjp"
 
@@ -152,6 +152,30 @@ class Matrix:
         return Program(found, [*[numbers[i] for i in places], *given], shared=shared), places
 
 
+def mean_product(program: Program, chosen: list[Value] | None) -> MeanProduct:
+    """Return the product of second derivatives and a direction, which is the gradient of the tangent in it.
+
+    Args:
+        program: what was recorded, of one result.
+        chosen: with respect to which parameters; None for the shared inputs.
+    """
+    with Trace():
+        xs, shared, ys = _replayed_with_shared(program)
+        leaves = shared if chosen is None else chosen
+        direction = [Value(1.0) for _ in leaves]
+        made = Program(tangents_of(ys, leaves, direction), xs, shared=[*shared, *direction])
+    places = {id(p): i for i, p in enumerate([*shared, *direction, *made.parameters])}
+    return MeanProduct(made, [places.get(id(p), -1) for p in leaves])
+
+
+def gradients_program(program: Program, chosen: list[Value] | None) -> Program:
+    """Return a program whose outputs are the gradients of the one result; see `mean_product`."""
+    with Trace():
+        xs, shared, ys = _replayed_with_shared(program)
+        found = cotangents_of(ys, shared if chosen is None else chosen, [1.0])
+        return Program(found or [Value(0.0)], xs, shared=shared)
+
+
 def csc_array_class() -> Any:
     """Return SciPy's csc_array.
 
@@ -167,10 +191,17 @@ def csc_array_class() -> Any:
 
 def _replayed(program: Program) -> tuple[list[Value], list[Value]]:
     """Return what a program does, once more, of new inputs: these and the outputs."""
+    xs, _, ys = _replayed_with_shared(program)
+    return xs, ys
+
+
+def _replayed_with_shared(program: Program) -> tuple[list[Value], list[Value], list[Value]]:
+    """Return what a program does, once more, of new inputs and shared ones: these and the outputs."""
     graph = program.stages["recorded"]
     chosen = {operands[0] for op, operands, _ in graph if op == "take"}
     xs = [Value(0.0) for _ in range(program.input_count)]
     for e, (op, _, number) in enumerate(graph):
         if e in chosen and op == "input" and number is not None:
             xs[int(number)] = IntegerInput(0)
-    return xs, replayed(graph, xs, list(program.parameters))
+    shared = [Value(0.0) for _ in range(program.shared_count)]
+    return xs, shared, replayed(graph, xs, [*shared, *program.parameters])

@@ -17,7 +17,7 @@ from microgradc import trees
 from microgradc.engine import Value, is_tracing
 from microgradc.program.calculus import cotangents_of, gradients, tangents_of
 from microgradc.program.derived import PRODUCTS, Matrix, csc_array_class, product_program
-from microgradc.program.layouts import Part
+from microgradc.program.layouts import Part, gradients_in, layout_of
 from microgradc.program.program import Derived, Example, latest_hvp, latest_matrix, pattern_of
 from microgradc.program.recording import Recording
 
@@ -276,6 +276,11 @@ def like(given: Any, pattern: Any, name: str = "cotangents") -> list[Any]:
     if shape != other:
         raise ValueError(f"{name} must have the structure {other!r}, got {shape!r}")
     return leaves
+
+
+def in_structure(row: np.ndarray, nest: Any) -> Any:
+    """Return numbers in the structure of a nest: arrays for arrays and lists of numbers."""
+    return gradients_in(row, layout_of((nest,)))[0]
 
 
 def _numbers(nest: Any) -> list[Any]:

@@ -164,6 +164,22 @@ def latest_hvp(latest: Latest, x: Any, v: Any, others: tuple[Any, ...]) -> Any:
     """Return what `Compiled.hvp` returns, or None."""
 
 @final
+class MeanProduct:
+    """The product of a direction and the second derivatives of a mean over a batch, as gradients of a mean of tangents.
+    """
+
+    count: int
+    def __new__(cls, program: Program, places: list[int]) -> Self: ...
+    def product(self, arrays: tuple[_Floats, ...], shared: Example | None, v: _Floats) -> _Floats:
+        """Return the product with v, a float64 array with a number for each place."""
+
+    def matrix(self, arrays: tuple[_Floats, ...], shared: Example | None) -> _Floats:
+        """Return the second derivatives: the products with unit vectors, of which one half is taken."""
+
+def latest_mean_product(latest: Latest, args: tuple[Any, ...], v: Any, key: Any) -> _Floats | None:
+    """Return what `Compiled.mean_hvp` returns, or None."""
+
+@final
 class LatestShared:
     """The same for batches with shared arguments."""
 

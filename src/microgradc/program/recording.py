@@ -173,7 +173,7 @@ class Recording:
         self._set_shape(second.shape, second.constants)    # the graphs are not needed any more
         self.layout = layout_of(args) if keep_layout else None
         self.keys: list[Any] = []        # in Recordings
-        self.derived: dict[str, Any] = {}        # programs of derivatives, by what they compute
+        self.derived: dict[Any, Any] = {}        # programs of derivatives, by what they compute
         self.known_parts: tuple[list[Part], trees.Shape] | None = None
         self.renew_watch(f)
 
