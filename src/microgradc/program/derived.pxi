@@ -10,7 +10,7 @@ cdef class Derived:
         source, target: of each number that goes somewhere, its place in the outputs, of all examples one after another,
             and in the result. What nothing goes to is 0.
         shape: of the result.
-        is_whole: whether the result needs no other structure for the caller.
+        is_whole: whether the array is what the caller gets, of arguments of which there is nothing else to see to.
         finish: what makes the caller's result of the array, or None.
         indices: with directions, which numbers of the arguments are inputs in front of these as well: each is an index.
     """
@@ -249,18 +249,14 @@ cdef class MeanProduct:
         return result
 
 
-def latest_mean_product(Latest latest not None, tuple args, v, key):
-    """Return what `Compiled.mean_hvp` returns, or None.
-
-    Args:
-        key: of the MeanProduct in `Recording.derived`.
-    """
+def latest_mean_product(Latest latest not None, tuple args, v):
+    """Return what `Compiled.mean_hvp` returns, or None."""
     cdef Py_ssize_t n = 0
     cdef Shortcut found = latest.of_batch(args, &n)
     cdef MeanProduct derived
     if found is None or not is_plain(v):
         return None
-    derived = (<dict>found.recording.derived).get(key)
+    derived = (<dict>found.recording.derived).get("mean product")
     if derived is None or (<tuple>v.shape) != (derived.count,) or not is_ready(v):
         return None
     return derived.product(args, None, v)

@@ -14,7 +14,7 @@ import numpy as np
 
 from microgradc.engine import IntegerInput, Trace, Value
 from microgradc.program.calculus import cotangents_of, replayed, tangents_of
-from microgradc.program.program import Derived, MeanProduct, Program
+from microgradc.program.program import Derived, MeanProduct, Program, recorded_graph
 from microgradc.program.sparsity import Dependence, Groups, groups_of_columns, groups_of_rows, groups_of_symmetric
 
 __all__ = ["PRODUCTS", "Matrix", "csc_array_class", "gradients_program", "mean_product", "product_program"]
@@ -75,15 +75,15 @@ class Matrix:
                 group, place = self.groups.found
                 self._source = group * self._program.output_count + place
 
-    def dense(self, shape: tuple[int, ...] | None) -> Derived:
-        """Return it as an array: of a shape that is the caller's result, or None."""
+    def dense(self, shape: tuple[int, ...], is_whole: bool) -> Derived:
+        """Return it as an array of this shape. See `Derived`."""
         target = self.groups.rows * self.groups.shape[1] + self.groups.columns
-        return self._derived(target, self.groups.shape if shape is None else shape, shape is not None, None)
+        return self._derived(target, shape, is_whole, None)
 
-    def sparse(self) -> Derived:
-        """Return it as a csc_array."""
+    def sparse(self, is_whole: bool) -> Derived:
+        """Return its numbers, of which `finish` makes a csc_array."""
         count = len(self.groups.rows)
-        return self._derived(np.arange(count), (count,), True, self._as_csc)
+        return self._derived(np.arange(count), (count,), is_whole, self._as_csc)
 
     def _derived(self, target: np.ndarray, shape: tuple[int, ...], is_whole: bool, finish: Any) -> Derived:
         source = self._source.tolist()
@@ -138,7 +138,7 @@ class Matrix:
 
     def _in_lanes(self, program: Program) -> tuple[Program, tuple[int, ...]]:
         """Return a program whose examples are directions, the arguments its shared inputs, and which are indices."""
-        graph = program.stages["recorded"]
+        graph = recorded_graph(program)
         chosen = {operands[0] for op, operands, _ in graph if op == "take"}
         indices = {int(x) for e, (op, _, x) in enumerate(graph) if e in chosen and op == "input" and x is not None}
         numbers, ys = _replayed(program)
@@ -197,7 +197,7 @@ def _replayed(program: Program) -> tuple[list[Value], list[Value]]:
 
 def _replayed_with_shared(program: Program) -> tuple[list[Value], list[Value], list[Value]]:
     """Return what a program does, once more, of new inputs and shared ones: these and the outputs."""
-    graph = program.stages["recorded"]
+    graph = recorded_graph(program)
     chosen = {operands[0] for op, operands, _ in graph if op == "take"}
     xs = [Value(0.0) for _ in range(program.input_count)]
     for e, (op, _, number) in enumerate(graph):

@@ -92,13 +92,13 @@ class Deriving:
             ValueError: v has another shape; the function returns something other than one Value.
 
         >>> from microgradc import compile, nn
-        >>> model = nn.Linear(2, 1, seed=0)
+        >>> model = nn.MLP(2, [1], seed=0)
         >>> loss = compile(lambda x, y: (model(x) - y) ** 2)
         >>> loss.mean_hvp([1.0, 0.0, 0.0], [[1.0, 2.0], [3.0, 4.0]], [0.0, 1.0])
         array([10., 14.,  4.])
         """
         if parameters is None and not kwargs and not self._arguments.shared:
-            found = latest_mean_product(self._latest, args, v, ("mean", None))
+            found = latest_mean_product(self._latest, args, v)
             if found is not None:
                 return found
         batch = self._batch(args, kwargs)
@@ -137,23 +137,27 @@ class Deriving:
         Raises:
             ValueError: the function returns something other than one Value.
         """
-        recording, arrays, n, _, shared = self._batch(args, kwargs)
-        recording.require_one_output()
-        key = "map gradients", None if parameters is None else tuple(parameters)
-        program: Program | None = recording.derived.get(key)
-        if program is None:
-            program = gradients_program(recording.program, self._chosen(recording, key[1]))
-            recording.derived[key] = program
-        found = program.run(arrays, None, True, False, shared)[1]
-        return found if program.output_count == len(found[0]) else np.zeros((n, 0))
+        recording, arrays, _, _, shared = batch = self._batch(args, kwargs)
+        _check(batch)
+        key = "gradients of each", None if parameters is None else tuple(parameters)
+        known: tuple[Program, int] | None = recording.derived.get(key)
+        if known is None:
+            chosen = self._chosen(recording, key[1])
+            count = recording.program.shared_count if chosen is None else len(chosen)
+            known = recording.derived[key] = gradients_program(recording.program, chosen), count
+        program, count = known
+        found: np.ndarray = program.run(arrays, None, True, False, shared)[1]
+        return found[:, :count]
 
     def _mean_product(self, batch: _Batch, parameters: Iterable[Value] | None) -> MeanProduct:
         recording = batch[0]
-        recording.require_one_output()
-        key = "mean", None if parameters is None else tuple(parameters)
+        has_indices = _check(batch)
+        key = "mean product", None if parameters is None else tuple(parameters)
         product: MeanProduct | None = recording.derived.get(key)
         if product is None:
             product = recording.derived[key] = mean_product(recording.program, self._chosen(recording, key[1]))
+            if key[1] is None and not has_indices:
+                recording.derived["mean product"] = product      # for the short way
         return product
 
     def _chosen(self, recording: Recording, parameters: tuple[Value, ...] | None) -> list[Value] | None:
@@ -174,3 +178,13 @@ class Deriving:
         given, names = self._arguments.given(args, kwargs)
         found = tuple([given[i] for i in sorted(self._arguments.shared_in(len(given), names))])
         return found[0] if len(found) == 1 else found
+
+
+def _check(batch: _Batch) -> bool:
+    """Raise what the function raises for a batch, if it does not return one Value or picks by an index; return whether
+    it picks by one."""
+    recording, arrays, _, _, shared = batch
+    recording.require_one_output()
+    if recording.has_indices():
+        recording.program.run(arrays, None, False, False, shared)
+    return recording.has_indices()

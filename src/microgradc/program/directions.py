@@ -80,7 +80,7 @@ def hvp_of(f: Any, x: Any, v: Any, args: tuple[Any, ...]) -> Any:
     recorded = Recorded(f, (x, *args), "hvp")
     derived = recorded.derived("hvp")
     product = derived(recorded.row, recorded.direction((v, *map(zeros, args)), "v"))
-    return product if derived.is_whole else recorded.rebuilt_arguments(product)[0]
+    return product if derived.is_whole else recorded.rebuilt_arguments(np.reshape(product, -1))[0]
 
 
 def jvp_of(f: Any, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -129,6 +129,8 @@ class Recorded:
                              "compile functools.partial(f, …) or a function that has it already")
         if name in ("hessian", "hvp"):
             self.recording.require_one_output()
+        if self.recording.has_indices():
+            self.recording.program(self.row.reshape(1, -1))
         f._latest.add(self.recording, pattern)
 
     def derived(self, name: str) -> Derived:
@@ -159,16 +161,18 @@ class Recorded:
             axes = self._axes(1) if name == "hvp" else None
             shape = (program.output_count,) if axes is None else axes
             places = range(math.prod(shape))
-            return Derived(program, None, places, places, shape, axes is not None)
-        matrix = self.recording.derived.get("matrix of " + name.rpartition(" ")[2])
+            return Derived(program, None, places, places, shape, axes is not None and not self.recording.has_indices())
+        kind, has_indices = name.removeprefix("sparse "), self.recording.has_indices()
+        matrix = self.recording.derived.get(f"matrix of {kind}")
         if matrix is None:
-            matrix = Matrix(self.recording.program, name.rpartition(" ")[2])
-            self.recording.derived["matrix of " + name.rpartition(" ")[2]] = matrix
-        if name.startswith("sparse"):
-            return matrix.sparse()
+            matrix = self.recording.derived[f"matrix of {kind}"] = Matrix(self.recording.program, kind)
+        if kind != name:
+            return matrix.sparse(not has_indices)
         of_arguments = self._axes(len(self.args))
         of_results = of_arguments if name == "hessian" else self.recording.axes
-        return matrix.dense(None if of_arguments is None or of_results is None else of_results + of_arguments)
+        is_whole = of_arguments is not None and of_results is not None
+        shape = of_results + of_arguments if is_whole else matrix.groups.shape
+        return matrix.dense(shape, is_whole and not has_indices)
 
     def _axes(self, count: int) -> tuple[int, ...] | None:
         """Return the axes of the first argument, if it is a number or an array and the arguments are so many."""

@@ -176,7 +176,7 @@ class MeanProduct:
     def matrix(self, arrays: tuple[_Floats, ...], shared: Example | None) -> _Floats:
         """Return the second derivatives: the products with unit vectors, of which one half is taken."""
 
-def latest_mean_product(latest: Latest, args: tuple[Any, ...], v: Any, key: Any) -> _Floats | None:
+def latest_mean_product(latest: Latest, args: tuple[Any, ...], v: Any) -> _Floats | None:
     """Return what `Compiled.mean_hvp` returns, or None."""
 
 @final

@@ -17,7 +17,7 @@ from microgradc.engine.value import plain_number
 from microgradc.program.arguments import STATIC, call, is_static, unwrapped
 from microgradc.program.calculus import NoGraphError
 from microgradc.program.layouts import LEAVES, Part, as_array, gradients_in, layout_of, list_or_axis
-from microgradc.program.program import LatestShared, Program, Static, Watch
+from microgradc.program.program import LatestShared, Program, Static, Watch, recorded_graph
 from microgradc.program.reached import Reached
 
 TOLERANCE = 1e-9     # of the largest number on the way
@@ -237,6 +237,13 @@ class Recording:
         can be told to another process."""
         has_static = any(isinstance(key[0], bytes) and b"s" in key[0] for key in self.keys)
         return not (self.names or self.shared or self.statics or self.constants or has_static)
+
+    def has_indices(self) -> bool:
+        """Return whether the function picks by an index: programs of its derivatives may not look at it."""
+        found: bool | None = self.derived.get("has indices")
+        if found is None:
+            found = self.derived["has indices"] = any(op == "take" for op, _, _ in recorded_graph(self.program))
+        return found
 
     def is_current(self) -> bool:
         """Return whether nothing was changed since this was recorded that a function may look at."""
