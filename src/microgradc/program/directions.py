@@ -158,10 +158,10 @@ class Recorded:
     def _made(self, name: str) -> Derived:
         if name in PRODUCTS:
             program = product_program(self.recording.program, name)
-            axes = self._axes(1) if name == "hvp" else None
+            axes = self._axes(1) if name == "hvp" and not self.recording.has_indices() else None
             shape = (program.output_count,) if axes is None else axes
             places = range(math.prod(shape))
-            return Derived(program, None, places, places, shape, axes is not None and not self.recording.has_indices())
+            return Derived(program, None, places, places, shape, axes is not None)
         kind, has_indices = name.removeprefix("sparse "), self.recording.has_indices()
         matrix = self.recording.derived.get(f"matrix of {kind}")
         if matrix is None:
