@@ -6,6 +6,7 @@ All engines of a work run in this process by turns, on one thread: see `programs
 import statistics
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def of_network(kind: str) -> dict[str, Work | None]:
     if jax := jax_or_none():
         def total(p: Any, X: Any, y: Any) -> Any:
             h, first = X, 0
-            for k, n in zip(sizes, sizes[1:], strict=False):
+            for k, n in pairwise(sizes):
                 w = p[first : first + (k + 1) * n].reshape(n, k + 1)
                 h, first = h @ w[:, :-1].T + w[:, -1], first + (k + 1) * n
                 h = jax.numpy.tanh(h) if n > 1 else h

@@ -35,7 +35,7 @@ def normal(x):
 
 
 def implied(prices, moneyness, years, most=50):
-    """Return the volatilities, and how many steps it took: each starts where the price bends, and comes from one side."""
+    """Return the volatilities, and how many steps it took: each begins where the price bends."""
     forward = -np.log(moneyness) + RATE * years
     volatility = np.sqrt(2 * np.abs(forward) / years + 1e-4)        # of Manaster and Koehler
     for step in range(1, most + 1):

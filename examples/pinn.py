@@ -2,8 +2,8 @@
 
     python examples/pinn.py [--steps N] [--folder FOLDER]
 
-At points within, the network's derivatives satisfy the equation; at the beginning it is sin(pi x), and 0 at both ends:
-these are three mean squares, which are minimized together. `gradients` inside of a compiled function gives u_t and u_xx.
+Within, the network's derivatives satisfy the equation; at the beginning it is sin(pi x), and at both ends 0: these mean
+squares are minimized together. `gradients` inside of a compiled function gives u_t and u_xx.
 The solution is known: exp(-pi^2 t / 10) sin(pi x).
 """
 

@@ -20,7 +20,9 @@ def make(activation):
 def in_torch(activation, X, Y):
     """The mean loss as a function of all parameters."""
 
-    def loss(p, X=torch.tensor(X), Y=torch.tensor(Y)):
+    X, Y = torch.tensor(X), torch.tensor(Y)
+
+    def loss(p, X=X, Y=Y):
         h, first, penalty = X, 0, 0.1 * p[2] ** 4
         for k, n in ((2, 5), (5, 4), (4, 1)):
             w = p[first : first + (k + 1) * n].reshape(n, k + 1)
@@ -49,7 +51,7 @@ def test_of_a_network(activation):
         for direction in (v, v.tolist(), v):        # the second array goes the short way
             product = loss.mean_hvp(direction, X[:n], Y[:n])
             np.testing.assert_allclose(product, matrix @ v, rtol=1e-10, atol=1e-12)
-        rows = torch.func.vmap(torch.func.grad(lambda p, x, y: of_torch(p, x[None], y[None])), (None, 0, 0))(
+        rows = torch.func.vmap(torch.func.grad(lambda p, x, y, f=of_torch: f(p, x[None], y[None])), (None, 0, 0))(
             p, torch.tensor(X[:n]), torch.tensor(Y[:n])
         )
         np.testing.assert_allclose(loss.map_gradients(X[:n], Y[:n]), rows.numpy(), rtol=1e-10, atol=1e-12)
@@ -99,8 +101,10 @@ def test_of_shared_arguments():
     def curve(theta, scale, x, y):
         return (theta[0] * x[0] + (theta[1] * x[1]).exp() * scale - y) ** 2
 
-    def mean(p, X=torch.tensor(X), Y=torch.tensor(Y)):
-        return ((p[0] * X[:, 0] + (p[1] * X[:, 1]).exp() * p[2] - Y) ** 2).mean()
+    a, b, c = torch.tensor(X[:, 0]), torch.tensor(X[:, 1]), torch.tensor(Y)
+
+    def mean(p):
+        return ((p[0] * a + (p[1] * b).exp() * p[2] - c) ** 2).mean()
 
     f = compile(curve, shared=("theta", "scale"))
     theta, p = np.array([0.5, -0.3]), torch.tensor([0.5, -0.3, 1.5], dtype=torch.float64)

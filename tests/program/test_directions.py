@@ -84,7 +84,7 @@ def test_a_sparse_jacobian_is_the_dense_one(seed):
     for _ in range(3):
         x = np.array([source.uniform(-1, 1) for _ in range(n)])
         expected = torch.autograd.functional.jacobian(
-            lambda t: torch.stack(f(t, torch.sin, lambda x: torch.stack(x).sum())), tensor(x)
+            lambda t: torch.stack(f(t, torch.sin, lambda found: torch.stack(found).sum())), tensor(x)
         )
         np.testing.assert_allclose(g.jacobian(x), expected, rtol=1e-12, atol=1e-14)
         sparse = g.jacobian(x, sparse=True)

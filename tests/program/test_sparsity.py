@@ -55,8 +55,8 @@ def test_few_groups():
 def test_what_sends_nothing_is_not_depended_on():
     x, index = [Value(float(i)) for i in range(5)], IntegerInput(1)
     ys = [
-        microgradc.where(x[0], x[1] * x[2], x[3]), microgradc.less(x[0], x[1]) * x[4], operate("take", index, x[1], x[2]),
-        2.0, x[3], x[0] * x[1] + 2.0,
+        microgradc.where(x[0], x[1] * x[2], x[3]), microgradc.less(x[0], x[1]) * x[4],
+        operate("take", index, x[1], x[2]), 2.0, x[3], x[0] * x[1] + 2.0,
     ]  # fmt: skip
     assert Dependence(ys, [*x, index]).masks() == [0b01110, 0b10000, 0b00110, 0, 0b01000, 0b00011]
 

@@ -21,7 +21,8 @@ from microgradc.program.graph import Graph
 from microgradc.program.rules import Step, rule, wide_rule
 
 __all__ = [
-    "COLUMNS", "NoGraphError", "adjoints", "cotangents_of", "gradients", "replayed", "tangents", "tangents_of", "tape_of",
+    "COLUMNS", "NoGraphError", "adjoints", "cotangents_of", "gradients", "replayed", "tangents", "tangents_of",
+    "tape_of",
 ]  # fmt: skip
 
 # Of an expression: a Value or a place in a graph; or a float, a constant.

@@ -97,7 +97,8 @@ def vjp_of(f: Any, primals: tuple[Any, ...]) -> tuple[Any, Callable[[Any], tuple
     results = recorded.rebuilt_results(recorded.recording.program(recorded.row.reshape(1, -1)))
 
     def pull(cotangents: Any) -> tuple[Any, ...]:
-        return recorded.rebuilt_arguments(recorded.derived("vjp")(recorded.row, np.array(like(cotangents, results), float)))
+        seeds = np.array(like(cotangents, results), float)
+        return recorded.rebuilt_arguments(recorded.derived("vjp")(recorded.row, seeds))
 
     return results, pull
 
@@ -170,9 +171,9 @@ class Recorded:
             return matrix.sparse(not has_indices)
         of_arguments = self._axes(len(self.args))
         of_results = of_arguments if name == "hessian" else self.recording.axes
-        is_whole = of_arguments is not None and of_results is not None
-        shape = of_results + of_arguments if is_whole else matrix.groups.shape
-        return matrix.dense(shape, is_whole and not has_indices)
+        if of_arguments is None or of_results is None:
+            return matrix.dense(matrix.groups.shape, False)
+        return matrix.dense(of_results + of_arguments, not has_indices)
 
     def _axes(self, count: int) -> tuple[int, ...] | None:
         """Return the axes of the first argument, if it is a number or an array and the arguments are so many."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -125,11 +126,11 @@ def groups_of_symmetric(masks: list[int]) -> Groups:
     """Do the same for a symmetric matrix, in which one of two numbers that are equal is enough."""
     n = len(masks)
     by_row = _by_rows(masks, n)
-    pairs = np.unique(np.concatenate([_numbered(by_row) * n + np.concatenate([*by_row, np.zeros(0, int)]),
-                                      np.concatenate([*by_row, np.zeros(0, int)]) * n + _numbered(by_row)]))
+    first, second = _numbered(by_row), np.concatenate([*by_row, np.zeros(0, int)])
+    pairs = np.unique(np.concatenate([first * n + second, second * n + first]))
     columns, rows = pairs // n, pairs % n      # symmetric: by columns as by rows
-    neighbours = [[] for _ in range(n)] if not n else np.split(rows, np.searchsorted(columns, np.arange(1, n)))
-    neighbours = [found.tolist() for found in neighbours]
+    ends = np.searchsorted(columns, np.arange(n + 1)).tolist()
+    neighbours = [rows[begin:end].tolist() for begin, end in pairwise(ends)]
     group_of = _apart((n, n), rows, columns)
     if sum(len(neighbours[j]) for found in neighbours for j in found) <= _MOST_PATHS:
         starred = _star(neighbours)
