@@ -185,7 +185,9 @@ def csc_array_class() -> Any:
     try:
         from scipy.sparse import csc_array
     except ImportError as error:
-        raise ImportError("sparse=True gives a scipy.sparse.csc_array: pip install scipy") from error
+        raise ImportError(
+            "sparse=True gives a scipy.sparse.csc_array: pip install scipy, or 'microgradc[sparse]'"
+        ) from error
     return csc_array
 
 
