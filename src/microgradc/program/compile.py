@@ -12,7 +12,6 @@ import numpy as np
 from microgradc import checks
 from microgradc.engine import is_tracing, refuse
 from microgradc.keywords import suggest_keywords
-from microgradc.program import directions
 from microgradc.program.arguments import Arguments, call, for_one, is_static, unwrapped
 from microgradc.program.batch import Batch, repeated
 from microgradc.program.carried import (
@@ -26,6 +25,7 @@ from microgradc.program.carried import (
     named,
     names_of,
 )
+from microgradc.program.deriving import Deriving
 from microgradc.program.layouts import gradients_in, layout_of
 from microgradc.program.leaving import Leaving
 from microgradc.program.program import (
@@ -90,7 +90,7 @@ def compile(
     return Compiled(f, lanes, recordings, static, shared)
 
 
-class Compiled(Leaving):
+class Compiled(Deriving, Leaving):
     """A function that is traced and replayed; see `compile`.
 
     A batch is the same arguments with one more axis in front. A number becomes an array of shape (n,). An array of
@@ -231,46 +231,6 @@ class Compiled(Leaving):
         recording.require_one_output()
         _, values, _, grads = recording.program.run(batch.arrays, [1.0], True, True)
         return values[:, 0], for_one(batch.gradients(grads), given)
-
-    def jacobian(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the derivatives of each result with respect to the arguments. See `microgradc.jacobian`.
-
-        Args:
-            args, kwargs: the arguments of one example, numbers that can be given by place.
-
-        Returns:
-            The structure of the results, in each place that of the arguments: for one argument its derivatives, for
-            several a tuple. For a list of m results and an array of shape (n,), float64 of shape (m, n).
-        """
-        args = self._arguments.by_place(args, kwargs)
-        return directions.jacobian_of(self, args, directions.argnums_of(args))
-
-    def hessian(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the second derivatives of the one result. See `microgradc.hessian`.
-
-        Args:
-            args: the arguments of one example.
-
-        Returns:
-            For an array of shape (n,), float64 of shape (n, n); for several arguments a tuple of tuples.
-        """
-        args = self._arguments.by_place(args, kwargs)
-        return directions.hessian_of(self, args, directions.argnums_of(args))
-
-    def hvp(self, x: Any, v: Any, *args: Any) -> Any:
-        """Return the product of the Hessian with respect to x and v. See `microgradc.hvp`.
-
-        It is what SciPy takes: `scipy.optimize.minimize(f.value_and_grad, x0, jac=True, hessp=f.hvp)`.
-
-        Args:
-            x: the first argument of one example.
-            v: the same structure.
-            args: further arguments, which are held fixed.
-
-        Returns:
-            The structure of x, float64.
-        """
-        return directions.hvp_of(self, x, v, args)
 
     def mean_value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[float, Any]:
         """Return the mean over a batch and the gradient of the shared arguments.

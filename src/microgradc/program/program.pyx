@@ -113,6 +113,7 @@ include "running.pxi"
 include "later.pxi"
 include "watching.pxi"
 include "latest.pxi"
+include "derived.pxi"
 include "pickling.pxi"
 include "low_level.pxi"
 
