@@ -24,8 +24,8 @@ def test_a_row_by_its_name(row):
     out = operate(name, *leaves)
     assert operate(name, *numbers) == out.data or math.isnan(out.data)
     assert out._children == tuple(leaves)
-    [*_, (node, op, operands, local, has_closure)] = operations_of(out)
-    assert (node, op, operands, local, has_closure) == (out, name, tuple(leaves), None, False)
+    [*_, (node, op, operands, local, has_closure, hooks)] = operations_of(out)
+    assert (node, op, operands, local, has_closure, hooks) == (out, name, tuple(leaves), None, False, ())
     for wrong in (numbers[1:], [*numbers, 1.0]):
         with pytest.raises(ValueError, match=f"{name} takes {row.operands} operands, got {len(wrong)}"):
             operate(name, *wrong)

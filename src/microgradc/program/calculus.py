@@ -111,6 +111,7 @@ class _Entry(NamedTuple):
     operands: tuple[int | float, ...]       # which entries; a float is a constant
     local: tuple[float, ...] | None = None  # what its operands receive, where that was given
     has_closure: bool = False
+    hooks: tuple[Callable[[Any], Any], ...] = ()    # of a Value; they may change what it receives
 
 
 _Terms = Iterator[tuple[int, _Operand, _Operand | None]]     # for operand i, a term
@@ -277,6 +278,9 @@ def _backward(builder: _Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iter
         if not terms or not depends[e]:
             continue
         entry, found[e] = tape[e], _total(builder, terms)
+        for hook in entry.hooks:
+            changed = hook(_as_value(found[e]))
+            found[e] = found[e] if changed is None else changed
         gs = {i: found[e] for i, o in enumerate(entry.operands) if type(o) is int and depends[o]}
         if gs:
             x = [tape[o].handle if type(o) is int else o for o in entry.operands]
@@ -314,11 +318,11 @@ def _tape_of(roots: Iterable[Value]) -> tuple[list[_Entry], dict[int, int]]:
     for root in roots:
         if id(root) in places:
             continue
-        for node, op, operands, local, has_closure in operations_of(root):
+        for node, op, operands, local, has_closure, hooks in operations_of(root):
             if id(node) not in places:
                 places[id(node)] = len(tape)
                 among = tuple([x if type(x) is float else places[id(x)] for x in operands])
-                tape.append(_Entry(node, op, among, local, has_closure))
+                tape.append(_Entry(node, op, among, local, has_closure, hooks))
     return tape, places
 
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from microgradc import checks
 from microgradc.engine import is_tracing, refuse
+from microgradc.engine.value import is_detecting
 from microgradc.keywords import suggest_keywords
-from microgradc.program import directions
+from microgradc.program import anomalies, directions
 from microgradc.program.arguments import Arguments, for_one
 from microgradc.program.batch import Batch, repeated
 from microgradc.program.carried import (
@@ -128,6 +129,8 @@ class Compiled(Leaving):
                 return found
         if is_tracing():    # one compiled function calls another
             return self._f(*args, **kwargs)
+        if is_detecting():
+            return anomalies.checked(self, "__call__", args, kwargs)
         given, names = self._arguments.given(args, kwargs)
         pattern, example = None if names else pattern_of(given), Example(given)
         recording = self._find(example, names)
@@ -171,6 +174,8 @@ class Compiled(Leaving):
             found = self._latest.map(args)
             if found is not None:
                 return found
+        if is_detecting():
+            return anomalies.checked(self, "map", args, kwargs)
         recording, arrays, _, _, shared = self._batch(args, kwargs)
         _, results, _, _ = recording.program.run(arrays, None, True, False, shared)
         return recording.rebuild_arrays(results)
@@ -197,6 +202,8 @@ class Compiled(Leaving):
                 return found
         if is_tracing():
             refuse("f.value_and_grad")
+        if is_detecting():
+            return anomalies.checked(self, "value_and_grad", args, kwargs)
         given, names = self._arguments.given(args, kwargs)
         pattern, example = None if names else pattern_of(given), Example(given)
         recording = self._recording(example, given, names)
@@ -216,6 +223,8 @@ class Compiled(Leaving):
             float64 of shape (n,), and the gradients of the arguments, arrays of their shapes with the axis for the
             examples, those of shared ones too; for which and in which order, see `value_and_grad`.
         """
+        if is_detecting():
+            return anomalies.checked(self, "map_value_and_grad", args, kwargs)
         given, names = self._arguments.given(args, kwargs)
         shared = self._arguments.shared_in(len(given), names)
         if shared:      # each example has a gradient of its own
@@ -321,6 +330,8 @@ class Compiled(Leaving):
             found = self._latest.total(args, mean)
             if found is not None:
                 return found
+        if is_detecting():
+            return anomalies.checked(self, "mean" if mean else "sum", args, kwargs)
         recording, arrays, n, values, shared = self._batch(args, kwargs)
         return recording.rebuild(recording.program.totals(arrays, 1 / n if mean else 1.0, values, shared))
 
@@ -330,6 +341,8 @@ class Compiled(Leaving):
             found = latest.total_and_grad(args, name == "mean_value_and_grad")
             if found is not None:
                 return found
+        if is_detecting():
+            return anomalies.checked(self, name, args, kwargs)
         given, names = self._arguments.given(args, kwargs)
         shared = self._arguments.shared_in(len(given), names)
         if not shared:

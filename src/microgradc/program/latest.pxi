@@ -258,7 +258,7 @@ cdef class Latest:
     cdef Shortcut of_example(self, tuple args):
         """The shortcut for the arguments of an example, which are still to be read; None if there is none."""
         cdef Shortcut found
-        if tracing():
+        if tracing() or detecting():
             return None
         for found in self.shortcuts:
             if found.pattern.may_fit(args):
@@ -268,7 +268,7 @@ cdef class Latest:
     cdef Shortcut of_batch(self, tuple args, Py_ssize_t *n):
         """The shortcut for a batch, and how many examples it has; None if there is none."""
         cdef Shortcut found
-        if tracing():
+        if tracing() or detecting():
             return None
         for found in self.shortcuts:
             n[0] = found.pattern.examples(args)
@@ -362,7 +362,7 @@ cdef class LatestShared:
         cdef Py_ssize_t i, n
         cdef double factor
         cdef list theta = [], arrays = []
-        if not self.fits or tracing() or not self.found.holds():
+        if not self.fits or tracing() or detecting() or not self.found.holds():
             return None
         for i in range(PyTuple_GET_SIZE(args)):
             (theta if i in self.positions else arrays).append(<object>PyTuple_GET_ITEM(args, i))
