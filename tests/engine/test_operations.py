@@ -59,13 +59,13 @@ def test_what_a_value_was_made_by():
     assert entries[2][2] == (square, 3.0)
     assert type(entries[2][2][1]) is float       # still a number: nothing was changed
     given = Value(8.0, (x,), (12.0,))
-    assert operations_of(given)[-1] == (given, "custom", (x,), (12.0,), False)
+    assert operations_of(given)[-1] == (given, "custom", (x,), (12.0,), False, ())
     closure = Value(8.0, (x,), "mine")
     closure._backward = lambda: None
-    assert operations_of(closure)[-1] == (closure, "opaque", (x,), None, True)
+    assert operations_of(closure)[-1] == (closure, "opaque", (x,), None, True, ())
     w = Value(5.0)
     first, _ = compile(lambda a: [a * w, a])(x)
-    assert operations_of(first)[-1] == (first, "custom", (w, x), (2.0, 5.0), False)
+    assert operations_of(first)[-1] == (first, "custom", (w, x), (2.0, 5.0), False, ())
 
 
 def test_whether_gradients_are_enabled():

@@ -19,10 +19,9 @@ from microgradc.checking.torch_rows import torch_rows
 from microgradc.engine import functions
 from microgradc.engine.value import operate, plain_number
 
-
 BY_NAME = {row.name: row for row in engine.TABLE}
 
-# How one writes a row here, where that is not a method of its name.
+# How one writes a row here, where that is not a method of one operand, or a function of more.
 WRITTEN = {
     "ADD": lambda x, y: x + y,
     "SUB": lambda x, y: x - y,
@@ -33,13 +32,15 @@ WRITTEN = {
     "MOD": lambda x, y: x % y,
     "NEG": lambda x: -x,
     "ABS": abs,
+    "LEAKY_RELU": Value.leaky_relu,
+    "ELU": Value.elu,
     "POLYGAMMA": lambda n, x: operate("polygamma", n, x),
 }
 TORCH = torch_rows()
 
 
 def written(name):
-    return WRITTEN.get(name) or getattr(Value, name.lower(), None) or getattr(microgradc, name.lower())
+    return WRITTEN.get(name) or getattr(Value if BY_NAME[name].operands == 1 else microgradc, name.lower())
 
 
 # For each row: how PyTorch computes it, and how one writes it here.

@@ -30,7 +30,8 @@ SINC = [
     (
         "src/microgradc/checking/torch_rows.py",
         '        "relu": ',
-        '        "sinc": lambda x: torch.where(abs(x) < 1e-150, 1, torch.sin(x) / torch.where(abs(x) < 1e-150, 1, x)),\n',
+        '        "sinc": lambda x: torch.where(abs(x) < 1e-150, 1, torch.sin(x) / torch.where(abs(x) < 1e-150, 1, x))'
+        ",\n",
     ),
 ]
 SUMSQ = [

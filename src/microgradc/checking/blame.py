@@ -61,10 +61,8 @@ class Graph:
             of_nodes = {id(x): x for x in operands if isinstance(x, Value)}
             by_rule = sent(node, of_nodes, operands, local)
             for key, x in of_nodes.items():
-                if has_closure or op in ("custom", "opaque"):
-                    found = self._by_hand(node, x)
-                else:
-                    found = _alone(op, operands, x)
+                is_by_hand = has_closure or op in ("custom", "opaque")
+                found = self._by_hand(node, x) if is_by_hand else _alone(op, operands, x)
                 if found is not None and not tolerance.holds(by_rule[key], *found):
                     i = next(i for i, o in enumerate(operands) if o is x)
                     return Wrong(node, node._op or op, i, x.data, by_rule[key], found[0], place_of(node))

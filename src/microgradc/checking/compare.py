@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from microgradc.checking.blame import Tolerance
 from microgradc.checking.inputs import Inputs, at, number_of, received
 from microgradc.checking.tensors import Parting, Tensors
-from microgradc.engine import CompileError, Value
+from microgradc.engine import CompileError, EnableGrad, Value
 from microgradc.engine.value import difference, noting_places, place_as_text
 from microgradc.keywords import suggest_keywords
 from microgradc.program.calculus import gradients
@@ -98,7 +98,8 @@ def compare_with_torch(
     """
     if find_spec("torch") is None:
         raise ImportError("compare_with_torch needs PyTorch: pip install torch. gradcheck does without")
-    return compared(f, inputs, order, atol, rtol, with_torch=True)
+    with EnableGrad():
+        return compared(f, inputs, order, atol, rtol, with_torch=True)
 
 
 def compared(
@@ -121,6 +122,7 @@ def compared(
     parts = None
     if with_torch:
         tensors = Tensors(results, given, tolerance)
+        other: list[float] | list[float | None]
         other, note = tensors.numbers(plain, order)
         notes += [note] if note else []
         parts = _in_words(tensors.parting())
@@ -141,7 +143,8 @@ def _agree(tolerance: Tolerance, x: float, y: float | None) -> bool:
 
 
 def _names(given: Inputs, results: list[Any], order: int) -> list[str]:
-    names = [v.label if isinstance(v.label, str) and v.label else n for v, n in zip(given.values, given.names, strict=True)]
+    labels = [v.label if isinstance(v.label, str) else "" for v in given.values]
+    names = [label or name for label, name in zip(labels, given.names, strict=True)]
     found = []
     for k in range(len(results)):
         y = "f" if len(results) == 1 else f"f[{k}]"

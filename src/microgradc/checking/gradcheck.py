@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from microgradc.checking.blame import Compute, Graph, Tolerance, Wrong
 from microgradc.checking.inputs import Inputs, at, number_of, received
-from microgradc.engine import Value
+from microgradc.engine import EnableGrad, Value
 from microgradc.engine.value import difference, operations_of, place_as_text
 from microgradc.keywords import suggest_keywords
 from microgradc.program.calculus import gradients
@@ -66,8 +67,8 @@ def gradcheck(
         True.
 
     Raises:
-        GradcheckError: a derivative is wrong. It names the operation, the operand, both numbers and the line; at a bend,
-            as that of `relu` at 0, it says so.
+        GradcheckError: a derivative is wrong. It names the operation, the operand, both numbers and the line; at a
+            bend, as that of `relu` at 0, it says so.
         TypeError: f is not callable, it returns something else than Values and numbers, or inputs have nothing that has
             a derivative; for order=2, a node has a rule of its own, which has no second derivative.
         ValueError: order is not 1 or 2.
@@ -82,9 +83,10 @@ def gradcheck(
     given = Inputs(inputs)
     check = _Check(given, Tolerance(atol, rtol), eps)
     try:
-        check.first(f)
-        if order == 2:
-            check.second(f)
+        with EnableGrad():
+            check.first(f)
+            if order == 2:
+                check.second(f)
     except GradcheckError:
         if raise_exception:
             raise
@@ -103,10 +105,8 @@ class _Check:
         def compute() -> list[Any]:
             return self.inputs.call(f)
 
-        def plain() -> list[Any]:
-            return self.inputs.call(f._f)
-
-        self._compare(compute, plain if isinstance(f, Compiled) else compute, f, _result)
+        plain = partial(self.inputs.call, f._f) if isinstance(f, Compiled) else compute
+        self._compare(compute, plain, f, _result)
 
     def second(self, f: Callable[..., Any]) -> None:
         """Compare the second derivatives, whose first ones are right."""
@@ -139,19 +139,13 @@ class _Check:
             )
         slopes = [received(y, values) for y in results]
         for j, v in enumerate(values):
-            known: dict[float, list[float]] = {}
-
-            def numbers_at(x: float, v: Value = v, known: dict[float, list[float]] = known) -> list[float]:
-                if x not in known:
-                    with at(v, x):
-                        known[x] = list(map(number_of, compute()))
-                return known[x]
-
+            known: dict[float, list[float]] = {}     # what is computed for numbers of v
             for i in range(len(results)):
-                by_differences, error = self._difference(lambda x, i=i: numbers_at(x)[i], v.data)
+                along = partial(_result_at, compute, v, known, i)
+                by_differences, error = self._difference(along, v.data)
                 if not self.tolerance.holds(slopes[i][j], by_differences, error):
                     numbers = slopes[i][j], by_differences
-                    raise self._error(plain, i, j, numbers, name(i), lambda x, i=i: numbers_at(x)[i], compute is plain)
+                    raise self._error(plain, i, j, numbers, name(i), along, compute is plain)
 
     def _difference(self, f: Callable[[float], float], x: float) -> tuple[float, float]:
         if self.eps is None:
@@ -182,17 +176,19 @@ class _Check:
         ]
         bend = _bend(along, x)
         graph = Graph(compute)
-        wrong = graph.wrong_in(graph.results[i], self.tolerance)
+        wrong, hooked = graph.wrong_in(graph.results[i], self.tolerance), _hooked(graph.results[i])
         if wrong is not None:
             lines.append(
-                f"wrong is the operation {wrong.operation!r}: its derivative with respect to operand {wrong.operand}, at "
-                f"{wrong.at!r}, is {wrong.by_rule!r} by its rule and {wrong.by_differences!r} by differences"
+                f"wrong is the operation {wrong.operation!r}: its derivative with respect to operand {wrong.operand}, "
+                f"at {wrong.at!r}, is {wrong.by_rule!r} by its rule and {wrong.by_differences!r} by differences"
             )
             lines.append(place_as_text(wrong.place))
-        elif _hooked(graph.results[i]):
-            lines.append(f"each operation is right by itself, but a hook changes the gradient of {_hooked(graph.results[i])}")
+        elif hooked:
+            lines.append(f"each operation is right by itself, but a hook changes the gradient of {hooked}")
         elif not is_plain:
-            lines.append("each operation is right by itself when the function is called as it is: wrong is what is compiled")
+            lines.append(
+                "each operation is right by itself when the function is called as it is: wrong is what is compiled"
+            )
         else:
             lines.append(
                 "each operation in the graph is right by itself: the function takes numbers past the graph (.data, "
@@ -215,21 +211,30 @@ class _Check:
         found = packed.hessian(x)
         for j in range(len(x)):
 
-            def slopes_at(number: float, j: int = j) -> Any:
-                moved = x.copy()
-                moved[j] = number
-                return packed.value_and_grad(moved)[1]
-
             for i in range(len(x)):
-                by_differences, error = self._difference(lambda t, i=i: float(slopes_at(t)[i]), float(x[j]))
+
+                def slope_at(number: float, i: int = i, j: int = j) -> float:
+                    moved = x.copy()
+                    moved[j] = number
+                    return float(packed.value_and_grad(moved)[1][i])
+
+                by_differences, error = self._difference(slope_at, float(x[j]))
                 if not self.tolerance.holds(float(found[i, j]), by_differences, error):
+                    names = f"{self.inputs.names[i]} and {self.inputs.names[j]}"
                     raise GradcheckError(
-                        f"the second derivative of {_shown(f)} with respect to {self.inputs.names[i]} and "
-                        f"{self.inputs.names[j]} is {float(found[i, j])!r} by what is compiled and {by_differences!r} by "
-                        "differences",
+                        f"the second derivative of {_shown(f)} with respect to {names} is {float(found[i, j])!r} by "
+                        f"what is compiled and {by_differences!r} by differences",
                         None,
                         (float(found[i, j]), by_differences),
                     )
+
+
+def _result_at(compute: Compute, v: Value, known: dict[float, list[float]], i: int, x: float) -> float:
+    """Return number i of what is computed where v is x."""
+    if x not in known:
+        with at(v, x):
+            known[x] = list(map(number_of, compute()))
+    return known[x][i]
 
 
 def _result(i: int) -> str:

@@ -81,7 +81,7 @@ class Tensors:
         return found, note
 
     def parting(self) -> Parting | None:
-        """Return the first node, operands first, whose number is another one; then, results first, whose gradient is."""
+        """Return the first node whose number is another one, operands first; else whose gradient is, results first."""
         nodes = list(self._nodes.values())
         for node, op in nodes:
             found = self._parting(node, op, "value", node.data, self._tensors[id(node)].item())

@@ -31,7 +31,7 @@ def main(arguments=None):
         "--rounds", type=_positive, default=10, metavar="N", help="how often each engine takes its turn (default: 10)"
     )
     check = commands.add_parser("check", help="compare a function's values and derivatives with PyTorch's")
-    check.add_argument("target", metavar="MODULE:FUNCTION", help="the function, of a module in this folder or installed")
+    check.add_argument("target", metavar="MODULE:FUNCTION", help="the function, of a module here or installed")
     check.add_argument("--inputs", required=True, metavar="NUMBERS", help="its arguments: numbers, such as 1.0,2.0")
     check.add_argument(
         "--order", type=int, choices=(1, 2), default=2, help="1 to leave second derivatives out (default: 2)"
@@ -42,7 +42,7 @@ def main(arguments=None):
 
 def _with_signs(arguments):
     """Return the arguments with `--inputs -1.0,2.0` as one, which argparse would take for two options."""
-    joined = []
+    joined: list[str] = []
     for text in arguments:
         if joined and joined[-1] == "--inputs":
             joined[-1] = f"--inputs={text}"

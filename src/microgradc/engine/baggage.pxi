@@ -9,8 +9,8 @@ cdef extern from "engine/attributes.h":
     int mgc_install_attributes(PyTypeObject *, PyTypeObject *) except -1
 
 cdef class Baggage(dict):
-    """The attributes of a node, and apart from them a label, a Python closure in place of the rule, an operation's name,
-    hooks, where it was made, and what to do if it sends a gradient that is not finite."""
+    """The attributes of a node, and apart from them a label, a Python closure in place of the rule, an operation's
+    name, hooks, where it was made, and what to do if it sends a gradient that is not finite."""
     cdef object label, backward, op, place, origin
     cdef dict hooks
 
@@ -38,8 +38,8 @@ cdef object closure_of(Value v):
 
 
 cdef object lost_closure(Value v):
-    return RuntimeError(f"{v!r} has lost its Python _backward, or its hooks, with its __dict__, which somebody replaced; "
-                        "change the entries of vars(v) instead")
+    return RuntimeError(f"{v!r} has lost its Python _backward, or its hooks, with its __dict__, which somebody "
+                        "replaced; change the entries of vars(v) instead")
 
 
 cdef int set_label(Value v, label) except -1:

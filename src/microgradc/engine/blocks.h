@@ -143,7 +143,7 @@ static inline void mgc_adopt(mgc_node *n, int op, unsigned flags, mgc_wide *w)
 }
 
 /* The same in a mode. */
-static PyObject *mgc_new_over_in_mode(unsigned op, unsigned flags, mgc_wide *w, double data)
+MGC_RARELY static PyObject *mgc_new_over_in_mode(unsigned op, unsigned flags, mgc_wide *w, double data)
 {
     mgc_node operation = {.data = data, .op = op, .flags = flags, .x = {.wide = w}};
     if (mgc_grad_enabled()) return mgc_observed(mgc_new(op, flags, operation.x, mgc_nothing, data), &operation);

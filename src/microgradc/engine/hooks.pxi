@@ -1,7 +1,7 @@
 # Functions that see a gradient when it is complete, and may change it: Value.register_hook. Included by value.pyx.
 #
-# A node with hooks carries MGC_CLOSURE, as one with a Python rule does: so a sort enters it, even if it is a leaf, and a
-# backward pass stops at it. A hook of a leaf is to see the gradient of this pass alone, which is added to `grad`
+# A node with hooks carries MGC_CLOSURE, as one with a Python rule does: so a sort enters it, even if it is a leaf, and
+# a backward pass stops at it. A hook of a leaf is to see the gradient of this pass alone, which is added to `grad`
 # afterwards; so `grad` is set aside when the pass begins.
 
 

@@ -28,7 +28,7 @@ static PyObject *mgc_new_without_graph(int op, double data)
 static int mgc_observe(PyObject *made, mgc_node *operation);
 
 /* The same of a node that was just made: gives up the reference if there is an exception, and returns NULL. */
-static PyObject *mgc_observed(PyObject *made, mgc_node *operation)
+MGC_RARELY static PyObject *mgc_observed(PyObject *made, mgc_node *operation)
 {
     if (!made || !(mgc_noting() || mgc_detecting()) || mgc_observe(made, operation) == 0) return made;
     Py_DECREF(made);
@@ -36,7 +36,7 @@ static PyObject *mgc_observed(PyObject *made, mgc_node *operation)
 }
 
 /* The result of an operation in a mode. The operands are borrowed. */
-static PyObject *mgc_new_in_mode(unsigned op, unsigned flags, mgc_operand x, mgc_operand y, double f)
+MGC_RARELY static PyObject *mgc_new_in_mode(unsigned op, unsigned flags, mgc_operand x, mgc_operand y, double f)
 {
     mgc_node operation = {.data = f, .op = op, .flags = flags, .x = x, .y = y};
     if (!mgc_grad_enabled()) return mgc_observed(mgc_new_without_graph((int)op, f), &operation);

@@ -24,6 +24,13 @@
 #define MGC_THREAD_LOCAL _Thread_local
 #endif
 
+/* Of a function that is called in a mode alone: it takes no room in who calls it. */
+#ifdef __GNUC__
+#define MGC_RARELY __attribute__((noinline, cold))
+#else
+#define MGC_RARELY
+#endif
+
 /* How many functions are being traced (tracing.pxi). */
 static Py_ssize_t mgc_tracing_anywhere;
 static MGC_THREAD_LOCAL Py_ssize_t mgc_tracing_here;

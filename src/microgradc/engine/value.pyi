@@ -325,6 +325,9 @@ class Value:
         ...
     radians = deg2rad
     degrees = rad2deg
+    def register_hook(self, hook: Callable[[float], object]) -> RemovableHandle:
+        """Have a function called with the gradient of self when it is complete, in each `backward()`."""
+        ...
     def func(
         self,
         f: Callable[[float], _Number],
@@ -364,9 +367,11 @@ def array_of(o: Any, name: str) -> NDArray[Any] | None:
     """Return a NumPy array, a frame, a series, a tensor or the like as a NumPy array, its entries by position."""
     ...
 
-def operations_of(
-    root: Value,
-) -> list[tuple[Value, str, tuple[Value | float, ...], tuple[float, ...] | None, bool, tuple[Callable[[Any], Any], ...]]]:
+_Operation: TypeAlias = tuple[
+    Value, str, tuple[Value | float, ...], tuple[float, ...] | None, bool, tuple[Callable[[Any], Any], ...]
+]
+
+def operations_of(root: Value) -> list[_Operation]:
     """Return what a Value was made by: an entry for each node that it depends on, operands first, its own last."""
     ...
 

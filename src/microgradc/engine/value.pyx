@@ -136,12 +136,13 @@ cdef class Value:
         write_data(self, visible(number, ".data") if self.node.flags & MGC_INITIALISED else number)
         if _children != () and mgc_grad_enabled():
             refuse_while_tracing("a node with local gradients")
-            build_by_hand(self, _children, local)
         self.node.flags |= MGC_INITIALISED
         if _op != "" and _op != ():
             baggage_of(self).op = _op
         if label != "":
             set_label(self, label)
+        if _children != () and mgc_grad_enabled():
+            build_by_hand(self, _children, local)
 
     @property
     def data(self) -> float:
@@ -254,9 +255,9 @@ cdef class Value:
     def register_hook(self, hook):
         """Have a function called with the gradient of self when it is complete, in each `backward()`.
 
-        As `torch.Tensor.register_hook`. Of an inner node, that is before its operands get their share; of a leaf, before
-        the gradient of this pass, which alone is passed, is added to `grad`. Hooks run in the order of registration.
-        A copy has no hooks, and pickling warns that it leaves them out. A hook that raises ends the pass.
+        As `torch.Tensor.register_hook`. Of an inner node, that is before its operands get their share; of a leaf,
+        before the gradient of this pass, which alone is passed, is added to `grad`. Hooks run in the order of
+        registration. A copy has no hooks, and pickling warns that it leaves them out. A hook that raises ends the pass.
 
         Args:
             hook: a callable that takes the gradient, a float, and returns None, or a number to take its place.

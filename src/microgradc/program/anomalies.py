@@ -71,8 +71,8 @@ def _replay(compiled: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, A
         error.args = (f"{error}{where}",)
         raise
     raise AnomalyError(
-        f"{_shown(compiled)} gives a number that is not finite, and called as it is, it does not: numbers near the ends "
-        f"of the range are rounded another way{where}"
+        f"{_shown(compiled)} gives a number that is not finite, and called as it is, it does not: numbers near the "
+        f"ends of the range are rounded another way{where}"
     )
 
 
