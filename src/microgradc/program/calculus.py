@@ -48,6 +48,7 @@ class _Entry(NamedTuple):
     local: tuple[float, ...] | None = None  # what its operands receive, where that was given
     has_closure: bool = False
     detail: Any = None                      # of a scan its Loop, of a result which it is
+    hooks: tuple[Callable[[Any], Any], ...] = ()    # of a Value; they may change what it receives
 
 
 _Terms = Iterator[tuple[int, Operand, Operand | None]]     # for operand i, a term
@@ -215,10 +216,12 @@ def _backward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Itera
         terms = received.pop(e, None)
         if not terms or not depends[e]:
             continue
+        entry = tape[e]
         total, condition = gathered(builder, terms)
+        if entry.hooks:
+            total, condition = _after_hooks(entry, masked(builder, total, condition)), ()
         if e in found:
             found[e] = masked(builder, total, condition)
-        entry = tape[e]
         if entry.op == "result":
             arrived.setdefault(entry.operands[0], {})[entry.detail] = masked(builder, total, condition)
             continue
@@ -235,6 +238,14 @@ def _backward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Itera
             if not is_zero(a, b):
                 received.setdefault(entry.operands[i], []).append(((a, b), condition))
     return [found[e] for e in wanted]
+
+
+def _after_hooks(entry: _Entry, received: Operand) -> Operand:
+    """Return what a Value received when its hooks have changed it."""
+    for hook in entry.hooks:
+        changed = hook(_as_value(received))
+        received = received if changed is None else changed
+    return received
 
 
 def _forward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iterable[int]) -> list[Any]:
@@ -279,12 +290,12 @@ def tape_of(roots: Iterable[Value]) -> tuple[list[_Entry], dict[int, int]]:
     for root in roots:
         if id(root) in places:
             continue
-        for node, op, operands, local, has_closure in operations_of(root):
+        for node, op, operands, local, has_closure, hooks in operations_of(root):
             if id(node) not in places:
                 places[id(node)] = len(tape)
                 among = tuple([x if type(x) is float else places[id(x)] for x in operands])
                 detail = loop_behind(node) if op == "scan" else int(among[1]) if op == "result" else None
-                tape.append(_Entry(node, op, among[:1] if op == "result" else among, local, has_closure, detail))
+                tape.append(_Entry(node, op, among[:1] if op == "result" else among, local, has_closure, detail, hooks))
     return tape, places
 
 

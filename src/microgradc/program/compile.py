@@ -11,7 +11,9 @@ import numpy as np
 
 from microgradc import checks
 from microgradc.engine import is_tracing, refuse
+from microgradc.engine.value import is_detecting
 from microgradc.keywords import suggest_keywords
+from microgradc.program import anomalies
 from microgradc.program.arguments import Arguments, call, for_one, is_static, unwrapped
 from microgradc.program.batch import Batch, repeated
 from microgradc.program.carried import (
@@ -122,24 +124,24 @@ class Compiled(Deriving, Leaving):
             args, kwargs: the arguments of one example; Values among them get their gradients.
         """
         names: tuple[str, ...] = ()
-        is_plain = not (kwargs or self._arguments.static)
-        if not is_plain:
-            if is_tracing():
-                return self._f(*args, **kwargs)
-            args, names = self._arguments.given(args, kwargs)
-        found = self._latest.example(args, names)
+        given, is_plain = args, not (kwargs or self._arguments.static)
+        if not is_plain and not is_tracing():
+            given, names = self._arguments.given(args, kwargs)
+        found = self._latest.example(given, names)
         if found is not None:
             return found
+        if is_tracing():    # one compiled function calls another
+            return self._f(*args, **kwargs)
+        if is_detecting():
+            return anomalies.checked(self, "__call__", args, kwargs)
         if is_plain:
-            if is_tracing():    # one compiled function calls another
-                return self._f(*args)
-            args, _ = self._arguments.given(args, {})
-        pattern, example = pattern_of(args), Example(args)
+            given, _ = self._arguments.given(args, {})
+        pattern, example = pattern_of(given), Example(given)
         recording = self._find(example, names)
         if recording is None:
             if is_trying():    # a recording of another one calls it, to see what it does without a recording
-                return call(self._f, map(unwrapped, args), names)
-            recording = self._recordings.record(_key(example, names), args, names)
+                return call(self._f, map(unwrapped, given), names)
+            recording = self._recordings.record(_key(example, names), given, names)
         self._latest.add(recording, pattern, names)
         return recording.rebuild(recording.program.example(example))
 
@@ -176,6 +178,8 @@ class Compiled(Deriving, Leaving):
         found = self._latest.map(given, names)
         if found is not None:
             return found
+        if is_detecting():
+            return anomalies.checked(self, "map", args, kwargs)
         recording, arrays, _, _, shared = self._batch(args, kwargs)
         _, results, _, _ = recording.program.run(arrays, None, True, False, shared)
         return recording.rebuild_arrays(results)
@@ -202,6 +206,8 @@ class Compiled(Deriving, Leaving):
             return found
         if is_tracing():
             refuse("f.value_and_grad")
+        if is_detecting():
+            return anomalies.checked(self, "value_and_grad", args, kwargs)
         given, names = self._arguments.given(args, kwargs)
         pattern, example = pattern_of(given), Example(given)
         recording = self._recording(example, given, names)
@@ -221,6 +227,8 @@ class Compiled(Deriving, Leaving):
             float64 of shape (n,), and the gradients of the arguments, arrays of their shapes with the axis for the
             examples, those of shared ones too; for which and in which order, see `value_and_grad`.
         """
+        if is_detecting():
+            return anomalies.checked(self, "map_value_and_grad", args, kwargs)
         given, names = self._arguments.given(args, kwargs)
         shared = self._arguments.shared_in(len(given), names)
         if shared:      # each example has a gradient of its own
@@ -275,6 +283,8 @@ class Compiled(Deriving, Leaving):
         found = self._latest.total(*self._quick(args, kwargs), mean)
         if found is not None:
             return found
+        if is_detecting():
+            return anomalies.checked(self, "mean" if mean else "sum", args, kwargs)
         recording, arrays, n, values, shared = self._batch(args, kwargs)
         return recording.rebuild(recording.program.totals(arrays, 1 / n if mean else 1.0, values, shared))
 
@@ -282,6 +292,8 @@ class Compiled(Deriving, Leaving):
         found = self._latest.total_and_grad(*self._quick(args, kwargs), name == "mean_value_and_grad")
         if found is not None:
             return found
+        if is_detecting():
+            return anomalies.checked(self, name, args, kwargs)
         given, names = self._arguments.given(args, kwargs)
         shared = self._arguments.shared_in(len(given), names)
         if not shared:

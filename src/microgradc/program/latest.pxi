@@ -358,7 +358,7 @@ cdef class Latest:
     cdef Shortcut of_example(self, tuple args, tuple names):
         """The shortcut for the arguments of an example, which are still to be read; None if there is none."""
         cdef Shortcut found
-        if tracing():
+        if tracing() or detecting():
             return None
         for found in self.shortcuts:
             if found.shared is None and found.names == names and found.pattern.may_fit(args):
@@ -368,7 +368,7 @@ cdef class Latest:
     cdef Shortcut of_batch(self, tuple args, tuple names, Py_ssize_t *n):
         """The shortcut for a batch, and how many examples it has; None if there is none."""
         cdef Shortcut found
-        if tracing():
+        if tracing() or detecting():
             return None
         for found in self.shortcuts:
             if found.names != names:

@@ -396,8 +396,9 @@ cdef class Program:
         cdef Py_ssize_t i, count = len(self.parameters)
         cdef const double *grads = call.gscalars.doubles
         cdef mgc_node **nodes = self.nodes
+        cdef bint has_hooks = call.parameter_flags & MGC_CLOSURE
         for i in range(count):
-            nodes[i].grad += grads[i]
+            nodes[i].grad += grads[i] if not has_hooks else received(<Value>self.parameters[i], grads[i])
         results = call.sums_list(), call.outputs
         call.release()
         return results
