@@ -58,6 +58,7 @@ cdef class Graph:
     cdef bytes parameter_varies  # of the body of a loop
     cdef bint is_body
 
+    cdef int require_no_body(self) except -1
     cdef int add_loop(self, Loop loop) except -1
     cdef int set_loops(self, list loops) except -1
 

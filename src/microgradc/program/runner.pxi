@@ -61,7 +61,8 @@ cdef class Runner:
             self.takes = self.takes or p.loops[i].ends
             for j in range(p.loops[i].step_count):
                 self.takes = self.takes or sends_to_some(&p.loops[i].steps[j])
-        lane_bytes = (max(1, p.slot_count) * self.numbers_in_slot() + p.kept_rows) * sizeof(double)
+        # What loops keep is gone through as a stream; so bits do not depend on how much that is.
+        lane_bytes = max(1, p.slot_count) * self.numbers_in_slot() * sizeof(double)
         self.is_free = lanes is None
         self.lanes = lanes_for(lane_bytes) if lanes is None else lanes
 
