@@ -94,7 +94,7 @@ MGC_NOINLINE void MGC_V(wide_of_one_back)(const mgc_program *p, const mgc_step *
 
 static void MGC_V(run_one)(const mgc_program *p, const double *weights, double *base, double *scratch)
 {
-    enum { angles = MGC_ANGLES_FAR };
+    enum { arguments = MGC_SOME_FAR };
     const Py_ssize_t l = 0;     /* these three are for the names of rows.h */
     uint64_t any_far = 0;
     for (const mgc_step *at = p->lane_steps, *end = at + p->lane_step_count; at < end; at++) {
@@ -136,7 +136,7 @@ static void MGC_V(run_one)(const mgc_program *p, const double *weights, double *
 static void MGC_V(run_one_back)(const mgc_program *p, const double *weights, double *base, double *gweights,
                                 double *scratch)
 {
-    enum { angles = MGC_ANGLES_FAR };
+    enum { arguments = MGC_SOME_FAR };
     const Py_ssize_t l = 0, to_gradient = p->slot_count;
     uint64_t any_far = 0;
     for (int s = p->lane_step_count; s-- > 0;) {
