@@ -15,6 +15,7 @@ typedef struct {
     mgc_program program;        /* it refers to what follows */
     mgc_steps scalar_steps, lane_steps;
     mgc_ints places, weights, broadcast_scalars, broadcast_slots, outputs, clear_slots, clear_sizes;
+    unsigned char *is_single;
     mgc_ints output_is_first, run_weights, run_scalars, run_sizes, index_inputs, index_limits;
     double *constants;          /* the scalars after the parameters */
     int constant_count;
@@ -30,6 +31,7 @@ static void mgc_free_plan(mgc_plan *p)
     PyMem_Free(p->scalar_steps.items);
     PyMem_Free(p->lane_steps.items);
     PyMem_Free(p->constants);
+    PyMem_Free(p->is_single);
     memset(p, 0, sizeof *p);
 }
 
@@ -45,14 +47,40 @@ static int mgc_push_step(mgc_steps *steps, mgc_step step)
     return 0;
 }
 
-/* Find the rows of gradients that begin at 0: all but those of outputs, and those that a dense layer is the first to
-   write, going back. */
+/* Which slots are touched by rows of ops.h of single results alone: their rows may be anywhere. */
+static int mgc_find_single(mgc_plan *plan)
+{
+    plan->is_single = PyMem_Malloc((size_t)plan->program.slot_count + 1);
+    if (!plan->is_single) return -1;
+    memset(plan->is_single, 1, (size_t)plan->program.slot_count + 1);
+    for (int i = 0; i < plan->lane_steps.count; i++) {
+        const mgc_step *step = &plan->lane_steps.items[i];
+        const mgc_kind *kind = &mgc_kinds[step->op];
+        const int first[] = {step->x, step->y, step->z}, strides[] = {step->dx, step->dy, step->dz};
+        if (mgc_is_row_of_table(step) && step->count == 1) continue;
+        memset(plan->is_single + step->f, 0, (size_t)step->count);
+        if (mgc_is_row_of_table(step)) {
+            for (int j = 0; j < mgc_rows[step->op].operands; j++)
+                for (int r = 0; r < step->count; r++) plan->is_single[first[j] + r * strides[j]] = 0;
+        } else {
+            if (kind->index) plan->is_single[step->x] = 0;
+            for (int j = 0; j < kind->rows * step->k; j++) plan->is_single[plan->places.items[step->places + j]] = 0;
+        }
+    }
+    for (int i = 0; i < plan->broadcast_slots.count; i++) plan->is_single[plan->broadcast_slots.items[i]] = 0;
+    return 0;
+}
+
+/* Find the rows of gradients that begin at 0: all but those of outputs, and those that a dense layer or a single result
+   is the first to write, going back. */
 static int mgc_find_cleared(mgc_plan *plan)
 {
     const size_t slots = (size_t)plan->program.slot_count;
     unsigned char *marks = PyMem_Calloc(2 * slots + 1, 1);
     int *seen = PyMem_Calloc(slots + 1, sizeof *seen), failed = !marks || !seen;
     unsigned char *written = marks, *assigned = marks + slots;
+    const int only = plan->outputs.count == 1 ? plan->outputs.items[0] : -1;
+    plan->program.seeded = only >= plan->program.input_count && plan->is_single[only] ? only : -1;
     for (int i = 0; i < plan->outputs.count && !failed; i++) {
         const int slot = plan->outputs.items[i], is_first = slot >= 0 && !written[slot];
         if (is_first) written[slot] = assigned[slot] = 1;
@@ -63,8 +91,18 @@ static int mgc_find_cleared(mgc_plan *plan)
         if (step->op < MGC_TABLE_END) {
             const int first[] = {step->x, step->y, step->z};
             const int strides[] = {step->dx, step->dy, step->dz};
-            for (int j = 0; j < mgc_rows[step->op].operands; j++)
-                for (int result = 0; result < step->count; result++) written[first[j] + result * strides[j]] = 1;
+            for (int j = 0; j < mgc_rows[step->op].operands; j++) {
+                if (step->count == 1 && step->receives & MGC_X_RECEIVES << j && !written[first[j]]) {
+                    step->receives |= MGC_X_FIRST << j;
+                    assigned[first[j]] = 1;
+                }
+                for (int result = 0; result < step->count; result++) {
+                    const int slot = first[j] + result * strides[j];
+                    if (slot == plan->program.seeded && step->receives & MGC_X_RECEIVES << j)
+                        plan->program.seeded = -1;
+                    written[slot] = 1;
+                }
+            }
             continue;
         }
         const int *places = plan->places.items + step->places, k = mgc_kinds[step->op].rows * step->k;
@@ -76,6 +114,7 @@ static int mgc_find_cleared(mgc_plan *plan)
         if (is_first) step->receives |= MGC_OPERANDS_RECEIVE_FIRST;
         for (int j = 0; j < k; j++) {
             if (is_first) assigned[places[j]] = 1;
+            if (places[j] == plan->program.seeded) plan->program.seeded = -1;
             written[places[j]] = 1;
         }
     }
@@ -148,7 +187,7 @@ static int mgc_weights_receive(const mgc_plan *plan)
 static int mgc_complete_program(mgc_plan *plan)
 {
     mgc_program *to = &plan->program;
-    if (mgc_find_cleared(plan) < 0 || mgc_find_runs(plan) < 0 || mgc_find_index_limits(plan) < 0) return -1;
+    if (mgc_find_single(plan) < 0 || mgc_find_cleared(plan) < 0 || mgc_find_runs(plan) < 0 || mgc_find_index_limits(plan) < 0) return -1;
     to->scalar_steps = plan->scalar_steps.items, to->scalar_step_count = plan->scalar_steps.count;
     to->lane_steps = plan->lane_steps.items, to->lane_step_count = plan->lane_steps.count;
     to->places = plan->places.items, to->weight_count = plan->weights.count;
@@ -158,6 +197,7 @@ static int mgc_complete_program(mgc_plan *plan)
     to->broadcast_scalars = plan->broadcast_scalars.items;
     to->clear_count = plan->clear_slots.count, to->clear_slots = plan->clear_slots.items;
     to->clear_sizes = plan->clear_sizes.items;
+    to->is_single = plan->is_single;
     to->output_is_first = plan->output_is_first.items;
     to->output_count = plan->outputs.count, to->output_places = plan->outputs.items;
     to->careful_rows = mgc_most_rows_aside(plan);

@@ -76,7 +76,7 @@ MGC_INLINE MGC_V(mask) MGC_V(first)(Py_ssize_t count)
 static double MGC_V(sum)(const double *x, Py_ssize_t valid)
 {
     enum { CHAINS = 4 };
-    const vector *v = (const vector *)x;
+    const MGC_V(unaligned) *v = (const MGC_V(unaligned) *)x;
     const Py_ssize_t whole = valid / MGC_WIDTH;
     vector acc[CHAINS] = {SPLAT(0.0), SPLAT(0.0), SPLAT(0.0), SPLAT(0.0)};
     Py_ssize_t b = 0;

@@ -127,6 +127,13 @@ MGC_INLINE double MGC_V(sin)(double x) { return fabs(x) > MGC_ANGLE_BOUND ? sin(
 MGC_INLINE double MGC_V(cos)(double x) { return fabs(x) > MGC_ANGLE_BOUND ? cos(x) : MGC_V(near_cos)(x); }
 MGC_INLINE double MGC_V(tan)(double x) { return fabs(x) > MGC_ANGLE_BOUND ? tan(x) : MGC_V(near_tan)(x); }
 
+/* sin(x) and cos(x), by one reduction: compilers find what the two have in common. */
+MGC_INLINE void MGC_V(sin_and_cos)(double x, double *sin_x, double *cos_x)
+{
+    if (fabs(x) > MGC_ANGLE_BOUND) *sin_x = sin(x), *cos_x = cos(x);
+    else *sin_x = MGC_V(near_sin)(x), *cos_x = MGC_V(near_cos)(x);
+}
+
 /* base + t + tail, where base is 0 or pi / 2 or pi, and not smaller than t unless it is 0. */
 MGC_INLINE double MGC_V(angle)(double base, double t, double tail)
 {
