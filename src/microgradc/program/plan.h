@@ -15,8 +15,8 @@ typedef struct {
     mgc_program program;        /* it refers to what follows */
     mgc_steps scalar_steps, lane_steps;
     mgc_ints places, weights, broadcast_scalars, broadcast_slots, outputs, clear_slots, clear_sizes;
+    mgc_ints single_slots, output_is_first, run_weights, run_scalars, run_sizes, index_inputs, index_limits;
     unsigned char *is_single;
-    mgc_ints output_is_first, run_weights, run_scalars, run_sizes, index_inputs, index_limits;
     double *constants;          /* the scalars after the parameters */
     int constant_count;
 } mgc_plan;
@@ -25,8 +25,8 @@ static void mgc_free_plan(mgc_plan *p)
 {
     mgc_ints *all[] = {&p->output_is_first,
                        &p->places, &p->weights, &p->broadcast_scalars, &p->broadcast_slots, &p->outputs,
-                       &p->clear_slots, &p->clear_sizes, &p->run_weights, &p->run_scalars, &p->run_sizes,
-                       &p->index_inputs, &p->index_limits};
+                       &p->clear_slots, &p->clear_sizes, &p->single_slots, &p->run_weights, &p->run_scalars,
+                       &p->run_sizes, &p->index_inputs, &p->index_limits};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mgc_free_ints(all[i]);
     PyMem_Free(p->scalar_steps.items);
     PyMem_Free(p->lane_steps.items);
@@ -95,6 +95,7 @@ static int mgc_find_cleared(mgc_plan *plan)
                 if (step->count == 1 && step->receives & MGC_X_RECEIVES << j && !written[first[j]]) {
                     step->receives |= MGC_X_FIRST << j;
                     assigned[first[j]] = 1;
+                    failed = failed || mgc_push(&plan->single_slots, first[j]) < 0;
                 }
                 for (int result = 0; result < step->count; result++) {
                     const int slot = first[j] + result * strides[j];
@@ -187,7 +188,8 @@ static int mgc_weights_receive(const mgc_plan *plan)
 static int mgc_complete_program(mgc_plan *plan)
 {
     mgc_program *to = &plan->program;
-    if (mgc_find_single(plan) < 0 || mgc_find_cleared(plan) < 0 || mgc_find_runs(plan) < 0 || mgc_find_index_limits(plan) < 0) return -1;
+    if (mgc_find_single(plan) < 0 || mgc_find_cleared(plan) < 0 || mgc_find_runs(plan) < 0
+        || mgc_find_index_limits(plan) < 0) return -1;
     to->scalar_steps = plan->scalar_steps.items, to->scalar_step_count = plan->scalar_steps.count;
     to->lane_steps = plan->lane_steps.items, to->lane_step_count = plan->lane_steps.count;
     to->places = plan->places.items, to->weight_count = plan->weights.count;
@@ -198,6 +200,7 @@ static int mgc_complete_program(mgc_plan *plan)
     to->clear_count = plan->clear_slots.count, to->clear_slots = plan->clear_slots.items;
     to->clear_sizes = plan->clear_sizes.items;
     to->is_single = plan->is_single;
+    to->single_count = plan->single_slots.count, to->single_slots = plan->single_slots.items;
     to->output_is_first = plan->output_is_first.items;
     to->output_count = plan->outputs.count, to->output_places = plan->outputs.items;
     to->careful_rows = mgc_most_rows_aside(plan);

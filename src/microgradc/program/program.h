@@ -63,6 +63,8 @@ typedef struct {
     int seeded;              /* the slot of the only output, if no step sends it a gradient; else -1 */
     int clear_count;         /* rows of gradients, in runs, that begin at 0; the others are assigned first */
     int *clear_slots, *clear_sizes;
+    int single_count;        /* rows of gradients that single results are the first to write; in one example they add */
+    int *single_slots;
     int output_count;
     int *output_places;      /* a slot, or -1 - a scalar */
     int *output_is_first;    /* whether no output before has the same slot: its gradient is assigned to that */

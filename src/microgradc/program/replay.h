@@ -57,7 +57,7 @@ typedef struct {
     const double *nothing, *seeds;      /* a row of zeros, and one of what the gradient of the only output is */
     Py_ssize_t first, n, valid;
     int inputs, input_grads;            /* how many slots may be in arrays: those of inputs, or 0 */
-    int output, seeded;                 /* the slot that is in the array of outputs, and whose gradient is `seeds`; -1 */
+    int output, seeded;                 /* the slot that is in the array of outputs; whose gradient is `seeds`; -1 */
 } mgc_block;
 
 static inline const double *mgc_value_row(const mgc_block *b, int slot)
@@ -170,7 +170,8 @@ static void mgc_rows_back(mgc_backward *backward, const mgc_step *step, const do
     Py_ssize_t f = (step->f + last) * n;
     for (int i = 0; i < step->count; i++, x -= dx, y -= dy, z -= dz, f -= n)
         backward(base + x, base + y, base + z, base + f, gbase + f, receives & MGC_X_RECEIVES ? gbase + x : NULL,
-                 receives & MGC_Y_RECEIVES ? gbase + y : NULL, receives & MGC_Z_RECEIVES ? gbase + z : NULL, NULL, 0, n);
+                 receives & MGC_Y_RECEIVES ? gbase + y : NULL, receives & MGC_Z_RECEIVES ? gbase + z : NULL,
+                 NULL, 0, n);
 }
 
 static void mgc_step_back(const mgc_block *b, const mgc_step *step)
@@ -366,7 +367,7 @@ static void mgc_run_one(const mgc_call *c, double *memory)
         if (c->outputs) c->outputs[i] = sums[i];
     }
     if (!c->seeds) return;
-    memset(gbase, 0, (size_t)p->slot_count * sizeof *gbase);
+    for (int i = 0; i < p->single_count; i++) gbase[p->single_slots[i]] = 0;
     mgc_begin_gradients(&b);
     c->lanes->run_one_back(p, c->weights, base, partial, memory);
     for (int i = 0; i < p->broadcast_count; i++) gbroadcast[i] = gbase[p->broadcast_slots[i]];
@@ -400,10 +401,10 @@ static void mgc_run_block(const mgc_call *c, Py_ssize_t block, double *memory, d
     if (c->input_grads) mgc_store_input_gradients(&b);
 }
 
-/* One of `workers` takes its partitions; memory is that of its block, 64-byte aligned: (2 + slot_count) * block numbers,
-   and for gradients slot_count * block and MGC_SCRATCH more, and in a careful run the rows set aside. Returns 0 now and
-   then, after a fiftieth of a second of the process, for the caller to look at signals and to go on from there; 1 when
-   all is done, or was stopped. */
+/* One of `workers` takes its partitions; memory is that of its block, 64-byte aligned: (2 + slot_count) * block
+   numbers, and for gradients slot_count * block and MGC_SCRATCH more, and in a careful run the rows set aside. Returns 0
+   now and then, after a fiftieth of a second of the process, for the caller to look at signals and to go on from there;
+   1 when all is done, or was stopped. */
 static int mgc_work(const mgc_call *c, int workers, double *memory, mgc_progress *at)
 {
     const Py_ssize_t size = mgc_partial_size(c->program);

@@ -2,10 +2,11 @@
  * for each level of SIMD instructions (levels.h), and the level is chosen when the module is loaded: one wheel is
  * fast everywhere.
  *
- * A row is n doubles, one for each lane, n a multiple of MGC_LANE_MULTIPLE. Rows of a block begin at 64-byte boundaries,
- * and lie n apart: row i of base is base + i * n. Those of operations of ops.h may be anywhere. No lane reads another one, but for the sums over lanes, which
- * stop at the last valid lane: the ones from there on are padding and may hold anything. The order of additions
- * depends on the sizes and the level alone, and a lane's place does not change its values.
+ * A row is n doubles, one for each lane, n a multiple of MGC_LANE_MULTIPLE. Rows of a block begin at 64-byte
+ * boundaries, and lie n apart: row i of base is base + i * n. Those of operations of ops.h may be anywhere. No lane
+ * reads another one, but for the sums over lanes, which stop at the last valid lane: the ones from there on are padding
+ * and may hold anything. The order of additions depends on the sizes and the level alone, and a lane's place does not
+ * change its values.
  */
 #ifndef MGC_LANES_H
 #define MGC_LANES_H

@@ -7,8 +7,8 @@
 #define MGC_HALF_PI 1.5707963267948966
 #define MGC_PI_LOW 3.8981718325193755e-17   /* the error of MGC_PI and of MGC_HALF_PI, relative to them */
 
-/* Up to here the near forms of sin, cos and tan are right. Beyond, the reduction of the argument needs pi to a thousand bits: libm's
-   have that. */
+/* Up to here the near forms of sin, cos and tan are right. Beyond, the reduction of the argument needs pi to a thousand
+   bits: libm's have that. */
 #define MGC_ANGLE_BOUND 0x1p20
 
 /* pi / 2 in four parts: those of 33 bits give exact products with integers below 2^20. In three, where multiply-adds
