@@ -154,6 +154,17 @@ def test_a_far_argument_changes_no_other_value(name, level):
         np.testing.assert_array_equal(got[-1:], lanes(level, name, np.array([[far]])))
 
 
+@pytest.mark.skipif("avx512" not in _kernels.levels(), reason="this processor has no AVX-512")
+@each_function
+def test_the_levels_with_fused_multiply_add_have_the_same_bits(name):
+    x = arguments(name)
+    near = x[:, NEAR[name](x[0])] if name in NEAR else x
+    for given in x, near:
+        wide, narrow = lanes("avx512", name, given), lanes("avx2", name, given)
+        np.testing.assert_array_equal(wide, narrow)
+        assert (np.signbit(wide) == np.signbit(narrow))[~np.isnan(wide)].all()
+
+
 @each_level
 @each_function
 def test_within_the_documented_bound(name, level):

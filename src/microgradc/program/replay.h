@@ -402,9 +402,9 @@ static void mgc_run_block(const mgc_call *c, Py_ssize_t block, double *memory, d
 }
 
 /* One of `workers` takes its partitions; memory is that of its block, 64-byte aligned: (2 + slot_count) * block
-   numbers, and for gradients slot_count * block and MGC_SCRATCH more, and in a careful run the rows set aside. Returns 0
-   now and then, after a fiftieth of a second of the process, for the caller to look at signals and to go on from there;
-   1 when all is done, or was stopped. */
+   numbers, and for gradients slot_count * block and MGC_SCRATCH more, and in a careful run the rows set aside. Returns
+   0 now and then, after a fiftieth of a second of the process, for the caller to look at signals and to go on from
+   there; 1 when all is done, or was stopped. */
 static int mgc_work(const mgc_call *c, int workers, double *memory, mgc_progress *at)
 {
     const Py_ssize_t size = mgc_partial_size(c->program);
