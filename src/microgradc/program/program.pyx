@@ -76,6 +76,8 @@ cdef extern from "program/replay.h":
         int partition
         Py_ssize_t block
 
+    enum:
+        NUMBERS_OF_ONE "MGC_NUMBERS_OF_ONE"
     bint mgc_is_none(double)
     Py_ssize_t mgc_partial_size(const mgc_program *)
     void mgc_run_shared(const mgc_call *) nogil

@@ -36,6 +36,8 @@ cdef class Runner:
     cdef bint is_free                # whether a block may have fewer
     cdef int wanted                  # FORWARD, …
     cdef double work                 # multiplications of an example, about
+    cdef double seconds              # that an example takes one thread: a guess from the work, until it was measured
+    cdef bint is_measured
     cdef double work_once            # those of a call, and what it copies
     cdef bint takes                  # whether it has a step that sends nothing to some of its operands
     cdef Indices indices             # those that are computed, or None
@@ -61,6 +63,7 @@ cdef class Runner:
             self.takes = self.takes or p.loops[i].ends
             for j in range(p.loops[i].step_count):
                 self.takes = self.takes or sends_to_some(&p.loops[i].steps[j])
+        self.seconds = self.work * SECONDS_OF_WORK
         # What loops keep is gone through as a stream; so bits do not depend on how much that is.
         lane_bytes = max(1, p.slot_count) * self.numbers_in_slot() * sizeof(double)
         self.is_free = lanes is None
@@ -72,6 +75,13 @@ cdef class Runner:
     cdef int numbers_in_slot(self) noexcept:
         """For each lane of a slot: its value, and perhaps its gradient."""
         return 1 if self.wanted == FORWARD else 2
+
+    cdef int learn(self, double seconds) except -1:
+        """Take note of how long an example took: the least counts, as others may have had the processor meanwhile."""
+        if not self.is_measured or seconds < self.seconds:
+            self.seconds = seconds
+        self.is_measured = True
+        return 0
 
     cdef Call call(self):
         """A call to be made."""

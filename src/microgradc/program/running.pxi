@@ -8,7 +8,7 @@ cdef inline Py_ssize_t padded(Py_ssize_t n) noexcept:
 cdef enum:
     MOST_PARTITIONS = 16
     PARTIAL_BYTES = 1 << 22         # what the sums of all partitions may take
-    PARALLEL_WORK = 1 << 20         # multiplications or so, a quarter of a millisecond: less is not worth a thread
+    TIMED_EXAMPLES = 64             # fewer say nothing about what many take
     SLICE_WORK = 1 << 22            # about a millisecond: after that, a worker looks at the clock
     SHORT_WORK = 1 << 12            # a few microseconds: less is done with the GIL
 
@@ -216,9 +216,11 @@ cdef class Call:
 
     cdef double *lane_doubles(self, int worker) except NULL:
         cdef mgc_program *p = self.runner.program
-        cdef size_t kept = p.kept_of_one if self.call.block == 1 else p.kept_rows
-        cdef size_t rows = <size_t>p.slot_count * self.runner.numbers_in_slot() + kept
-        cdef size_t size = rows * self.call.block + 8 + MGC_SCRATCH
+        cdef size_t size = 8 + MGC_SCRATCH
+        if self.call.block == 1:
+            size += NUMBERS_OF_ONE * <size_t>p.slot_count + p.kept_of_one
+        else:
+            size += (2 + <size_t>p.slot_count * self.runner.numbers_in_slot() + p.kept_rows) * self.call.block
         if self.call.careful:
             size += p.careful_rows * <size_t>(self.call.block + 1)
         if worker == len(self.lane_memory):
@@ -291,13 +293,19 @@ cdef class Call:
 
     cdef int run_once(self) except -1:
         cdef int i, workers = 1
+        cdef clock_t begin = 0
+        cdef double expected = self.runner.seconds * self.call.n
+        cdef bint is_timed = self.call.n >= TIMED_EXAMPLES and not self.call.careful and (
+            expected >= LEAST_SHARED or not self.runner.is_measured)
         if self.call.n == 1 and not self.call.careful:
             return self.run_one()
         self.set_blocks()
         self.call.slice = <Py_ssize_t>(SLICE_WORK / (self.runner.work * self.call.block + 1)) + 1
         self.call.stop = False
-        if self.runner.work * self.call.n >= PARALLEL_WORK:
-            workers = min(get_num_threads(), self.call.partitions)
+        if expected >= LEAST_SHARED:
+            workers = workers_for(expected, min(get_num_threads(), self.call.partitions))
+        if is_timed:
+            begin = clock()
         for i in range(workers):
             self.lane_doubles(i)
         if not self.has_shared:
@@ -308,6 +316,8 @@ cdef class Call:
             self.work(0, 1)
         else:
             run_in_threads(self.work, self.stop, workers)
+        if is_timed:
+            self.runner.learn(<double>(clock() - begin) / CLOCKS_PER_SEC / self.call.n)
         with nogil:
             mgc_finish(&self.call, self.sums, self.gscalars.doubles)
         return 0
