@@ -18,9 +18,10 @@ from test_graph import grown
 import microgradc
 from microgradc import CompileError, Value, compile, engine, nn
 from microgradc.program.c_loops import LOOPS
+from microgradc.program.c_statements import PART
 from microgradc.program.c_text import helpers_of, number_text
 from microgradc.program.graph import RULES, Graph, simplify, sums
-from microgradc.program.to_c import PART, write_c
+from microgradc.program.to_c import write_c
 
 pytestmark = pytest.mark.skipif(not COMPILERS, reason=WHY_NOT)
 

@@ -161,11 +161,12 @@ cdef object number_of_op(object name):
     return number
 
 
-def require_recorded(Graph graph not None) -> list:
+def require_recorded(Graph graph not None, bint is_body=False) -> list:
     """Raise ValueError unless a graph is one that functions are recorded as, before any pass.
 
     Its inputs and parameters are in it once each, in their order; the index of each `take` is an input, made from
-    inputs as integers are, or that of `select`; and it has no operation that only passes make.
+    inputs as integers are, or that of `select`; and it has no operation that only passes make. In the body of a loop
+    an index may also be made from what it takes from around: loops look at the numbers when they run.
 
     Returns:
         The inputs that are an index, or that one is made from.
@@ -183,18 +184,18 @@ def require_recorded(Graph graph not None) -> list:
         elif op >= MGC_OPS_END:
             raise ValueError(f"expression {e} is {op_name(op)}, which functions are not recorded with")
         elif op == MGC_SCAN:
-            require_recorded((<Loop>graph.loop_list[graph.g.payload[e]]).body)
+            require_recorded((<Loop>graph.loop_list[graph.g.payload[e]]).body, True)
         elif op >= 0 and mgc_kinds[op].index:
             index = mgc_operands_of(&graph.g, e)[0]
             if not is_choice(&graph.g, index):
-                add_index(&graph.g, e, index, found, known)
+                add_index(&graph.g, e, index, found, known, is_body)
     if inputs != graph.input_count or parameters != graph.parameter_count:
         raise ValueError(f"there must be {graph.input_count} inputs and {graph.parameter_count} parameters, "
                          f"got {inputs} and {parameters}")
     return sorted(found)
 
 
-cdef int add_index(const mgc_graph *g, int e, int index, set found, set known) except -1:
+cdef int add_index(const mgc_graph *g, int e, int index, set found, set known, bint is_body) except -1:
     """Add the inputs that the index of an expression is made from to those found; known are expressions of indices."""
     cdef int x, i
     cdef list left = [index]
@@ -208,7 +209,7 @@ cdef int add_index(const mgc_graph *g, int e, int index, set found, set known) e
         elif g.op[x] >= 0 and mgc_keeps_integers(g.op[x]):
             for i in range(mgc_operands_in(g, x)):
                 left.append(mgc_operands_of(g, x)[i])
-        elif g.op[x] != MGC_CONSTANT:
+        elif g.op[x] != MGC_CONSTANT and not (is_body and g.op[x] == MGC_PARAMETER):
             raise ValueError(f"the index of expression {e}, {op_name(g.op[e])}, must be an input, or computed from "
                              f"some as integers are, got {op_name(g.op[x])}")
     return 0
