@@ -97,8 +97,8 @@ class Layout:
         self._look_at(lifted(graph) if graph.all_loops else graph, parameters, gradients)
         self._next = graph.input_count
         self.parameter_order = self._parameter_order()
-        for place, number in enumerate(self.parameter_order):
-            self._rank[number] = place
+        for place, which in enumerate(self.parameter_order):
+            self._rank[which] = place
         self.raw = self._place.__getitem__
         for e, (op, _, number) in enumerate(self.expressions):
             if op == "parameter":
@@ -468,7 +468,7 @@ class Body(Layout):
     def _look_behind(self) -> list[bool]:
         return [self.is_careful] * len(self.expressions)
 
-    def raw(self, e: int) -> int:       # type: ignore[override]
+    def raw(self, e: int) -> int:
         op, _, number = self.expressions[e]
         return self.parent.raw(self._captured[int(number or 0)]) if op == "parameter" else self._place[e]
 

@@ -17,8 +17,8 @@ def lifted(graph: Graph) -> Graph:
     """Return a graph of the same inputs, parameters and outputs, in whose loops all depends on an input or a carry."""
     to = _Made()
     inputs = [_Here(to.graph.input(), True) for _ in range(graph.input_count)]
-    parameters = [_Here(to.graph.parameter(), False) for _ in range(graph.parameter_count)]
-    to.graph.outputs = to.add_all(graph, inputs, parameters)
+    parameters: list[_Expression] = [_Here(to.graph.parameter(), False) for _ in range(graph.parameter_count)]
+    to.graph.outputs = tuple(to.add_all(graph, inputs, parameters))
     return to.graph
 
 
@@ -52,7 +52,7 @@ class _Made:
         self.around = around
         self.captured: dict[_Expression, int] = {}      # those around, and the parameters for them
 
-    def add_all(self, graph: Graph, inputs: list[_Here], parameters: list[_Expression] | list[_Here]) -> list[int]:
+    def add_all(self, graph: Graph, inputs: list[_Here], parameters: list[_Expression]) -> list[int]:
         """Add what is in a graph; return the places of its outputs."""
         found: list[_Expression] = []
         results: dict[int, list[int]] = {}
@@ -91,8 +91,7 @@ class _Made:
     def _add_loop(self, loop: Loop, operands: list[_Expression]) -> list[int]:
         body, first = _Made(self), loop.carries + loop.length * loop.xs
         inputs = [_Here(body.graph.input(), True) for _ in range(loop.carries + loop.xs)]
-        body.graph.outputs = body.add_all(loop.body, inputs, [
-            x if isinstance(x, _Constant) else _Outside(x, x.varies) for x in operands[first:]
-        ])
+        captured: list[_Expression] = [x if isinstance(x, _Constant) else _Outside(x, x.varies) for x in operands[first:]]
+        body.graph.outputs = tuple(body.add_all(loop.body, inputs, captured))
         made = Loop(body.graph, loop.length, loop.carries, loop.xs, loop.ends, loop.keeps_all)
         return self.graph.scan(made, *map(self._place, [*operands[:first], *body.captured]))

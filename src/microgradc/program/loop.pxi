@@ -120,7 +120,7 @@ def body_of(list outputs not None, list inputs not None) -> tuple:
         inputs is outside.
     """
     cdef Graph temporary = Graph(), body = Graph()
-    cdef list leaves = [], captured = [], values = [v for v in outputs if isinstance(v, Value)]
+    cdef list leaves = [], captured = [], values = [x for x in outputs if isinstance(x, Value)]
     cdef list found = []
     cdef mgc_numbering all_places, places
     cdef bytes depends
