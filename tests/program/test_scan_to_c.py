@@ -1,7 +1,6 @@
 """Loops in C texts: values and gradients are those of the compiled function, and the text is that of one iteration."""
 
 import random
-import re
 
 import numpy as np
 import pytest
@@ -102,8 +101,10 @@ def many_carries(x):
 
 def chosen(x):
     """What is not taken may be infinite, in some iterations."""
-    c, ys = scan(lambda c, t: (select(c > 1.0, c.log() + x[1], c * c + 0.6), select(t > 0.0, microgradc.log(t * x[2]), x[2])),
-                 x[0], [0.0, 1.0, -2.0, 0.5])
+    def step(c, t):
+        return select(c > 1.0, c.log() + x[1], c * c + 0.6), select(t > 0.0, microgradc.log(t * x[2]), x[2])
+
+    c, ys = scan(step, x[0], [0.0, 1.0, -2.0, 0.5])
     return c + microgradc.sum(ys)
 
 
@@ -138,7 +139,8 @@ def test_values_and_gradients(tmp_path, f, mode):
 def random_step(rng, carries, xs, ys, libm):
     """Return a random step, with what it takes from around."""
     unary = ["tanh", "sin", "exp"] if libm else ["relu", "square", "neg"]
-    plan = [(rng.choice(["add", "sub", "mul", "mul", *unary]), rng.random(), rng.random()) for _ in range(rng.randrange(1, 9))]
+    ops = ["add", "sub", "mul", "mul", *unary]
+    plan = [(rng.choice(ops), rng.random(), rng.random()) for _ in range(rng.randrange(1, 9))]
 
     def step(c, t):
         known = [*c, *(t if xs else []), W, B, 0.5, W * B]
@@ -153,7 +155,8 @@ def random_step(rng, carries, xs, ys, libm):
 
 
 def random_function(rng, libm):
-    carries, xs, ys, length = rng.randrange(1, 4), rng.randrange(3), rng.randrange(3), rng.choice([1, 2, 3, 4, 7, 11, 16])
+    carries, xs, ys = rng.randrange(1, 4), rng.randrange(3), rng.randrange(3)
+    length = rng.choice([1, 2, 3, 4, 7, 11, 16])
     step, keep = random_step(rng, carries, xs, ys, libm), rng.choice(["all", "sqrt"])
     inner = random_step(rng, carries, 0, 0, libm) if rng.random() < 0.4 else None
     until = None

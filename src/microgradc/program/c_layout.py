@@ -8,20 +8,18 @@ the array of values only where a loop reads it.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 from microgradc.engine import CompileError, Value, no_grad
 from microgradc.program.c_lifted import lifted
 from microgradc.program.c_loops import LOOPS
 from microgradc.program.c_text import PREFIX, ROWS
+from microgradc.program.c_units import FEWEST, Unit, Walk, in_order
 from microgradc.program.graph import Expression, Graph, Loop
 
-__all__ = ["FEWEST", "Body", "Layout", "Unit", "Walk"]
+__all__ = ["Body", "Layout"]
 
-FEWEST = 4          # results that are a loop, and terms that are one; fewer are written one by one
 _LATER = 1 << 40    # where places are counted from whose beginning is known at the end: of constants, of parameters
 _PARAMETERS = 2 * _LATER
 _MOST = (1 << 31) - 1       # numbers: places are C's int
@@ -30,31 +28,6 @@ _MOST = (1 << 31) - 1       # numbers: places are C's int
 _SEVERAL = {name[len(PREFIX):-len("_back")] for name in LOOPS if name.endswith("_back")}
 _SEVERAL -= {"dense", "dense_of", "dense_sent"}
 _OTHERS = {"input", "parameter", "constant", "dense", "scan"}
-
-
-class Walk(NamedTuple):
-    """An operand of a loop: the places that it has in turn, first + i * stride, or numbers."""
-
-    numbers: tuple[float, ...] | None     # where they are known
-    expression: int                       # the first one
-    stride: int
-    receives: bool
-
-
-class Unit(NamedTuple):
-    """What is computed together: one expression, a run of results of one row, or a dense layer.
-
-    Attributes:
-        op: the name of its operation.
-        members: its expressions, whose places follow one another.
-        walks: of a run of a row, its operands; else empty.
-        is_known: nothing is computed forward, as its number is known.
-    """
-
-    op: str
-    members: tuple[int, ...]
-    walks: tuple[Walk, ...] = ()
-    is_known: bool = False
 
 
 def _takes(graph: Graph) -> bool:
@@ -103,7 +76,7 @@ class Layout:
         for e, (op, _, number) in enumerate(self.expressions):
             if op == "parameter":
                 self._place[e] = _PARAMETERS + self._rank[int(number or 0)]
-        self.units = self._in_order(self._all_units())
+        self.units = in_order(self._all_units(), self.expressions, self._results)
         self._read_by_tables()
         self.result_count = self._next + self._constants
         self.value_count = self.result_count + graph.parameter_count * self.reads_parameters
@@ -336,32 +309,6 @@ class Layout:
             return 0        # known numbers that receive nothing
         return self.raw(y) - self.raw(x)
 
-    def _in_order(self, units: list[Unit]) -> list[Unit]:
-        """Return units in the order in which a graph's expressions are, as far as what is computed together allows.
-
-        So gradients are added in the order in which the engine adds them.
-        """
-        unit_of = {e: i for i, unit in enumerate(units) for e in unit.members}
-        unit_of.update({e: unit_of[scan] for scan, results in self._results.items() for e in results})
-        users: list[list[int]] = [[] for _ in units]
-        waits = [0] * len(units)
-        for i, unit in enumerate(units):
-            needed = {unit_of[x] for e in unit.members for x in self.expressions[e].operands if x in unit_of}
-            waits[i] = len(needed)
-            for j in needed:
-                users[j].append(i)
-        ready = [(max(unit.members), i) for i, unit in enumerate(units) if not waits[i]]
-        heapq.heapify(ready)
-        order = []
-        while ready:
-            _, i = heapq.heappop(ready)
-            order.append(units[i])
-            for j in users[i]:
-                waits[j] -= 1
-                if not waits[j]:
-                    heapq.heappush(ready, (max(units[j].members), j))
-        return order
-
     # What loops read
 
     def _read_by_tables(self) -> None:
@@ -480,7 +427,7 @@ class Body(Layout):
         for e, (op, _, number) in enumerate(self.expressions):
             if op == "input":
                 self._place[e] = self.first + int(number or 0)
-        self.units = self._in_order(self._all_units())
+        self.units = in_order(self._all_units(), self.expressions, self._results)
         self.end = root._next
         rows = 1
         if self.gradients:

@@ -91,7 +91,9 @@ class _Made:
     def _add_loop(self, loop: Loop, operands: list[_Expression]) -> list[int]:
         body, first = _Made(self), loop.carries + loop.length * loop.xs
         inputs = [_Here(body.graph.input(), True) for _ in range(loop.carries + loop.xs)]
-        captured: list[_Expression] = [x if isinstance(x, _Constant) else _Outside(x, x.varies) for x in operands[first:]]
+        captured: list[_Expression] = [
+            x if isinstance(x, _Constant) else _Outside(x, x.varies) for x in operands[first:]
+        ]
         body.graph.outputs = tuple(body.add_all(loop.body, inputs, captured))
         made = Loop(body.graph, loop.length, loop.carries, loop.xs, loop.ends, loop.keeps_all)
         return self.graph.scan(made, *map(self._place, [*operands[:first], *body.captured]))

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from microgradc.program.c_layout import FEWEST, Body, Layout
+from microgradc.program.c_layout import Body, Layout
 from microgradc.program.c_statements import PART, Shared, Statements, function
 from microgradc.program.c_text import number_text
+from microgradc.program.c_units import FEWEST
 
 __all__ = ["Ref", "Scans", "moves", "runs"]
 

@@ -11,8 +11,9 @@ from functools import cache
 from textwrap import TextWrapper
 from typing import Any
 
-from microgradc.program.c_layout import Layout, Unit, Walk
+from microgradc.program.c_layout import Layout
 from microgradc.program.c_text import PREFIX, ROWS, number_text, row_text
+from microgradc.program.c_units import Unit, Walk
 
 __all__ = ["PART", "Shared", "Statements", "function", "in_lines"]
 

@@ -22,14 +22,14 @@ The k-th expression 'input' is the k-th number of the arguments. The metadata ha
 
 Format 2 is that of functions with loops; a file without any has format 1. It has these entries besides:
 
-    parts       int32    of each expression 'scan' which loop it has, of each 'result' which of its results, in their order
+    parts       int32    of each 'scan' which loop it has, of each 'result' which of its results, in their order
     loops.0.…   of the body of loop 0: ops, counts, operands, outputs, constants and parts; of a loop in that body
                 loops.0.loops.0.…
 
 and in the metadata
 
-    loops       for each its length, carries, xs, ends and keeps_all, as `Loop` has them; the operations of its body; and
-                loops, those in that body
+    loops       for each its length, carries, xs, ends and keeps_all, as `Loop` has them; the operations of its body;
+                and loops, those in that body
 
 Steps are a nest as a flat list, each container before its entries: 'number' or 'integer'; ['array', shape, 'number' or
 'integer']; ['list', size], ['tuple', size], ['dict', keys], ['namedtuple', name, fields], ['dataclass', name, fields].
@@ -41,8 +41,8 @@ import inspect
 import json
 import math
 import os
-from array import array
 from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,21 +50,24 @@ import numpy as np
 from microgradc import checks, container, trees
 from microgradc.engine import Value
 from microgradc.program import keys
-from microgradc.program.graph import Graph, Loop, flat, graph_of, require_recorded
+from microgradc.program.graph import Graph, require_recorded
+from microgradc.program.graph_entries import (
+    ENTRIES,
+    arrays_of,
+    graph_of_entries,
+    loops_of,
+    names_of_loops,
+    require_small,
+    texts,
+    type_of,
+)
 from microgradc.program.program import Example, recorded_graph
 from microgradc.program.recording import Recording
 
 FORMAT = 2
-_ENTRIES = {"ops": "I32", "counts": "I32", "operands": "I32", "outputs": "I32", "constants": "F64", "parameters": "F64"}
-_BODY_ENTRIES = ("ops", "counts", "operands", "outputs", "constants", "parts")
-_WAYS = ("ends", "keeps_all")
-_PARTS = ("scan", "result")
-_NUMBERED = ("input", "parameter", *_PARTS)     # expressions with a number besides their operands
 _PLAIN_KEYS = (str, int, float, bool, type(None))
 _MOST_DIMENSIONS = 32
-_DEEPEST = 5            # lists in lists of parameters that get names
-_DEEPEST_LOOPS = 32     # loops in loops
-_MOST_YS = 1 << 26      # of all iterations of a loop: who records it has an object for each
+_DEEPEST = 5    # lists in lists of parameters that get names
 
 
 class Stored(NamedTuple):
@@ -101,10 +104,11 @@ def write_function(path: str | os.PathLike[str], f: Callable[..., Any], recordin
                          "functools.partial(f, …) or a function that has it already")
     graph = recorded_graph(recording.program)
     require_recorded(graph)
+    require_small(graph)
     parameters = recording.program.parameters
-    operations, arrays = _arrays_of(graph, "")
+    operations, arrays = arrays_of(graph, "")
     arrays["parameters"] = np.array([p.data for p in parameters], float)
-    loops = _loops_of(graph, "", arrays)
+    loops = loops_of(graph, "", arrays)
     if not loops:
         del arrays["parts"]
     arguments = keys.layout_of(Example(args).key).each()
@@ -121,7 +125,7 @@ def write_function(path: str | os.PathLike[str], f: Callable[..., Any], recordin
         ],
         "result": _steps_of(keys.Layout(recording.shape, [keys.Leaf(None, False)] * recording.shape.leaf_count),
                             "the result", first=0),
-        "parameters": parameter_names(f, parameters),
+        "parameters": parameter_names(f, parameters, bool(loops)),
     }
     if loops:
         content["loops"] = loops
@@ -142,7 +146,7 @@ def read_function(path: str | os.PathLike[str]) -> Stored:
         with open(path, "rb") as file:
             header = container.read_header(file, os.fstat(file.fileno()).st_size)
             content = _content_of(header.metadata)
-            names = [*_ENTRIES, *(_names_of_loops(content) if content["format"] > 1 else ())]
+            names = [*ENTRIES, *(names_of_loops(content) if content["format"] > 1 else ())]
             arrays = {name: _read_entry(file, name, header) for name in names}
         return _stored(content, arrays)
     except RecursionError:
@@ -169,9 +173,10 @@ def argument_names(f: Callable[..., Any], count: int) -> list[str]:
     return (found + [f"argument {i}" for i in range(len(found), count)])[:count]
 
 
-def parameter_names(f: Callable[..., Any], parameters: tuple[Value, ...]) -> list[str | None]:
+def parameter_names(f: Callable[..., Any], parameters: tuple[Value, ...], has_loops: bool) -> list[str | None]:
     """Return the name of each parameter: as `named_parameters` of a model has it, after the name of the variable that
-    the function finds the model by; or the variable's; or the label of the Value; None if it has none."""
+    the function, or a step within, finds the model by; or the variable's; or the label of the Value; None if there is
+    none."""
     known: list[str | None] | None = getattr(f, "parameter_names", None)
     if isinstance(known, list) and len(known) == len(parameters):
         return known
@@ -179,8 +184,12 @@ def parameter_names(f: Callable[..., Any], parameters: tuple[Value, ...]) -> lis
     names: dict[int, str] = {}
     things: list[tuple[str, Any]] = [("", owner)]
     try:
-        variables = inspect.getclosurevars(getattr(f, "__func__", f))
+        plain = getattr(f, "__func__", f)
+        variables = inspect.getclosurevars(plain)
         things += [*variables.nonlocals.items(), *variables.globals.items()]
+        if has_loops:
+            around = plain.__globals__
+            things += [(name, around[name]) for name in _names_in(plain.__code__) if name in around]
     except (TypeError, ValueError):     # not a function of Python
         pass
     for name, thing in things:
@@ -194,6 +203,12 @@ def parameter_names(f: Callable[..., Any], parameters: tuple[Value, ...]) -> lis
         found.append(wanted if is_new else None)
         seen.update([wanted] if is_new else [])
     return found
+
+
+def _names_in(code: CodeType) -> list[str]:
+    """Return the names in the functions that a function makes."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return [name for one in inner for name in (*one.co_names, *_names_in(one))]
 
 
 def _named(name: str, thing: Any, depth: int = 0) -> Iterator[tuple[str, Value]]:
@@ -237,56 +252,10 @@ def _digest(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
     from hashlib import sha256
 
     digest = sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
-    for name in (*_ENTRIES, *sorted(arrays.keys() - _ENTRIES.keys())):
+    for name in (*ENTRIES, *sorted(arrays.keys() - ENTRIES.keys())):
         digest.update(f"{name} {arrays[name].size} ".encode())
-        digest.update(arrays[name].astype("<i4" if _type_of(name) == "I32" else "<f8", copy=False).tobytes())
+        digest.update(arrays[name].astype("<i4" if type_of(name) == "I32" else "<f8", copy=False).tobytes())
     return digest.hexdigest()
-
-
-def _type_of(name: str) -> str:
-    """Return the type of the numbers of an entry; those of bodies have names that end like those of the function."""
-    return _ENTRIES.get(name.rpartition(".")[2], "I32")
-
-
-def _arrays_of(graph: Graph, path: str) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Return the names of the operations of a graph, and its entries."""
-    _, _, names, ops, counts, operands, leaves, constants, outputs, _ = flat(graph)
-    entries = {"ops": ops, "counts": counts, "operands": operands, "outputs": outputs, "constants": constants}
-    arrays = {path + name: np.array(entry, np.int32 if entry.typecode == "i" else float)
-              for name, entry in entries.items()}
-    is_numbered, is_part = (np.array([name in kinds for name in names], bool) for kinds in (_NUMBERED, _PARTS))
-    all_ops = arrays[path + "ops"]
-    arrays[path + "parts"] = np.array(leaves, np.int32)[is_part[all_ops[is_numbered[all_ops]]]]
-    return list(names), arrays
-
-
-def _loops_of(graph: Graph, path: str, arrays: dict[str, np.ndarray], depth: int = 1) -> list[dict[str, Any]]:
-    """Return what the metadata say of the loops of a graph; put the entries of their bodies into the arrays."""
-    found = []
-    for i, loop in enumerate(graph.all_loops):
-        if depth > _DEEPEST_LOOPS:
-            raise ValueError(f"a file can have loops in loops, {_DEEPEST_LOOPS} deep at most")
-        inside = f"{path}loops.{i}."
-        operations, of_body = _arrays_of(loop.body, inside)
-        arrays.update(of_body)
-        found.append({
-            "length": loop.length, "carries": loop.carries, "xs": loop.xs, "ends": loop.ends,
-            "keeps_all": loop.keeps_all, "operations": operations,
-            "loops": _loops_of(loop.body, inside, arrays, depth + 1),
-        })
-    return found
-
-
-def _names_of_loops(content: dict[str, Any], path: str = "", depth: int = 0) -> Iterator[str]:
-    """Yield the names of the entries that loops have, the first of which says what the loops of a graph are."""
-    loops = content.get("loops")
-    if not isinstance(loops, list) or not all(isinstance(loop, dict) for loop in loops):
-        raise ValueError("its loops must be a list of objects")
-    if depth > _DEEPEST_LOOPS:
-        raise ValueError(f"it has loops in loops, more than {_DEEPEST_LOOPS} deep")
-    yield from [f"{path}{name}" for name in (_BODY_ENTRIES if depth else ("parts",))]
-    for i, loop in enumerate(loops):
-        yield from _names_of_loops(loop, f"{path}loops.{i}.", depth + 1)
 
 
 def _content_of(metadata: dict[str, str]) -> dict[str, Any]:
@@ -306,7 +275,7 @@ def _content_of(metadata: dict[str, str]) -> dict[str, Any]:
     if type(number) is not int or number < 1:
         raise ValueError(f"its format must be a number, got {checks.shown(number)}")
     if number > FORMAT:
-        raise ValueError(f"it has format {number}, of a later version of microgradc; this one reads formats up to {FORMAT}")
+        raise ValueError(f"it has format {number}, of a later version of microgradc; this one reads up to {FORMAT}")
     return found
 
 
@@ -319,9 +288,9 @@ def _read_entry(file: Any, name: str, header: container.Header) -> np.ndarray:
     entry = header.entries.get(name)
     if entry is None:
         raise ValueError(f"it has no entry {name!r}")
-    size = 4 if _type_of(name) == "I32" else 8
-    if entry.dtype != _type_of(name) or len(entry.shape) != 1 or entry.end - entry.begin != size * entry.shape[0]:
-        raise ValueError(f"{name} must be one row of {_type_of(name)}, got {entry.dtype} of shape {entry.shape}")
+    size = 4 if type_of(name) == "I32" else 8
+    if entry.dtype != type_of(name) or len(entry.shape) != 1 or entry.end - entry.begin != size * entry.shape[0]:
+        raise ValueError(f"{name} must be one row of {type_of(name)}, got {entry.dtype} of shape {entry.shape}")
     file.seek(header.start + entry.begin)
     content = file.read(entry.end - entry.begin)
     if len(content) != entry.end - entry.begin:
@@ -334,7 +303,6 @@ def _stored(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> Stored:
     said = content.pop("sha256", None)
     if said != _digest(content, arrays):
         raise ValueError("it was damaged or changed: its content has another SHA-256 than it says")
-    operations = _texts(content, "operations")
     given = content.get("arguments")
     if not isinstance(given, list) or not all(isinstance(a, dict) for a in given):
         raise ValueError("its arguments must be a list of objects")
@@ -350,11 +318,8 @@ def _stored(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> Stored:
     result = _layout_of(content.get("result"), "the result")
     if any(leaf != (None, False) for leaf in result.leaves):
         raise ValueError("the result must be made of single numbers")
-    graph = _graph_of(operations, arrays, _loops_in(content, arrays))
-    input_count, parameter_count = sum(leaf.size for leaf in leaves), arrays["parameters"].size
-    if (graph.input_count, graph.parameter_count) != (input_count, parameter_count):
-        raise ValueError(f"there must be {input_count} inputs and {parameter_count} parameters, as its arguments and "
-                         f"parameters are, got {graph.input_count} and {graph.parameter_count}")
+    wanted = sum(leaf.size for leaf in leaves), arrays["parameters"].size
+    graph = graph_of_entries(content, arrays, wanted)
     is_integer = [leaf.is_integer for leaf in leaves for _ in range(leaf.size)]
     for i in require_recorded(graph):
         if not is_integer[i]:
@@ -362,7 +327,7 @@ def _stored(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> Stored:
     if len(graph.outputs) != len(result.leaves):
         raise ValueError(f"the result has {len(result.leaves)} numbers, and the graph {len(graph.outputs)}")
     layout = keys.Layout(trees.Shape(tuple(steps), len(leaves)), leaves)
-    names = _texts(content, "parameters", or_none=True)
+    names = texts(content, "parameters", or_none=True)
     if len(names) != graph.parameter_count:
         raise ValueError(f"there must be {graph.parameter_count} names of parameters, got {len(names)}")
     return Stored(
@@ -370,55 +335,6 @@ def _stored(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> Stored:
         [_text(a.get("name"), f"the name of argument {i}") for i, a in enumerate(given)],
         keys.plain(Example(layout.arguments()).key), result.shape,
     )
-
-
-def _graph_of(operations: list[Any], arrays: dict[str, np.ndarray], loops: list[Loop], path: str = "") -> Graph:
-    """Return a graph of a file, one that functions are recorded as, or the body of a loop."""
-    ops = arrays[path + "ops"]
-    if len(operations) and ops.size and not 0 <= ops.min() <= ops.max() < len(operations):
-        raise ValueError(f"{path}ops must be numbers of the {len(operations)} operations")
-    is_numbered = np.array([name in _NUMBERED for name in operations], bool)   # any name in its place is found later
-    counts = dict.fromkeys(_NUMBERED, 0)
-    parts = arrays.get(path + "parts", np.zeros(0, np.int32)).tolist()
-    order = array("i")
-    for code in ops[is_numbered[ops]].tolist() if len(operations) else ():
-        name = operations[code]
-        if name in ("input", "parameter"):
-            order.append(counts[name])
-        elif counts["scan"] + counts["result"] < len(parts):
-            order.append(parts[counts["scan"] + counts["result"]])
-        else:
-            raise ValueError(f"there are more loops and results of loops than the {len(parts)} numbers for them")
-        counts[name] += 1
-    if counts["scan"] + counts["result"] != len(parts):
-        raise ValueError(f"there are {counts['scan'] + counts['result']} loops and results of loops, and "
-                         f"{len(parts)} numbers for them")
-    ints = {name: array("i", arrays[path + name].tobytes()) for name in ("ops", "counts", "operands", "outputs")}
-    graph = graph_of(
-        counts["input"], counts["parameter"], tuple(operations), ints["ops"], ints["counts"], ints["operands"], order,
-        array("d", arrays[path + "constants"].tobytes()), ints["outputs"], loops,
-    )
-    if len(set(operations)) != len(operations):
-        raise ValueError("a name of an operation comes twice")
-    return graph
-
-
-def _loops_in(content: dict[str, Any], arrays: dict[str, np.ndarray], path: str = "") -> list[Loop]:
-    """Return the loops of a graph of a file."""
-    if content.get("format") == 1:
-        return []
-    found = []
-    for i, loop in enumerate(content["loops"]):
-        inside = f"{path}loops.{i}."
-        body = _graph_of(_texts(loop, "operations"), arrays, _loops_in(loop, arrays, inside), inside)
-        numbers, ways = ([loop.get(name) for name in names] for names in (("length", "carries", "xs"), _WAYS))
-        if not all(type(x) is int and 0 <= x < 1 << 31 for x in numbers) or not all(type(x) is bool for x in ways):
-            raise ValueError(f"a loop must have a length, carries and xs, integers, and {' and '.join(_WAYS)}, true or "
-                             f"false, got {checks.shown([*numbers, *ways])}")
-        found.append(Loop(body, *numbers, *ways))
-        if found[-1].length * found[-1].ys > _MOST_YS:
-            raise ValueError(f"a loop has {found[-1].length:,} times {found[-1].ys} ys, too many for a file")
-    return found
 
 
 def _layout_of(given: Any, what: str) -> keys.Layout:
@@ -459,13 +375,6 @@ def _step_of(step: Any, what: str, most: int) -> keys.Leaf | trees.Step:
         case ["namedtuple" | "dataclass", str(name), [*fields]]:
             return trees.Step(keys.record_class(name, fields), len(fields))
     raise ValueError(f"{what} has a step that is none: {checks.shown(step)}")
-
-
-def _texts(content: dict[str, Any], name: str, or_none: bool = False) -> list[Any]:
-    found = content.get(name)
-    if not isinstance(found, list) or not all(isinstance(x, str) or (or_none and x is None) for x in found):
-        raise ValueError(f"its {name} must be a list of texts, got {checks.shown(found)}")
-    return found
 
 
 def _text(x: Any, what: str) -> str:

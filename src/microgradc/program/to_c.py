@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from textwrap import TextWrapper
 from typing import Any
 
-from microgradc.program.c_layout import FEWEST, Layout
+from microgradc.program.c_layout import Layout
 from microgradc.program.c_loops import LOOPS, loop_text
 from microgradc.program.c_scans import Scans, runs
 from microgradc.program.c_statements import Shared, function, in_lines
 from microgradc.program.c_text import PREFIX, helpers_of, number_text
+from microgradc.program.c_units import FEWEST
 from microgradc.program.graph import Graph
 
 __all__ = ["write_c"]
