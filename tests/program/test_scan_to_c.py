@@ -8,7 +8,8 @@ import pytest
 from c_library import COMPILERS, WHY_NOT, Library
 
 import microgradc
-from microgradc import Value, compile, nn, scan, select, take, trees
+from microgradc import Value, compile, gradients, nn, scan, select, take, trees
+from microgradc.program.c_lifted import lifted
 from microgradc.program.graph import Graph, Loop
 from microgradc.program.to_c import write_c
 
@@ -325,7 +326,7 @@ def test_compilers_say_nothing(tmp_path, compiler, is_float):
 
 
 def flat_numbers(result):
-    return [v.data for v in trees.flatten(result)[0]]
+    return [v.data if isinstance(v, Value) else v for v in trees.flatten(result)[0]]
 
 
 def test_without_gradients_nothing_is_kept(tmp_path):
@@ -354,6 +355,35 @@ def test_parameters_of_a_layer_and_alone(tmp_path):
     compare(tmp_path, compile(f), (np.array([0.1, 0.3, -0.5, 0.2]),), "passed", rel=1e-12)
     compare(tmp_path, compile(lambda x: model(x)[0] + 0.1 * microgradc.sum([w**2 * 1.5 for w in model.parameters()])),
             (np.array([0.1, 0.3, -0.5]),), "passed", rel=1e-12)
+
+
+@pytest.mark.parametrize("keep", ["all", "sqrt"])
+@pytest.mark.parametrize("ends", [False, True])
+def test_derivatives_of_loops_are_loops(tmp_path, keep, ends):
+    """A Hessian's row, and the gradient of that."""
+    def f(x):
+        (a, b), ys = scan(lambda c, t: ((c[0] * W + c[1] * 0.3 + t.sin(), (c[1] * c[0]).tanh()),
+                                        None if ends else c[0] * t),
+                          (x[0], x[1]), [x[2], x[0], x[1], x[2], x[0]], keep=keep,
+                          until=(lambda c: c[0] > 1.2) if ends else None)
+        y = a * b + (0.0 if ends else microgradc.sum(ys))
+        first = gradients(y, list(x))
+        return [y, *first, *gradients(first[0], list(x))]
+
+    compare(tmp_path, compile(f), (X * 0.5,), rel=1e-11)
+
+
+def test_what_is_the_same_in_all_iterations_is_moved_out():
+    for f in EXAMPLES:
+        x = example(f)
+        graph = compile(f).program(x).stages["sums"]
+        made = lifted(graph)
+        numbers = [p.data for p in compile(f).program(x).parameters]
+        assert flat_numbers(made.values(x.tolist(), numbers)) == flat_numbers(graph.values(x.tolist(), numbers))
+        assert lifted(made) == made
+    body = lifted(compile(nested).program(example(nested)).stages["sums"]).all_loops[0].body
+    assert "exp" not in str(body)       # of a parameter
+    assert "mul" in str(body)
 
 
 def test_too_many_numbers_to_keep():

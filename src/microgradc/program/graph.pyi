@@ -66,9 +66,9 @@ class Loop:
     ys: int
     ends: bool
     keeps_all: bool
-    def __new__(
-        cls, body: Graph, length: int, carries: int, xs: int, ends: bool = False, keeps_all: bool = True
-    ) -> Loop: ...
+    def __init__(
+        self, body: Graph, length: int, carries: int, xs: int, ends: bool = False, keeps_all: bool = True
+    ) -> None: ...
     def values(self, operands: list[Any]) -> list[Value | Any]:
         """Return the results for numbers or Values: one operation of the engine after another."""
 
