@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from microgradc import Value, compile, load_compiled, nn, take, trees
+from microgradc import Value, compile, load_compiled, nn, scan, take, trees
 
 Option = namedtuple("Option", "strike years")
 X = np.linspace(-1, 1, 12).reshape(6, 2)
@@ -26,6 +26,8 @@ def functions():
         "nest": (compile(lambda o, d: o.strike * d["rate"] * (-w * o.years).exp()),
                  (Option(90.0, 2.0), {"rate": 0.5}), {}),
         "index": (compile(lambda i, x: take([x, x * w, x**2], i + 1)), (1, 3.0), {}),
+        "loop": (compile(lambda x: scan(lambda c, t: (c * w + t, None), x[0], x[1:], until=lambda c: c > 4.0)[0]),
+                 (X[0],), {}),
         "static": (compile(lambda x, n, kind=None: sum(x**k for k in range(n)), static=("n",)), (2.0,),
                    {"n": 4, "kind": "sum"}),
     }

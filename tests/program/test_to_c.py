@@ -18,9 +18,10 @@ from test_graph import grown
 import microgradc
 from microgradc import CompileError, Value, compile, engine, nn
 from microgradc.program.c_loops import LOOPS
+from microgradc.program.c_statements import PART
 from microgradc.program.c_text import helpers_of, number_text
 from microgradc.program.graph import RULES, Graph, simplify, sums
-from microgradc.program.to_c import PART, write_c
+from microgradc.program.to_c import write_c
 
 pytestmark = pytest.mark.skipif(not COMPILERS, reason=WHY_NOT)
 
@@ -391,7 +392,7 @@ def test_each_operation_of_graphs_has_a_text():
     """A row, a loop, or a rule of `simplify` that replaces it."""
     with pytest.raises(ValueError, match="one of add, ") as refused:
         Graph().add("nonsense")
-    names = set(re.search("one of (.*), got", str(refused.value))[1].split(", ")) - {"", "custom"}
+    names = set(re.search("one of (.*), got", str(refused.value))[1].split(", ")) - {"", "custom", "scan", "result"}
     ruled = {rule[1] for rule in RULES}
     loops = {name.removeprefix("mgc_").removesuffix("_back") for name in LOOPS}
     assert names - ruled - loops - set(ROWS) == set()

@@ -74,8 +74,7 @@ def graph_of(int input_count, int parameter_count, tuple names not None, array.a
     if input_count < 0 or parameter_count < 0 or len(counts) != expressions:
         raise ValueError(f"counts must be those of {expressions} expressions, got {len(counts)}")
     for i in range(len(loops)):
-        if not isinstance(loops[i], Loop):
-            raise ValueError(f"a loop must be a Loop, got {loops[i]!r:.60}")
+        require_loop(loops[i])
     graph.set_loops(list(loops))
     for e in range(expressions):
         if e % CHECK_SIGNALS_EVERY == 0:
@@ -90,6 +89,8 @@ def graph_of(int input_count, int parameter_count, tuple names not None, array.a
         for i in range(first, first + count):
             if not 0 <= places[i] < e:
                 raise ValueError(f"the operands of expression {e} must be expressions before it, got {places[i]}")
+            if graph.g.op[places[i]] == MGC_SCAN and op != MGC_RESULT:
+                raise ValueError(f"operand {places[i]} of expression {e} is a loop; it must be one of its results")
         if op == MGC_SCAN or op == MGC_RESULT:
             i = leaves.data.as_ints[next_of(&leaf, len(leaves), names[code])]
             require_part_of_loop(graph, e, op, i, places + first, count)
@@ -119,6 +120,8 @@ def graph_of(int input_count, int parameter_count, tuple names not None, array.a
     for i in range(len(outputs)):
         if not 0 <= outputs.data.as_ints[i] < expressions:
             raise ValueError(f"an output must be one of {expressions} expressions, got {outputs.data.as_ints[i]}")
+        if graph.g.op[outputs.data.as_ints[i]] == MGC_SCAN:
+            raise ValueError(f"output {outputs.data.as_ints[i]} is a loop; it must be one of its results")
         if mgc_push(&graph.output_list, outputs.data.as_ints[i]) < 0:
             raise no_memory()
     graph.input_count, graph.parameter_count = input_count, parameter_count
@@ -161,11 +164,12 @@ cdef object number_of_op(object name):
     return number
 
 
-def require_recorded(Graph graph not None) -> list:
+def require_recorded(Graph graph not None, bint is_body=False) -> list:
     """Raise ValueError unless a graph is one that functions are recorded as, before any pass.
 
     Its inputs and parameters are in it once each, in their order; the index of each `take` is an input, made from
-    inputs as integers are, or that of `select`; and it has no operation that only passes make.
+    inputs as integers are, or that of `select`; and it has no operation that only passes make. In the body of a loop
+    an index may also be made from what it takes from around: loops look at the numbers when they run.
 
     Returns:
         The inputs that are an index, or that one is made from.
@@ -183,18 +187,18 @@ def require_recorded(Graph graph not None) -> list:
         elif op >= MGC_OPS_END:
             raise ValueError(f"expression {e} is {op_name(op)}, which functions are not recorded with")
         elif op == MGC_SCAN:
-            require_recorded((<Loop>graph.loop_list[graph.g.payload[e]]).body)
+            require_recorded((<Loop>graph.loop_list[graph.g.payload[e]]).body, True)
         elif op >= 0 and mgc_kinds[op].index:
             index = mgc_operands_of(&graph.g, e)[0]
             if not is_choice(&graph.g, index):
-                add_index(&graph.g, e, index, found, known)
+                add_index(&graph.g, e, index, found, known, is_body)
     if inputs != graph.input_count or parameters != graph.parameter_count:
         raise ValueError(f"there must be {graph.input_count} inputs and {graph.parameter_count} parameters, "
                          f"got {inputs} and {parameters}")
     return sorted(found)
 
 
-cdef int add_index(const mgc_graph *g, int e, int index, set found, set known) except -1:
+cdef int add_index(const mgc_graph *g, int e, int index, set found, set known, bint is_body) except -1:
     """Add the inputs that the index of an expression is made from to those found; known are expressions of indices."""
     cdef int x, i
     cdef list left = [index]
@@ -208,7 +212,7 @@ cdef int add_index(const mgc_graph *g, int e, int index, set found, set known) e
         elif g.op[x] >= 0 and mgc_keeps_integers(g.op[x]):
             for i in range(mgc_operands_in(g, x)):
                 left.append(mgc_operands_of(g, x)[i])
-        elif g.op[x] != MGC_CONSTANT:
+        elif g.op[x] != MGC_CONSTANT and not (is_body and g.op[x] == MGC_PARAMETER):
             raise ValueError(f"the index of expression {e}, {op_name(g.op[e])}, must be an input, or computed from "
                              f"some as integers are, got {op_name(g.op[x])}")
     return 0

@@ -20,6 +20,17 @@ The k-th expression 'input' is the k-th number of the arguments. The metadata ha
     parameters  for each its name, or null
     sha256      of all else, see `_digest`
 
+Format 2 is that of functions with loops; a file without any has format 1. It has these entries besides:
+
+    parts       int32    of each 'scan' which loop it has, of each 'result' which of its results, in their order
+    loops.0.…   of the body of loop 0: ops, counts, operands, outputs, constants and parts; of a loop in that body
+                loops.0.loops.0.…
+
+and in the metadata
+
+    loops       for each its length, carries, xs, ends and keeps_all, as `Loop` has them; the operations of its body;
+                and loops, those in that body
+
 Steps are a nest as a flat list, each container before its entries: 'number' or 'integer'; ['array', shape, 'number' or
 'integer']; ['list', size], ['tuple', size], ['dict', keys], ['namedtuple', name, fields], ['dataclass', name, fields].
 """
@@ -30,8 +41,8 @@ import inspect
 import json
 import math
 import os
-from array import array
 from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,12 +50,21 @@ import numpy as np
 from microgradc import checks, container, trees
 from microgradc.engine import Value
 from microgradc.program import keys
-from microgradc.program.graph import Graph, flat, graph_of, require_recorded
+from microgradc.program.graph import Graph, require_recorded
+from microgradc.program.graph_entries import (
+    ENTRIES,
+    arrays_of,
+    graph_of_entries,
+    loops_of,
+    names_of_loops,
+    require_small,
+    texts,
+    type_of,
+)
 from microgradc.program.program import Example, recorded_graph
 from microgradc.program.recording import Recording
 
-FORMAT = 1
-_ENTRIES = {"ops": "I32", "counts": "I32", "operands": "I32", "outputs": "I32", "constants": "F64", "parameters": "F64"}
+FORMAT = 2
 _PLAIN_KEYS = (str, int, float, bool, type(None))
 _MOST_DIMENSIONS = 32
 _DEEPEST = 5    # lists in lists of parameters that get names
@@ -84,18 +104,19 @@ def write_function(path: str | os.PathLike[str], f: Callable[..., Any], recordin
                          "functools.partial(f, …) or a function that has it already")
     graph = recorded_graph(recording.program)
     require_recorded(graph)
-    _, _, names, ops, counts, operands, _, constants, outputs = flat(graph)
+    require_small(graph)
     parameters = recording.program.parameters
-    entries = {"ops": ops, "counts": counts, "operands": operands, "outputs": outputs, "constants": constants}
-    arrays = {name: np.frombuffer(entry, np.int32 if entry.typecode == "i" else float) if entry else _none(name)
-              for name, entry in entries.items()}
+    operations, arrays = arrays_of(graph, "")
     arrays["parameters"] = np.array([p.data for p in parameters], float)
+    loops = loops_of(graph, "", arrays)
+    if not loops:
+        del arrays["parts"]
     arguments = keys.layout_of(Example(args).key).each()
     content = {
-        "format": FORMAT,
+        "format": FORMAT if loops else 1,
         "version": __version__,
         "name": getattr(f, "__qualname__", type(f).__name__),
-        "operations": list(names),
+        "operations": operations,
         "arguments": [
             {"name": name, "kind": "example", "steps": _steps_of(layout, "the arguments")}
             for name, layout in zip(
@@ -104,8 +125,10 @@ def write_function(path: str | os.PathLike[str], f: Callable[..., Any], recordin
         ],
         "result": _steps_of(keys.Layout(recording.shape, [keys.Leaf(None, False)] * recording.shape.leaf_count),
                             "the result", first=0),
-        "parameters": parameter_names(f, parameters),
+        "parameters": parameter_names(f, parameters, bool(loops)),
     }
+    if loops:
+        content["loops"] = loops
     content["sha256"] = _digest(content, arrays)
     # One entry: safetensors writes several in any order, another in each process.
     container.write(path, serialize(arrays, metadata={"microgradc": json.dumps(content)}))
@@ -123,7 +146,8 @@ def read_function(path: str | os.PathLike[str]) -> Stored:
         with open(path, "rb") as file:
             header = container.read_header(file, os.fstat(file.fileno()).st_size)
             content = _content_of(header.metadata)
-            arrays = {name: _read_entry(file, name, header) for name in _ENTRIES}
+            names = [*ENTRIES, *(names_of_loops(content) if content["format"] > 1 else ())]
+            arrays = {name: _read_entry(file, name, header) for name in names}
         return _stored(content, arrays)
     except RecursionError:
         raise ValueError(f"cannot load {path}: its arguments or its result are nested too deeply") from None
@@ -149,9 +173,10 @@ def argument_names(f: Callable[..., Any], count: int) -> list[str]:
     return (found + [f"argument {i}" for i in range(len(found), count)])[:count]
 
 
-def parameter_names(f: Callable[..., Any], parameters: tuple[Value, ...]) -> list[str | None]:
+def parameter_names(f: Callable[..., Any], parameters: tuple[Value, ...], has_loops: bool) -> list[str | None]:
     """Return the name of each parameter: as `named_parameters` of a model has it, after the name of the variable that
-    the function finds the model by; or the variable's; or the label of the Value; None if it has none."""
+    the function, or a step within, finds the model by; or the variable's; or the label of the Value; None if there is
+    none."""
     known: list[str | None] | None = getattr(f, "parameter_names", None)
     if isinstance(known, list) and len(known) == len(parameters):
         return known
@@ -159,8 +184,12 @@ def parameter_names(f: Callable[..., Any], parameters: tuple[Value, ...]) -> lis
     names: dict[int, str] = {}
     things: list[tuple[str, Any]] = [("", owner)]
     try:
-        variables = inspect.getclosurevars(getattr(f, "__func__", f))
+        plain = getattr(f, "__func__", f)
+        variables = inspect.getclosurevars(plain)
         things += [*variables.nonlocals.items(), *variables.globals.items()]
+        if has_loops:
+            around = plain.__globals__
+            things += [(name, around[name]) for name in _names_in(plain.__code__) if name in around]
     except (TypeError, ValueError):     # not a function of Python
         pass
     for name, thing in things:
@@ -174,6 +203,12 @@ def parameter_names(f: Callable[..., Any], parameters: tuple[Value, ...]) -> lis
         found.append(wanted if is_new else None)
         seen.update([wanted] if is_new else [])
     return found
+
+
+def _names_in(code: CodeType) -> list[str]:
+    """Return the names in the functions that a function makes."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return [name for one in inner for name in (*one.co_names, *_names_in(one))]
 
 
 def _named(name: str, thing: Any, depth: int = 0) -> Iterator[tuple[str, Value]]:
@@ -217,14 +252,10 @@ def _digest(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
     from hashlib import sha256
 
     digest = sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
-    for name in _ENTRIES:
+    for name in (*ENTRIES, *sorted(arrays.keys() - ENTRIES.keys())):
         digest.update(f"{name} {arrays[name].size} ".encode())
-        digest.update(arrays[name].astype("<i4" if _ENTRIES[name] == "I32" else "<f8", copy=False).tobytes())
+        digest.update(arrays[name].astype("<i4" if type_of(name) == "I32" else "<f8", copy=False).tobytes())
     return digest.hexdigest()
-
-
-def _none(name: str) -> np.ndarray:
-    return np.zeros(0, np.int32 if _ENTRIES[name] == "I32" else float)
 
 
 def _content_of(metadata: dict[str, str]) -> dict[str, Any]:
@@ -244,7 +275,7 @@ def _content_of(metadata: dict[str, str]) -> dict[str, Any]:
     if type(number) is not int or number < 1:
         raise ValueError(f"its format must be a number, got {checks.shown(number)}")
     if number > FORMAT:
-        raise ValueError(f"it has format {number}, of a later version of microgradc; this one reads format {FORMAT}")
+        raise ValueError(f"it has format {number}, of a later version of microgradc; this one reads up to {FORMAT}")
     return found
 
 
@@ -257,9 +288,9 @@ def _read_entry(file: Any, name: str, header: container.Header) -> np.ndarray:
     entry = header.entries.get(name)
     if entry is None:
         raise ValueError(f"it has no entry {name!r}")
-    size = 4 if _ENTRIES[name] == "I32" else 8
-    if entry.dtype != _ENTRIES[name] or len(entry.shape) != 1 or entry.end - entry.begin != size * entry.shape[0]:
-        raise ValueError(f"{name} must be one row of {_ENTRIES[name]}, got {entry.dtype} of shape {entry.shape}")
+    size = 4 if type_of(name) == "I32" else 8
+    if entry.dtype != type_of(name) or len(entry.shape) != 1 or entry.end - entry.begin != size * entry.shape[0]:
+        raise ValueError(f"{name} must be one row of {type_of(name)}, got {entry.dtype} of shape {entry.shape}")
     file.seek(header.start + entry.begin)
     content = file.read(entry.end - entry.begin)
     if len(content) != entry.end - entry.begin:
@@ -272,7 +303,6 @@ def _stored(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> Stored:
     said = content.pop("sha256", None)
     if said != _digest(content, arrays):
         raise ValueError("it was damaged or changed: its content has another SHA-256 than it says")
-    operations = _texts(content, "operations")
     given = content.get("arguments")
     if not isinstance(given, list) or not all(isinstance(a, dict) for a in given):
         raise ValueError("its arguments must be a list of objects")
@@ -288,11 +318,16 @@ def _stored(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> Stored:
     result = _layout_of(content.get("result"), "the result")
     if any(leaf != (None, False) for leaf in result.leaves):
         raise ValueError("the result must be made of single numbers")
-    graph = _graph_of(operations, arrays, sum(leaf.size for leaf in leaves), leaves)
+    wanted = sum(leaf.size for leaf in leaves), arrays["parameters"].size
+    graph = graph_of_entries(content, arrays, wanted)
+    is_integer = [leaf.is_integer for leaf in leaves for _ in range(leaf.size)]
+    for i in require_recorded(graph):
+        if not is_integer[i]:
+            raise ValueError(f"input {i} is an index, so it must be an integer, got a number")
     if len(graph.outputs) != len(result.leaves):
         raise ValueError(f"the result has {len(result.leaves)} numbers, and the graph {len(graph.outputs)}")
     layout = keys.Layout(trees.Shape(tuple(steps), len(leaves)), leaves)
-    names = _texts(content, "parameters", or_none=True)
+    names = texts(content, "parameters", or_none=True)
     if len(names) != graph.parameter_count:
         raise ValueError(f"there must be {graph.parameter_count} names of parameters, got {len(names)}")
     return Stored(
@@ -300,38 +335,6 @@ def _stored(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> Stored:
         [_text(a.get("name"), f"the name of argument {i}") for i, a in enumerate(given)],
         keys.plain(Example(layout.arguments()).key), result.shape,
     )
-
-
-def _graph_of(
-    operations: list[Any], arrays: dict[str, np.ndarray], input_count: int, leaves: list[keys.Leaf]
-) -> Graph:
-    """Return the graph of a file, one that functions are recorded as."""
-    parameter_count = arrays["parameters"].size
-    kinds = np.array([*map(["input", "parameter"].count, operations), 0])   # any name in its place is found later
-    if len(operations) and arrays["ops"].size and not 0 <= arrays["ops"].min() <= arrays["ops"].max() < len(operations):
-        raise ValueError(f"ops must be numbers of the {len(operations)} operations")
-    is_leaf = kinds[arrays["ops"]] > 0 if len(operations) else np.zeros(0, bool)
-    which = {"input": 0, "parameter": 0}
-    order = array("i")
-    for code in arrays["ops"][is_leaf].tolist():
-        name = operations[code]
-        order.append(which[name])
-        which[name] += 1
-    if which != {"input": input_count, "parameter": parameter_count}:
-        raise ValueError(f"there must be {input_count} inputs and {parameter_count} parameters, as its arguments and "
-                         f"parameters are, got {which['input']} and {which['parameter']}")
-    ints = {name: array("i", arrays[name].tobytes()) for name in ("ops", "counts", "operands", "outputs")}
-    graph = graph_of(
-        input_count, parameter_count, tuple(operations), ints["ops"], ints["counts"], ints["operands"], order,
-        array("d", arrays["constants"].tobytes()), ints["outputs"],
-    )
-    if len(set(operations)) != len(operations):
-        raise ValueError("a name of an operation comes twice")
-    is_integer = [leaf.is_integer for leaf in leaves for _ in range(leaf.size)]
-    for i in require_recorded(graph):
-        if not is_integer[i]:
-            raise ValueError(f"input {i} is an index, so it must be an integer, got a number")
-    return graph
 
 
 def _layout_of(given: Any, what: str) -> keys.Layout:
@@ -372,13 +375,6 @@ def _step_of(step: Any, what: str, most: int) -> keys.Leaf | trees.Step:
         case ["namedtuple" | "dataclass", str(name), [*fields]]:
             return trees.Step(keys.record_class(name, fields), len(fields))
     raise ValueError(f"{what} has a step that is none: {checks.shown(step)}")
-
-
-def _texts(content: dict[str, Any], name: str, or_none: bool = False) -> list[Any]:
-    found = content.get(name)
-    if not isinstance(found, list) or not all(isinstance(x, str) or (or_none and x is None) for x in found):
-        raise ValueError(f"its {name} must be a list of texts, got {checks.shown(found)}")
-    return found
 
 
 def _text(x: Any, what: str) -> str:

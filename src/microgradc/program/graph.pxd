@@ -66,6 +66,9 @@ cdef class Loop:
     cdef readonly Graph body
     cdef readonly int length, carries, xs, ys
     cdef readonly bint ends, keeps_all
+    cdef int depth          # how many loops are within one another
+    cdef Py_hash_t hash
+    cdef bint has_hash
 
     cdef tuple settings(self)
 

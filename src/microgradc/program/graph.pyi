@@ -38,6 +38,13 @@ class Graph:
     def add(self, op: str, *operands: int) -> int:
         """Add an operation; return its place, which is that of an equal one if there is one."""
 
+    def scan(self, loop: Loop, *operands: int) -> list[int]:
+        """Add a loop; return the places of its results: the carries in the end, and then the ys of each iteration."""
+
+    @property
+    def all_loops(self) -> tuple[Loop, ...]:
+        """The loops, by the number of a scan."""
+
     def values(self, inputs: Iterable[Any], parameters: Iterable[Any]) -> list[Value | Any]:
         """Return the outputs for numbers or Values in the places of inputs and parameters: Values, made by the
         engine."""
@@ -47,6 +54,29 @@ class Graph:
     def __iter__(self) -> Iterator[Expression]: ...
     def __eq__(self, value: object, /) -> bool: ...
     def __hash__(self) -> int: ...
+
+@disjoint_base
+class Loop:
+    """What a `scan` repeats: a graph, the body, and how it is fed."""
+
+    body: Graph
+    length: int
+    carries: int
+    xs: int
+    ys: int
+    ends: bool
+    keeps_all: bool
+    def __init__(
+        self, body: Graph, length: int, carries: int, xs: int, ends: bool = False, keeps_all: bool = True
+    ) -> None: ...
+    def values(self, operands: list[Any]) -> list[Value | Any]:
+        """Return the results for numbers or Values: one operation of the engine after another."""
+
+    def __eq__(self, value: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+def body_of(outputs: list[Any], inputs: list[Value]) -> tuple[Graph, list[Value]]:
+    """Return what a function does as the body of a loop, and the Values from outside that it uses."""
 
 def known(graph: Graph, numbers: list[float | None]) -> Graph:
     """Return a graph in which some parameters are constants; the others are counted anew."""
@@ -70,9 +100,10 @@ def graph_of(
     leaves: array[int],
     constants: array[float],
     outputs: array[int],
+    loops: list[Loop] = ...,
 ) -> Graph:
     """Return the graph that `flat` returned these of. All of it is checked."""
 
-def require_recorded(graph: Graph) -> list[int]:
+def require_recorded(graph: Graph, is_body: bool = False) -> list[int]:
     """Raise ValueError unless a graph is one that functions are recorded as, before any pass; return the inputs that
     are an index."""

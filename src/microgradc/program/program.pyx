@@ -70,13 +70,17 @@ cdef extern from "program/replay.h":
         double *partials
         Py_ssize_t slice
         int stop
-        int *wrong_index
+        int *trouble
+        int (*hear)(void *) noexcept nogil
+        void *hearer
 
     ctypedef struct mgc_progress:
         int partition
         Py_ssize_t block
 
     enum:
+        WRONG_INDEX "MGC_WRONG_INDEX"
+        INTERRUPTED "MGC_INTERRUPTED"
         NUMBERS_OF_ONE "MGC_NUMBERS_OF_ONE"
     bint mgc_is_none(double)
     Py_ssize_t mgc_partial_size(const mgc_program *)

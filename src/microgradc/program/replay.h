@@ -14,6 +14,13 @@
 #include "program/scalars.h"
 #include <time.h>
 
+/* What may happen in a loop. */
+typedef enum {
+    MGC_NO_TROUBLE,
+    MGC_WRONG_INDEX,                  /* an index picks nothing */
+    MGC_INTERRUPTED,
+} mgc_trouble;
+
 typedef struct {
     const mgc_program *program;
     const mgc_lanes *lanes;
@@ -31,8 +38,15 @@ typedef struct {
     double *partials;                 /* of each partition: mgc_partial_size(program) numbers */
     Py_ssize_t slice;                 /* after how many blocks a worker looks at the clock */
     volatile int stop;                /* set when a worker was interrupted: the others stop at their next block */
-    volatile int *wrong_index;        /* set to 1 where an index in a loop picks nothing; or NULL */
+    volatile int *trouble;            /* what stopped a loop: mgc_trouble; or NULL */
+    int (*hear)(void *);              /* whether a signal raised an exception, which `hearer` keeps; or NULL */
+    void *hearer;
 } mgc_call;
+
+static inline void mgc_report(const mgc_call *c, mgc_trouble trouble)
+{
+    if (c->trouble && *c->trouble != MGC_INTERRUPTED) *c->trouble = trouble;
+}
 
 /* How far a worker got. */
 typedef struct {

@@ -45,7 +45,7 @@ cdef class Runner:
     def __cinit__(self, Graph graph, int wanted, lanes):
         cdef mgc_program *p = &self.plan.program
         cdef mgc_step *step
-        cdef int i, j
+        cdef int i
         self.program, self.wanted, self.spare, self.work, self.work_once = p, wanted, [], 0, 0
         if mgc_make_plan(&graph.g, graph.output_list.items, graph.output_list.count, graph.parameter_count,
                          graph.input_count, wanted, &self.plan) < 0:
@@ -59,10 +59,8 @@ cdef class Runner:
             self.work += work_of(p, step) * (1 if wanted == FORWARD else 3)
         for i in range(p.scalar_step_count):
             self.takes = self.takes or sends_to_some(&p.scalar_steps[i])
-        for i in range(p.loop_count):
-            self.takes = self.takes or p.loops[i].ends
-            for j in range(p.loops[i].step_count):
-                self.takes = self.takes or sends_to_some(&p.loops[i].steps[j])
+        if p.loop_count:
+            self.takes = True        # a result that nobody needs sends nothing
         self.seconds = self.work * SECONDS_OF_WORK
         # What loops keep is gone through as a stream; so bits do not depend on how much that is.
         lane_bytes = max(1, p.slot_count) * self.numbers_in_slot() * sizeof(double)

@@ -13,6 +13,17 @@ cdef enum:
     SHORT_WORK = 1 << 12            # a few microseconds: less is done with the GIL
 
 
+cdef int hear_signals(void *hearer) noexcept nogil:
+    """Whether a signal raised an exception, which a Call then keeps; signals come to the main thread alone."""
+    with gil:
+        try:
+            PyErr_CheckSignals()
+        except BaseException as error:
+            (<Call>hearer).interruption = error
+            return True
+    return False
+
+
 @cython.internal
 cdef class Call:
     """One call of a program: its memory, which the next call may have, and what it reads and writes."""
@@ -33,7 +44,8 @@ cdef class Call:
     cdef unsigned int parameter_flags    # those of all parameters, put together
     cdef uint64_t version            # of the leaves when the parameters were read; 0: they are others
     cdef bint has_shared             # whether what depends on no example was computed from the parameters
-    cdef int wrong_index             # whether an index in a loop picked nothing
+    cdef int trouble                 # what stopped a loop
+    cdef object interruption         # the exception that a signal raised meanwhile, or None
 
     def __cinit__(self, Runner runner):
         cdef mgc_program *p = runner.program
@@ -53,7 +65,9 @@ cdef class Call:
             raise MemoryError("no memory for a call of a program")
         for i in range(runner.plan.constant_places.count):
             self.scalars.doubles[runner.plan.constant_places.items[i]] = runner.plan.constants[i]
-        self.call.wrong_index = &self.wrong_index
+        self.call.trouble = &self.trouble
+        if runner.program.loop_count:
+            self.call.hear, self.call.hearer = hear_signals, <void *>self
         self.call.program, self.call.lanes = p, LANES
         self.call.arrays, self.call.array_columns = self.pointers, self.columns
         self.call.scalars, self.call.weights = self.scalars.doubles, self.weights.doubles
@@ -261,14 +275,20 @@ cdef class Call:
 
     cdef int execute(self) except -1:
         """Run, and once more, carefully, if a gradient is nan for something that sent none may have sent a 0."""
-        self.call.careful, self.wrong_index = False, 0
+        self.run_now(False)
+        if self.call.seeds != NULL and (self.runner.takes or self.has_unasked_output()) and self.has_nan_gradient():
+            self.run_now(True)
+        return 0
+
+    cdef int run_now(self, bint careful) except -1:
+        self.call.careful, self.trouble = careful, 0
         self.run_once()
-        if self.wrong_index:
+        if self.trouble == INTERRUPTED:
+            error, self.interruption = self.interruption, None
+            raise error
+        if self.trouble == WRONG_INDEX:
             raise IndexError("an index in a scan picked nothing: it must be an integer, at least 0 and less than the "
                              "number of values that take picks from")
-        if self.call.seeds != NULL and (self.runner.takes or self.has_unasked_output()) and self.has_nan_gradient():
-            self.call.careful = True
-            self.run_once()
         return 0
 
     cdef bint has_unasked_output(self) noexcept:

@@ -10,6 +10,8 @@
  * nothing arrives at these steps, in a careful run not even 0.
  */
 
+#define MGC_HEAR_AFTER 3e6      /* multiplications, about; some milliseconds */
+
 /* The rows that a loop keeps, each of n numbers. */
 enum {
     MGC_DONE,           /* its first number: how many iterations the way back goes through */
@@ -137,6 +139,33 @@ static int mgc_has_ended(const mgc_block *b, const mgc_step *step, const mgc_loo
     return 1;
 }
 
+/* Whether all indices pick a value, in lanes in which the loop has not ended. */
+static void mgc_check_indices(const mgc_block *b, const mgc_loop *loop)
+{
+    const int *check = b->call->program->places + loop->checks;
+    const double *ended = mgc_kept_row(b, loop, MGC_ENDED);
+    for (int i = 0; i < loop->check_count; i++, check += 2) {
+        const double *index = b->base + check[0] * b->n;
+        for (Py_ssize_t l = 0; l < b->valid; l++) {
+            if (loop->ends && ended[l] != 0) continue;
+            if (!(index[l] >= 0 && index[l] < check[1] && index[l] == floor(index[l])))
+                mgc_report(b->call, MGC_WRONG_INDEX);
+        }
+    }
+}
+
+/* Whether a loop is to be left, for somebody pressed Ctrl-C: asked after some milliseconds of work. */
+static int mgc_is_interrupted(const mgc_block *b, const mgc_loop *loop, double *worked)
+{
+    const mgc_call *c = b->call;
+    if (!c->trouble) return 0;
+    *worked += loop->work / loop->length * (double)b->n;
+    if (*worked < MGC_HEAR_AFTER) return *c->trouble == MGC_INTERRUPTED;
+    *worked = 0;
+    if (c->hear && c->hear(c->hearer)) mgc_report(c, MGC_INTERRUPTED);
+    return *c->trouble == MGC_INTERRUPTED;
+}
+
 /* An iteration, whose carries are there. Returns whether the loop has ended in all lanes. */
 static int mgc_iterate(const mgc_block *b, const mgc_step *step, const mgc_loop *loop, int t)
 {
@@ -144,14 +173,9 @@ static int mgc_iterate(const mgc_block *b, const mgc_step *step, const mgc_loop 
     double *x = b->base + (loop->first + loop->carries) * b->n;
     for (int i = 0; i < loop->xs; i++, x += b->n) mgc_read_place(b, step, fed[i], x);
     mgc_run(b, loop->steps, loop->step_count, loop->is_nested);
-    const int *check = b->call->program->places + loop->checks;
-    for (int i = 0; i < loop->check_count; i++, check += 2) {
-        const double *index = b->base + check[0] * b->n;
-        for (Py_ssize_t l = 0; l < b->valid; l++)
-            if (!(index[l] >= 0 && index[l] < check[1] && index[l] == floor(index[l])) && b->call->wrong_index)
-                *b->call->wrong_index = 1;
-    }
-    return loop->ends ? mgc_has_ended(b, step, loop) : 0;
+    const int has_ended = loop->ends ? mgc_has_ended(b, step, loop) : 0;
+    if (loop->check_count) mgc_check_indices(b, loop);
+    return has_ended;
 }
 
 /* The next carries come to be those with which the next iteration begins. */
@@ -182,9 +206,10 @@ static void mgc_scan(const mgc_block *b, const mgc_step *step)
     const Py_ssize_t n = b->n, size = loop->carries * n;
     double *carry = b->base + loop->first * n;
     const int keeps_slots = n == 1 && loop->keeps_slots;
+    double worked = 0;
     int t = 0;
     for (int i = 0; i < loop->carries; i++) mgc_read_place(b, step, fed[i], carry + i * n);
-    for (; t < loop->length; t++) {
+    for (; t < loop->length && !mgc_is_interrupted(b, loop, &worked); t++) {
         if (b->call->seeds && !keeps_slots && t % loop->every == 0)
             mgc_copy(mgc_kept_carries(b, loop, t / loop->every), carry, size);
         const int has_ended = mgc_iterate(b, step, loop, t);
@@ -263,12 +288,13 @@ static void mgc_scan_back(const mgc_block *b, const mgc_step *step)
     const int *fed = p->places + loop->fed, *results = p->places + loop->results;
     const Py_ssize_t n = b->n, size = loop->carries * n;
     double *carry = b->base + loop->first * n, *received = mgc_carry_gradients(b, loop);
+    double worked = 0;
     int part = -1, done = (int)*mgc_kept_row(b, loop, MGC_DONE);
     for (int i = 0; i < loop->carries; i++) {
         if (results[i] >= 0) mgc_copy(received + i * n, b->gbase + results[i] * n, n);
         else mgc_fill(received + i * n, n, b->call->careful ? -0.0 : 0.0);
     }
-    for (int t = done; t-- > 0;) {
+    for (int t = done; t-- > 0 && !mgc_is_interrupted(b, loop, &worked);) {
         if (n == 1 && loop->keeps_slots) {
             mgc_get_kept_slots(b, loop, t);
             if (loop->ends) mgc_has_ended(b, step, loop);
