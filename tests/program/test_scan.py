@@ -511,3 +511,66 @@ def test_sqrt_keeps_little():
 
     assert bytes_of("all") > 80_000
     assert bytes_of("sqrt") < 4_000
+
+
+# What could be lost, or come to an end
+
+
+def test_a_result_that_nobody_needs_sends_nothing():
+    """Its slope is infinite; 0 times it would be nan."""
+    def f(x):
+        c, ys = scan(lambda c, _: ((c[0] + x, microgradc.sqrt(c[1])), c[1]), (x, 0.0 * x), length=3)
+        return c[0] + ys[0]
+
+    x = Value(2.0)
+    y = f(x)
+    y.backward()
+    assert compile(f).value_and_grad(2.0) == (y.data, x.grad)
+    assert np.array_equal(compile(f).map_value_and_grad(np.full(5, 2.0))[1], np.full(5, x.grad))
+
+
+def test_an_index_after_the_end_is_not_looked_at():
+    def f(x):
+        return scan(lambda c, i: ((c[0] + take(TABLE[:2], c[1]) * x, c[1] + 1), None), (x, 0), range(9),
+                    until=lambda c: less(1.5, c[1] + 0.0))[0][0]  # fmt: skip
+
+    assert compile(f).value_and_grad(1.0)[0] == pytest.approx(1.0 + TABLE[0].data + TABLE[1].data)
+    np.testing.assert_allclose(compile(f).map(np.ones(9)), 1.0 + TABLE[0].data + TABLE[1].data)
+
+
+def test_a_loop_is_no_operand():
+    body = microgradc.program.graph.Graph()
+    body.outputs = [body.input()]
+    graph = microgradc.program.graph.Graph()
+    x = graph.input()
+    (result,) = graph.scan(microgradc.program.graph.Loop(body, 2, 1, 0), x)
+    for wrong in (lambda: graph.add("add", result - 1, x), lambda: setattr(graph, "outputs", [result - 1])):
+        with pytest.raises(ValueError, match="take one of its results"):
+            wrong()
+    with pytest.raises(ValueError, match="must be a Loop"):
+        graph.scan(microgradc.program.graph.Loop.__new__(microgradc.program.graph.Loop), x)
+    for _ in range(63):
+        body, inner = microgradc.program.graph.Graph(), microgradc.program.graph.Loop(body, 1, 1, 0)
+        body.outputs = body.scan(inner, body.input())
+    with pytest.raises(ValueError, match="within at most 63 others"):
+        microgradc.program.graph.Loop(body, 1, 1, 0)
+
+
+def test_a_long_loop_hears_signals(run_python):
+    printed = run_python(
+        "import signal, time\n"
+        "from microgradc import compile, scan, sin\n"
+        "f = compile(lambda x: scan(lambda c, _: (c + 1e-9 * sin(c), None), x, length=10**9, keep='sqrt')[0])\n"
+        "def stop(*_):\n"
+        "    raise KeyboardInterrupt\n"
+        "signal.signal(signal.SIGALRM, stop)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.5)\n"
+        "begin = time.perf_counter()\n"
+        "try:\n"
+        "    f(1.0)\n"
+        "except KeyboardInterrupt:\n"
+        "    print(time.perf_counter() - begin < 20)\n"
+        "g = compile(lambda x: scan(lambda c, _: (c + sin(c), None), x, length=10)[0])\n"
+        "print(g.value_and_grad(1.0)[0] > 1)\n"
+    )
+    assert printed.split() == ["True", "True"]
