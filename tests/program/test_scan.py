@@ -197,8 +197,8 @@ def test_of_a_batch():
 
     found, expected = loss(scan), loss(written_out)
     direction = np.random.default_rng(2).normal(size=len(PARAMETERS)).tolist()
-    np.testing.assert_allclose(found.mean_hvp(direction, X, Y, parameters=PARAMETERS),
-                               expected.mean_hvp(direction, X, Y, parameters=PARAMETERS), rtol=1e-9, atol=1e-12)  # fmt: skip
+    for f in (lambda f: f.mean_hvp(direction, X, Y, parameters=PARAMETERS), lambda f: f.mean_hessian(X[:3], Y[:3])):
+        np.testing.assert_allclose(f(found), f(expected), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(found.map_gradients(X, Y, parameters=PARAMETERS),
                                expected.map_gradients(X, Y, parameters=PARAMETERS), rtol=1e-10, atol=1e-13)  # fmt: skip
 
@@ -230,9 +230,10 @@ def test_random_loops(data):
     carries, width, length = (data.draw(st.integers(1, 3)), data.draw(st.integers(0, 2)), data.draw(st.integers(1, 7)))
     count = data.draw(st.integers(carries, 8))
     unary = [sin, tanh, lambda a: a * 0.5, lambda a: exp(-a * a), lambda a: -a]
-    binary = [lambda a, b: a * b, lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a / (b * b + 1.0), microgradc.maximum]
+    binary = [lambda a, b: a * b, lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a / (b * b + 1.0),
+              microgradc.maximum]  # fmt: skip
     program = [
-        (data.draw(st.integers(0, 4)), data.draw(st.booleans()), data.draw(st.integers(0, 99)), data.draw(st.integers(0, 99)))
+        (data.draw(st.integers(0, 4)), data.draw(st.booleans()), *data.draw(st.tuples(*[st.integers(0, 99)] * 2)))
         for _ in range(count)
     ]
     numbers = data.draw(st.lists(st.floats(-2, 2), min_size=width * length, max_size=width * length))
@@ -283,12 +284,12 @@ def test_a_loop_that_ends_is_pythons():
         expected = [float(newton(loop, Value(x))) for x in numbers]
     np.testing.assert_array_equal(compiled.map(numbers), expected)
     assert [compiled.value_and_grad(x)[0] for x in numbers] == expected
-    values, slopes = compiled.map_value_and_grad(numbers[[0, 2, 3, 4]])
+    _, slopes = compiled.map_value_and_grad(numbers[[0, 2, 3, 4]])
     np.testing.assert_allclose(slopes[[0, 2, 3]], 0.5 / np.sqrt(numbers[[0, 3, 4]]), rtol=1e-6)
     assert slopes[1] == 0.0     # no iteration was done
 
 
-@pytest.mark.parametrize("test, count", [
+@pytest.mark.parametrize(("test", "count"), [
     (lambda c: True, 0), (lambda c: False, 5), (lambda c: 0.0, 5), (lambda c: math.nan, 0), (lambda c: 2, 0),
     (lambda c: c * math.nan, 0), (lambda c: less(4.0, c), 3), (lambda c: c - 1.0, 1),
 ])  # fmt: skip
@@ -311,7 +312,7 @@ def test_what_was_not_done_sends_no_nan():
         return c + 0.5 * w * (1.0 + 0.1 * microgradc.log(3.5 - c) / (4.0 - c))
 
     def loop(x):
-        while not 3.0 < x.data:
+        while not x.data > 3.0:
             x = further(x)
         return x
 
@@ -345,7 +346,7 @@ class State:
     history: object
 
 
-@pytest.mark.parametrize("carry, step", [
+@pytest.mark.parametrize(("carry", "step"), [
     (lambda x: {"a": x, "b": [x, 1.0]}, lambda c, u: {"a": c["b"][0] * W, "b": [c["a"] + u, c["b"][1]]}),
     (lambda x: Point(x, 2.0), lambda c, u: Point(c.y * u, c.x)),
     (lambda x: State(x, (0.5, x)), lambda c, u: State(c.position * c.history[0] + u, (c.history[1], c.position))),
@@ -374,7 +375,7 @@ def test_ys_and_xs():
 
     for g in (f, compile(f)):
         c, (rows, nothing, text, carries) = g(Value(1.0))
-        assert c.data == 10.0 and nothing is None and text == ["t"] * 3
+        assert (c.data, nothing, text) == (10.0, None, ["t"] * 3)
         assert [float(getattr(v, "data", v)) for row in rows for v in row] == [0.0, 2.0, 4.0, 1.0, 3.0, 5.0]
         assert [v.data for v in carries] == [1.0, 2.0, 5.0]
     assert scan(lambda c, x: (c + x, None), 1.0, range(5)) == (11.0, None)
@@ -383,7 +384,7 @@ def test_ys_and_xs():
     assert compile(lambda x: scan(lambda c, x: 1 / 0, x, length=0)[0]).value_and_grad(3.0) == (3.0, 1.0)
 
 
-@pytest.mark.parametrize("call, error, text", [
+@pytest.mark.parametrize(("call", "error", "text"), [
     (lambda: scan(3, 1.0, length=2), TypeError, "step must be a function"),
     (lambda: scan(lambda c, x: (c, None), 1.0), TypeError, "needs xs, or length"),
     (lambda: scan(lambda c, x: (c, None), 1.0, length=-1), ValueError, "length"),
@@ -409,8 +410,13 @@ def test_wrong_arguments(call, error, text):
 
 
 def test_what_a_recording_refuses():
-    with pytest.raises(CompileError, match="made of numbers and Values, got str"):
-        compile(lambda x: scan(lambda c, _: (c, None), (x, "text"), length=2)[0][0])(1.0)
+    with pytest.raises(CompileError, match="made of numbers and Values, got object"):
+        compile(lambda x: scan(lambda c, _: (c, None), (x, object()), length=2)[0][0])(1.0)
+    with pytest.raises(CompileError, match="no number in a carry must stay"):
+        compile(lambda x: scan(lambda c, _: ((c[0], "b"), None), (x, "a"), length=2)[0][0])(1.0)
+    numbers = iter([1.0, 2.0, 3.0, 4.0] * 9)
+    with pytest.raises(CompileError, match="when it is called again"):
+        compile(lambda x: scan(lambda c, _: (c * x + next(numbers), None), x, length=4)[0])(1.0)
     with pytest.raises(CompileError, match="cannot be replayed"):
         compile(lambda x: scan(lambda c, _: (c * 2.0 if c > 1.0 else c, None), x, length=2)[0])(1.0)
     with pytest.raises(CompileError, match="does something else"):
@@ -440,7 +446,8 @@ def test_pickles_copies_and_equality():
     np.testing.assert_array_equal(again(rows), program(rows))
     for graph in program.stages.values():
         copied = pickle.loads(pickle.dumps(graph))
-        assert copied == graph and hash(copied) == hash(graph) and str(copied) == str(graph)
+        assert copied == graph
+        assert (hash(copied), str(copied)) == (hash(graph), str(graph))
     other = compile(nested(scan, "all")).program(0.3, 0.5).stages["recorded"]
     assert other != program.stages["recorded"]
     values = other.values([0.3, 0.5], list(compile(nested(scan, "all")).program(0.3, 0.5).parameters))
@@ -451,7 +458,7 @@ def test_graphs_with_loops_are_checked():
     body = microgradc.program.graph.Graph()
     carry, x, p = body.input(), body.input(), body.parameter()
     body.outputs = [body.add("add", body.add("mul", carry, p), x)]
-    Loop = microgradc.program.graph.Loop     # noqa: N806
+    Loop = microgradc.program.graph.Loop
     loop = Loop(body, 3, 1, 1)
     with pytest.raises(ValueError, match="body of a loop"):
         body.outputs = []
@@ -466,13 +473,13 @@ def test_graphs_with_loops_are_checked():
     graph.outputs = graph.scan(loop, *leaves, graph.constant(2.0))
     assert graph.values([1.0, 1.0, 1.0, 1.0], [])[0].data == 15.0
     for wrong in ((0, 1, 1), (3, 2, 1), (3, 1, 0), (3, -1, 3)):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="must"):
             Loop(body, *wrong)
     with pytest.raises(ValueError, match="ends the loop"):
         Loop(body, 3, 1, 1, True)
-    make, (*parts, loops) = graph.__reduce__()
+    make, (*parts, _) = graph.__reduce__()
     for wrong in ([], [body], [Loop(body, 2, 1, 1)]):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="must"):
             make(*parts, wrong)
 
 
@@ -529,6 +536,50 @@ def test_a_result_that_nobody_needs_sends_nothing():
     assert np.array_equal(compile(f).map_value_and_grad(np.full(5, 2.0))[1], np.full(5, x.grad))
 
 
+def test_second_derivatives_of_what_nobody_needs():
+    """As by the loop that is written out: nothing is sent through what leads to nothing, and before it is needed."""
+    def unused(scan):
+        return lambda x: scan(lambda c, _: (c + 1.0, microgradc.sqrt(c)), x, length=3)[1][-1]
+
+    def beside(scan):
+        def f(x):
+            c, _ = scan(lambda c, _: ((c[0] * x + 1.0, microgradc.sqrt(c[1])), None), (x, 0.0 * x), length=3)
+            return c[0]
+
+        return f
+
+    def between(scan):
+        def f(x):
+            _, ys = scan(lambda c, _: (c - 1.0, microgradc.sqrt(c)), x, length=4)
+            return ys[1]
+
+        return f
+
+    for f, x in ((unused, 0.0), (beside, 2.0), (between, 3.0)):
+        expected = compile(f(written_out)).hessian(x)
+        assert math.isfinite(expected)
+        assert compile(f(scan)).hessian(x) == pytest.approx(expected, rel=1e-12)
+
+
+def test_nothing_that_is_no_number_is_in_the_way():
+    f = compile(lambda x: scan(lambda c, u: (c, u * x), (None, "a"), [1.0, 2.0]))
+    (nothing, text), ys = f(3.0)
+    assert (nothing, text, [y.data for y in ys]) == (None, "a", [3.0, 6.0])
+    g = compile(lambda x: scan(lambda c, u: (c * 2.0 if u is None else c, None), x, [None] * 3)[0])
+    assert g.value_and_grad(1.0) == (8.0, 8.0)
+
+
+def test_indices_of_nested_loops():
+    def f(x, n):
+        def step(c, i):
+            return scan(lambda e, j: (e * take(TABLE, j + n + i) * x, None), c, range(2))[0], None
+
+        return scan(step, 1.0, range(2))[0]
+
+    for n in (1, 0, 2):
+        assert compile(f).value_and_grad(0.9, n)[0] == pytest.approx(f(Value(0.9), n).data, rel=1e-14)
+
+
 def test_an_index_after_the_end_is_not_looked_at():
     def f(x):
         return scan(lambda c, i: ((c[0] + take(TABLE[:2], c[1]) * x, c[1] + 1), None), (x, 0), range(9),
@@ -536,6 +587,7 @@ def test_an_index_after_the_end_is_not_looked_at():
 
     assert compile(f).value_and_grad(1.0)[0] == pytest.approx(1.0 + TABLE[0].data + TABLE[1].data)
     np.testing.assert_allclose(compile(f).map(np.ones(9)), 1.0 + TABLE[0].data + TABLE[1].data)
+    assert compile(lambda x: f(x) * x).hessian(1.0) == pytest.approx(2.0 + 2.0 * (TABLE[0].data + TABLE[1].data))
 
 
 def test_a_loop_is_no_operand():
@@ -549,8 +601,8 @@ def test_a_loop_is_no_operand():
             wrong()
     with pytest.raises(ValueError, match="must be a Loop"):
         graph.scan(microgradc.program.graph.Loop.__new__(microgradc.program.graph.Loop), x)
-    for _ in range(63):
-        body, inner = microgradc.program.graph.Graph(), microgradc.program.graph.Loop(body, 1, 1, 0)
+    for _ in range(64):
+        inner, body = microgradc.program.graph.Loop(body, 1, 1, 0), microgradc.program.graph.Graph()
         body.outputs = body.scan(inner, body.input())
     with pytest.raises(ValueError, match="within at most 63 others"):
         microgradc.program.graph.Loop(body, 1, 1, 0)

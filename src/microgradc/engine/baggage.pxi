@@ -10,7 +10,8 @@ cdef extern from "engine/attributes.h":
 
 cdef class Baggage(dict):
     """The attributes of a node, and apart from them a label, a Python closure in place of the rule, an operation's
-    name, hooks, the loop that a `scan` repeats, where it was made, and what to do if it sends a gradient that is not finite."""
+    name, hooks, the loop that a `scan` repeats, where it was made, and
+    what to do if it sends a gradient that is not finite."""
     cdef object label, backward, op, loop, place, origin
     cdef dict hooks
 

@@ -379,6 +379,22 @@ def operate(op: str, *operands: Value | _Number) -> Value | Any:
     """Return the result of an operation: a Value; a float if all operands are numbers."""
     ...
 
+def loop_results(loop: Any, operands: tuple[Value | _Number, ...], numbers: list[float]) -> list[Any]:
+    """Return the results of a loop, Values over one node that has the operands; floats if no operand is a Value."""
+    ...
+
+def loop_behind(v: Value) -> Any:
+    """Return the Loop of a node that is a scan."""
+    ...
+
+def number_behind(x: Value | _Number) -> float:
+    """Return the number of a Value, also while a function is traced, or a real number in double precision."""
+    ...
+
+def is_index(v: Value) -> bool:
+    """Whether a Value is made from integer arguments of a function that is traced, by integer arithmetic alone."""
+    ...
+
 def zero_grad(params: list[Value]) -> None:
     """Set the gradient of each of the Values to 0."""
     ...

@@ -15,7 +15,7 @@ from microgradc.engine.value import detect_anomaly, set_origin, undetected
 from microgradc.program.arguments import STATIC, call, is_static, unwrapped
 from microgradc.program.batch import BATCHES, Batch
 from microgradc.program.layouts import LEAVES
-from microgradc.program.recording import without_values
+from microgradc.program.plain_calls import without_values
 
 _OF_ONE = ("__call__", "value_and_grad")     # the methods that take one example
 

@@ -12,8 +12,8 @@ import numpy as np
 from microgradc import checks, trees
 from microgradc.engine import Value, is_tracing, refuse
 from microgradc.program.arguments import STATIC, is_static
+from microgradc.program.plain_calls import without_values
 from microgradc.program.program import require_unmasked
-from microgradc.program.recording import without_values
 
 BATCHES = (np.ndarray, list, *STATIC)    # what has an entry or row for each example, or none at all
 

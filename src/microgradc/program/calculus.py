@@ -20,7 +20,7 @@ from microgradc.program.builders import Builder, Nodes, Operand, Places, Term, c
 from microgradc.program.c_text import ROWS
 from microgradc.program.conditions import Condition, gathered, masked, taken_at
 from microgradc.program.graph import Graph
-from microgradc.program.loop_rules import loop_adjoints, loop_tangents
+from microgradc.program.loop_rules import Seed, loop_adjoints, loop_tangents
 from microgradc.program.rules import Step, rule, wide_rule
 from microgradc.program.scan import results_of
 
@@ -179,7 +179,7 @@ def _given(entry: _Entry, x: list[Operand], gs: dict[int, Operand]) -> _Terms:
 # Backward and forward
 
 
-_Seeds = Iterable[tuple[int, Operand]]     # for an entry, what comes from outside
+_Seeds = Iterable[tuple[Any, ...]]      # for an entry, what comes from outside, and perhaps the Condition under which
 
 
 def _backward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iterable[int]) -> list[Any]:
@@ -201,8 +201,8 @@ def _backward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Itera
                 depends[e] = True
                 break
     received: dict[Any, list[tuple[Term, Condition]]] = {}
-    for e, g in seeds:
-        received.setdefault(e, []).append(((g, None), ()))
+    for e, g, *where in seeds:
+        received.setdefault(e, []).append(((g, None), where[0] if where else ()))
     found: dict[int, Operand] = dict.fromkeys(wanted)
     arrived: dict[Any, dict[int, Operand]] = {}        # at the results of a scan
     for e in range(len(tape) - 1, -1, -1):
@@ -255,7 +255,7 @@ def _forward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iterab
         seeds: for an entry, its tangent.
         builder, tape, wanted: see `_backward`.
     """
-    found: dict[int, Operand] = dict(seeds)
+    found: dict[int, Operand] = {e: t for e, t, *_ in seeds}
     of_loops: dict[Any, list[Operand]] = {}
     for e, entry in enumerate(tape):
         if entry.op == "result":
@@ -388,12 +388,12 @@ def replayed(graph: Graph, inputs: list[Value], parameters: list[Value]) -> list
     leaves = {"input": inputs, "parameter": parameters}
     made: list[Any] = []
     for op, operands, number in graph:
-        if op == "scan":
+        if number is None:
+            made.append(operate(op, *[made[x] for x in operands]))
+        elif op == "scan":
             made.append(results_of(graph.all_loops[int(number)], [made[x] for x in operands]))
         elif op == "result":
             made.append(made[operands[0]][int(number)])
-        elif number is None:
-            made.append(operate(op, *[made[x] for x in operands]))
         else:
             made.append(number if op == "constant" else leaves[op][int(number)])
     return [_as_value(made[e]) for e in graph.outputs]
@@ -408,14 +408,14 @@ def _tape_of_graph(graph: Graph) -> list[_Entry]:
     ]  # fmt: skip
 
 
-def _received_in(graph: Graph, seeds: list[tuple[int, int]], wanted: list[int]) -> list[int | None]:
+def _received_in(graph: Graph, seeds: list[Seed], wanted: list[int]) -> list[int | None]:
     """Add to a graph what some of its expressions receive; return the places."""
     builder = Places(graph)
     found = _backward(builder, _tape_of_graph(graph), seeds, wanted)
     return [None if g is None else builder.place(g) for g in found]
 
 
-def _tangents_in(graph: Graph, seeds: list[tuple[int, int]], wanted: list[int]) -> list[int | None]:
+def _tangents_in(graph: Graph, seeds: list[Seed], wanted: list[int]) -> list[int | None]:
     """Add to a graph the tangents of some of its expressions; return the places."""
     builder = Places(graph)
     found = _forward(builder, _tape_of_graph(graph), seeds, wanted)

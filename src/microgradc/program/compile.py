@@ -30,6 +30,7 @@ from microgradc.program.carried import (
 from microgradc.program.deriving import Deriving
 from microgradc.program.layouts import gradients_in, layout_of
 from microgradc.program.leaving import Leaving
+from microgradc.program.plain_calls import is_trying
 from microgradc.program.program import (
     Example,
     Latest,
@@ -38,7 +39,7 @@ from microgradc.program.program import (
     pattern_of,
     plain_batch,
 )
-from microgradc.program.recording import Recording, Recordings, is_trying
+from microgradc.program.recording import Recording, Recordings
 
 __all__ = ["Compiled", "compile"]
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from microgradc.engine import IntegerInput, Trace, Value
 from microgradc.program.calculus import cotangents_of, replayed, tangents_of
+from microgradc.program.graph import Graph
 from microgradc.program.program import Derived, MeanProduct, Program, recorded_graph
 from microgradc.program.sparsity import Dependence, Groups, groups_of_columns, groups_of_rows, groups_of_symmetric
 

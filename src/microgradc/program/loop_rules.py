@@ -17,29 +17,37 @@ from microgradc.program.graph import Graph, Loop
 
 __all__ = ["copied_into", "loop_adjoints", "loop_tangents"]
 
-# Adds derivatives to a graph: of seeds, (place, place of a derivative), for the places that are wanted.
-Derivatives = Callable[[Graph, list[tuple[int, int]], list[int]], list[Any]]
+# Adds derivatives to a graph: of seeds, (place, place of a derivative, where it is one), for places that are wanted.
+Seed = tuple[int, int, tuple[tuple[int, int], ...]]
+Derivatives = Callable[[Graph, list[Seed], list[int]], list[Any]]
 
 
-def copied_into(to: Graph, graph: Graph, inputs: list[int], parameters: list[int]) -> list[Any]:
+def copied_into(
+    to: Graph, graph: Graph, inputs: list[int], parameters: list[int], ended: int | None = None
+) -> list[Any]:
     """Add a graph's expressions to another one; return their places there, a list of results for a scan.
 
     Args:
         to: the other graph.
         graph: a Graph.
         inputs, parameters: the places in `to` of what is in the place of its leaves.
+        ended: where this is not 0, indices may be anything: then 0 is taken.
     """
     made: list[Any] = []
     for op, operands, number in graph:
         x = [made[operand] for operand in operands]
-        if op == "scan":
+        if number is None:
+            if op == "take" and ended is not None:
+                x[0] = to.add("where", ended, to.constant(0.0), x[0])
+            made.append(to.add(op, *x))
+        elif op == "scan":
             made.append(to.scan(graph.all_loops[int(number)], *x))
         elif op == "result":
             made.append(x[0][int(number)])
-        elif op in ("input", "parameter"):
-            made.append((inputs if op == "input" else parameters)[int(number)])
+        elif op == "constant":
+            made.append(to.constant(number))
         else:
-            made.append(to.constant(number) if op == "constant" else to.add(op, *x))
+            made.append((inputs if op == "input" else parameters)[int(number)])
     return made
 
 
@@ -59,10 +67,10 @@ def _inputs(graph: Graph, count: int) -> list[int]:
     return [graph.input() for _ in range(count)]
 
 
-def _copied(loop: Loop, graph: Graph, carries: list[int], xs: list[int]) -> _Body:
+def _copied(loop: Loop, graph: Graph, carries: list[int], xs: list[int], ended: int | None = None) -> _Body:
     """Return a copy of a loop's body in a graph, over these inputs, and parameters, which are added."""
     captured = [graph.parameter() for _ in range(loop.body.parameter_count)]
-    made = copied_into(graph, loop.body, carries + xs, captured)
+    made = copied_into(graph, loop.body, carries + xs, captured, ended)
     found = [made[e] for e in loop.body.outputs]
     next_ys = loop.carries + loop.ys
     return _Body(graph, carries, xs, captured, found[: loop.carries], found[loop.carries : next_ys], found[next_ys:])
@@ -73,7 +81,7 @@ def _with_carries(loop: Loop) -> Loop:
     graph = Graph()
     inputs = _inputs(graph, loop.carries + loop.xs)
     body = _copied(loop, graph, inputs[: loop.carries], inputs[loop.carries :])
-    graph.outputs = [*body.next, *body.carries, *body.end, *body.end]
+    graph.outputs = (*body.next, *body.carries, *body.end, *body.end)
     return Loop(graph, loop.length, loop.carries, loop.xs, loop.ends, loop.keeps_all)
 
 
@@ -100,16 +108,26 @@ def loop_adjoints(
     columns = sorted({(i - c) % w for i in wanted if c <= i < first})
     captured = [i - first for i in wanted if i >= first]
     arriving = sorted({(i - c) % m for i in arrived if i >= c})
+    sent = _Sent(loop, arrived)
     began = scan(_with_carries(loop), x)[c:]
 
     graph = Graph()
     received, sums = _inputs(graph, c), _inputs(graph, len(captured))
     carries, ended, xs = _inputs(graph, c), _inputs(graph, int(loop.ends)), _inputs(graph, w)
     gys = _inputs(graph, len(arriving))
-    body = _copied(loop, graph, carries, xs)
-    of_ys = [(body.ys[j], g) for j, g in zip(arriving, gys, strict=True)]
+    flags = _inputs(graph, len(sent.flags))
+    body = _copied(loop, graph, carries, xs, ended[0] if ended else None)
+
+    def seed(place: int, g: int, which: int) -> list[Seed]:
+        """Return the gradient of an output of the body, if anything is ever sent to it, and where."""
+        if which in sent.flags:
+            return [(place, g, ((flags[sent.flags.index(which)], 1),))]
+        return [(place, g, ())] if sent.whenever[which] else []
+
+    of_carries = [s for i in range(c) for s in seed(body.next[i], received[i], i)]
+    of_ys = [s for j, g in zip(arriving, gys, strict=True) for s in seed(body.ys[j], g, c + j)]
     leaves = [*carries, *[xs[j] for j in columns], *[body.captured[j] for j in captured]]
-    found = backward(graph, [*zip(body.next, received, strict=True), *of_ys], leaves)
+    found = backward(graph, of_carries + of_ys, leaves)
     frozen = backward(graph, of_ys, leaves) if loop.ends and of_ys else [None] * len(leaves)
 
     def chosen(i: int, before: int | None) -> int:
@@ -121,7 +139,7 @@ def loop_adjoints(
     gradients = [chosen(i, received[i]) for i in range(c)]
     of_xs = [chosen(c + j, None) for j in range(len(columns))]
     totals = [chosen(c + len(columns) + j, sums[j]) for j in range(len(captured))]
-    graph.outputs = [*gradients, *totals, *of_xs]
+    graph.outputs = (*gradients, *totals, *of_xs)
 
     operands = [arrived.get(i, 0.0) for i in range(c)] + [0.0] * len(captured)
     size = c + len(ended)
@@ -129,7 +147,9 @@ def loop_adjoints(
         operands += began[t * size : (t + 1) * size]
         operands += x[c + t * w : c + (t + 1) * w]
         operands += [arrived.get(c + t * m + j, 0.0) for j in arriving]
-    back = Loop(graph, length, c + len(captured), size + w + len(arriving), False, loop.keeps_all)
+        operands += [float(sent.at[which][t]) for which in sent.flags]
+    width = size + w + len(arriving) + len(sent.flags)
+    back = Loop(graph, length, c + len(captured), width, False, loop.keeps_all)
     results = scan(back, operands + x[first:])
     for i in wanted:
         if i < c:
@@ -139,6 +159,51 @@ def loop_adjoints(
         else:
             t, column = divmod(i - c, w)
             yield i, results[c + len(captured) + (length - 1 - t) * len(columns) + columns.index(column)]
+
+
+class _Sent:
+    """To which outputs of a body something is sent, in which iterations; where nothing is, not even 0 is to be sent.
+
+    Args:
+        loop: a Loop.
+        arrived: see `loop_adjoints`.
+
+    Attributes:
+        at: for each carry that comes next, and then each y, by iteration whether something is sent to it.
+        whenever: whether that is so in any iteration.
+        flags: those for which it is so in some, and not in others.
+    """
+
+    def __init__(self, loop: Loop, arrived: dict[int, Any]) -> None:
+        c, m, length = loop.carries, loop.ys, loop.length
+        masks = _carries_of(loop.body, c)
+        reads = [masks[e] for e in loop.body.outputs]      # of each output the carries that it is made from
+        self.at = [[False] * length for _ in range(c + m)]
+        alive = [i in arrived for i in range(c)]
+        for t in reversed(range(length)):
+            now = alive + [c + t * m + j in arrived for j in range(m)]
+            for which, is_sent in enumerate(now):
+                self.at[which][t] = is_sent
+            union = 0
+            for which, is_sent in enumerate(now):
+                union |= reads[which] if is_sent else 0
+            # In lanes in which the loop has ended, what arrived stays.
+            alive = [bool(union >> i & 1) or (loop.ends and alive[i]) for i in range(c)]
+        self.whenever = [any(flags) for flags in self.at]
+        self.flags = [which for which, flags in enumerate(self.at) if any(flags) and not all(flags)]
+
+
+def _carries_of(body: Graph, count: int) -> list[int]:
+    """Return for each expression, as bits, which of the first inputs it is made from."""
+    masks: list[int] = []
+    for op, operands, number in body:
+        mask = 0
+        for operand in operands:
+            mask |= masks[operand]
+        if op == "input" and number is not None and number < count:
+            mask = 1 << int(number)
+        masks.append(mask)
+    return masks
 
 
 def _sum(graph: Graph, *terms: int | None) -> int:
@@ -167,7 +232,7 @@ def loop_tangents(
         tangents: those of operands, by their numbers.
         forward: see `Derivatives`; places are those of tangents.
     """
-    c, w, m, length = loop.carries, loop.xs, loop.ys, loop.length
+    c, w, length = loop.carries, loop.xs, loop.length
     first = c + length * w
     columns = sorted({(i - c) % w for i in tangents if c <= i < first})
     captured = sorted([i - first for i in tangents if i >= first])
@@ -176,13 +241,12 @@ def loop_tangents(
     xs, of_xs = _inputs(graph, w), _inputs(graph, len(columns))
     body = _copied(loop, graph, carries, xs)
     of_captured = [graph.parameter() for _ in captured]
-    seeds = [
-        *zip(carries, of_carries, strict=True),
-        *zip([xs[j] for j in columns], of_xs, strict=True),
-        *zip([body.captured[j] for j in captured], of_captured, strict=True),
-    ]
+    moving = _with_tangents(loop, {i for i in tangents if i < c}, columns, captured)
+    seeds: list[Seed] = [(e, t, ()) for i, (e, t) in enumerate(zip(carries, of_carries, strict=True)) if i in moving]
+    seeds += [(xs[j], t, ()) for j, t in zip(columns, of_xs, strict=True)]
+    seeds += [(body.captured[j], t, ()) for j, t in zip(captured, of_captured, strict=True)]
     found = [_sum(graph, t) for t in forward(graph, seeds, [*body.next, *body.ys])]
-    graph.outputs = [*body.next, *found[:c], *found[c:], *body.end]
+    graph.outputs = (*body.next, *found, *body.end)
     beside = Loop(graph, length, 2 * c, w + len(columns), loop.ends, loop.keeps_all)
     operands = x[:c] + [tangents.get(i, 0.0) for i in range(c)]
     for t in range(length):
@@ -191,3 +255,17 @@ def loop_tangents(
     operands += x[first:] + [tangents[first + j] for j in captured]
     results = scan(beside, operands)
     return results[c:]
+
+
+def _with_tangents(loop: Loop, moving: set[int], columns: list[int], captured: list[int]) -> set[int]:
+    """Return which carries may have a tangent: those that begin with one, or are made from what has one."""
+    begin = {("input", loop.carries + j) for j in columns} | {("parameter", j) for j in captured}
+    while True:
+        has: list[bool] = []
+        for op, operands, number in loop.body:
+            is_leaf = op == "input" and number in moving
+            has.append(is_leaf or (op, number) in begin or any(has[operand] for operand in operands))
+        found = moving | {i for i in range(loop.carries) if has[loop.body.outputs[i]]}
+        if found == moving:
+            return moving
+        moving = found

@@ -33,7 +33,8 @@ cdef class LowLevel:
         self.c.call.careful = False
         mgc_run_shared(&self.c.call)
         self.c.partials = <size_t>(mgc_partial_size(p) // NUMBERS_IN_LINE + 1) * NUMBERS_IN_LINE
-        self.c.numbers = self.c.partials + NUMBERS_OF_ONE * p.slot_count + p.kept_of_one + MGC_SCRATCH + 2 * NUMBERS_IN_LINE
+        self.c.numbers = self.c.partials + MGC_SCRATCH + 2 * NUMBERS_IN_LINE
+        self.c.numbers += NUMBERS_OF_ONE * p.slot_count + p.kept_of_one
 
 
 cdef double result_of(const mgc_low_level *f, const double *x, Py_ssize_t count) noexcept nogil:

@@ -7,6 +7,7 @@ cdef enum:
     CACHE_BYTES = 40 << 10
     SHARED_CACHE_BYTES = 6 << 20
     STREAM_BYTES = 16 << 20
+    LOOP_BYTES = 256 << 20          # what a block may keep of the carries of loops
     LEAST_LANES = 16
     GOOD_LANES = 48
     MOST_LANES = 264
@@ -45,6 +46,7 @@ cdef class Runner:
     def __cinit__(self, Graph graph, int wanted, lanes):
         cdef mgc_program *p = &self.plan.program
         cdef mgc_step *step
+        cdef double kept = 0
         cdef int i
         self.program, self.wanted, self.spare, self.work, self.work_once = p, wanted, [], 0, 0
         if mgc_make_plan(&graph.g, graph.output_list.items, graph.output_list.count, graph.parameter_count,
@@ -62,10 +64,16 @@ cdef class Runner:
         if p.loop_count:
             self.takes = True        # a result that nobody needs sends nothing
         self.seconds = self.work * SECONDS_OF_WORK
-        # What loops keep is gone through as a stream; so bits do not depend on how much that is.
+        # What loops keep is gone through as a stream. How much of it that is, does not count, so that bits do not
+        # depend on it; but how much it might be does.
         lane_bytes = max(1, p.slot_count) * self.numbers_in_slot() * sizeof(double)
         self.is_free = lanes is None
         self.lanes = lanes_for(lane_bytes) if lanes is None else lanes
+        if self.is_free and p.loop_count:
+            for i in range(p.loop_count):
+                kept += <double>p.loops[i].length * p.loops[i].carries * sizeof(double)
+            if kept * self.lanes > LOOP_BYTES:
+                self.lanes = max(<int>(LOOP_BYTES / kept) // MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE, LEAST_LANES)
 
     def __dealloc__(self):
         mgc_free_plan(&self.plan)

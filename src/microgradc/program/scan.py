@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,13 +17,14 @@ from microgradc import checks, trees
 from microgradc.engine import CompileError, Input, IntegerInput, Value, is_tracing
 from microgradc.engine.value import is_index, loop_results, number_behind
 from microgradc.program.graph import Graph, Loop, body_of
-from microgradc.program.program import program_of
+from microgradc.program.program import Program, program_of
 
 __all__ = ["results_of", "scan", "scans_recorded", "scans_tried"]
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 Until = Callable[[Any], Any]
-_SAME = 1e-9         # how far a plain step may be from the recorded one, of the largest number
+_SAME = 1e-9         # how far a number of a plain step may be from that of the recorded one, of its size
+_LONGEST = 2**31 - 1
 _SEQUENCES = (list, range, np.ndarray)
 _thread = threading.local()     # recorded: a list of scans, or None; tried: an iterator over them, or None
 
@@ -98,6 +99,8 @@ class _Fed:
     def __init__(self, xs: Any, length: int | None) -> None:
         if length is not None:
             length = checks.integer(length, "length", least=0)
+            if length > _LONGEST:
+                raise ValueError(f"length must be at most {_LONGEST:,}, got {length:,}")
         if xs is None:
             if length is None:
                 raise TypeError("a scan needs xs, or length, the number of iterations")
@@ -106,7 +109,7 @@ class _Fed:
         else:
             self.sequences, self.shape = trees.flatten(_as_lists(xs), _SEQUENCES)
             for sequence in self.sequences:
-                if not isinstance(sequence, _SEQUENCES):
+                if not isinstance(sequence, _SEQUENCES) or (isinstance(sequence, np.ndarray) and not sequence.ndim):
                     raise TypeError("xs must be a list, range or array with an entry for each iteration, or tuples and "
                                     f"dicts of such, got {type(sequence).__name__} {sequence!r:.40}")
             lengths = {len(sequence) for sequence in self.sequences} | ({length} - {None})
@@ -179,10 +182,6 @@ def _is_constant(leaf: Any) -> bool:
     return leaf is None or isinstance(leaf, (str, bytes))
 
 
-def _repeated(leaf: Any, length: int) -> list[Any] | None:
-    return None if leaf is None else [leaf] * length
-
-
 def _number(x: Any, name: str) -> float:
     """Return the number of a Value, a truth value or a number."""
     if isinstance(x, (bool, np.bool_)):
@@ -234,83 +233,114 @@ class _Scan(NamedTuple):
     inner: list[_Scan]      # those within its step
 
 
+class _Nest:
+    """The numbers of a carry, an x or a y; and what else is in it, which stays as it is: None, texts.
+
+    Args:
+        nest: a nest.
+        name: what it is called in errors.
+    """
+
+    def __init__(self, nest: Any, name: str) -> None:
+        leaves, shape = trees.flatten(nest)
+        self.shape = _without_dtypes(shape)
+        self.constants = {i: leaf for i, leaf in enumerate(leaves) if _is_constant(leaf)}
+        self.numbers = [_require_number(leaf, name) for i, leaf in enumerate(leaves) if i not in self.constants]
+
+    def rebuilt(self, numbers: Iterable[Any], length: int | None = None) -> Any:
+        """Return the nest with other things in the places of its numbers; of a length, with lists in all places."""
+        rest = iter(numbers)
+        return trees.unflatten(self.shape, [
+            self._constant(i, length) if i in self.constants else next(rest) for i in range(self.shape.leaf_count)
+        ])
+
+    def _constant(self, i: int, length: int | None) -> Any:
+        return self.constants[i] if length is None or self.constants[i] is None else [self.constants[i]] * length
+
+
 def _recorded(step: Step, carry: Any, fed: _Fed, keeps_all: bool, until: Until | None) -> tuple[Any, Any]:
     """Record the step, once, as a loop."""
-    leaves, shape = trees.flatten(carry)
-    begin = [_require_number(leaf, "carry") for leaf in leaves]
-    xs = [[_require_number(leaf, f"xs[{t}]") for leaf in row] for t, row in enumerate(_rows_of(fed))] or [[]]
-    are_integers = [_is_integer(leaf) for leaf in begin]
-    columns_are = [all(_is_integer(row[i]) for row in xs) for i in range(len(xs[0]))]
+    given, xs = _Nest(carry, "the carry"), _rows_of(fed)
+    are_integers = [_is_integer(v) for v in given.numbers]
+    columns_are = [all(_is_integer(row.numbers[i]) for row in xs) for i in range(len(xs[0].numbers))]
     while True:
-        found = _traced_step(step, begin, shape, are_integers, xs[0], columns_are, fed, until)
-        stay = [was and _is_integer(leaf) for was, leaf in zip(are_integers, found.carry, strict=True)]
+        found = _traced_step(step, given, are_integers, xs[0], columns_are, until)
+        stay = [was and _is_integer(v) for was, v in zip(are_integers, found.carry.numbers, strict=True)]
         if stay == are_integers:
             break
         are_integers = stay        # a 0 to begin with may be a number like others
-    body, captured = body_of([*found.carry, *found.ys, *found.end], found.inputs)
-    loop = Loop(body, fed.length, len(begin), len(xs[0]), until is not None, keeps_all)
-    operands = [*begin, *[leaf for row in xs for leaf in row], *captured]
-    results = results_of(loop, operands)
+    body, captured = body_of(found.outputs, found.inputs)
+    again = _traced_step(step, given, are_integers, xs[0], columns_are, until)
+    if not _is_same(body, captured, again):
+        raise CompileError(
+            "the step of a scan does something else when it is called again: it draws random numbers, or changes what "
+            "it uses; let the carry have what changes, and xs what is another thing in each iteration"
+        )
+    width, count, ys = len(xs[0].numbers), len(given.numbers), len(found.y.numbers)
+    loop = Loop(body, fed.length, count, width, until is not None, keeps_all)
+    fed_numbers = [v for row in xs for v in row.numbers] if width else []
+    results = results_of(loop, [*given.numbers, *fed_numbers, *captured])
     records = getattr(_thread, "recorded", None)
     if records is not None:
-        first = [_number(v, "step") for v in (*found.carry, *found.ys, *found.end)]
-        numbers = [_number(v, "result") for v in results]
-        records.append(_Scan([_number(v, "carry") for v in (*begin, *xs[0])], first, numbers, found.inner))
-    count = len(begin)
-    ys = [results[count + i :: len(found.ys)] for i in range(len(found.ys))]
-    return trees.unflatten(_without_dtypes(found.carry_shape), results[:count]), found.of_ys(ys, fed.length)
+        begin = [_number(v, "carry") for v in (*given.numbers, *xs[0].numbers)]
+        first = [_number(v, "step") for v in found.outputs]
+        records.append(_Scan(begin, first, [_number(v, "result") for v in results], found.inner))
+    columns = [results[count + i :: ys] for i in range(ys)]
+    return found.carry.rebuilt(results[:count]), found.y.rebuilt(columns, fed.length)
+
+
+def _is_same(body: Graph, captured: list[Value], again: _Traced) -> bool:
+    """Return whether a step that was traced again does the same."""
+    other, values = body_of(again.outputs, again.inputs)
+    if other != body:
+        return False
+    return not captured or Program(captured, []).has_same_graph(values, [], again=True)
 
 
 class _Traced(NamedTuple):
     """What a step did with Values in the places of numbers."""
 
     inputs: list[Value]
-    carry: list[Any]
-    carry_shape: trees.Shape
-    ys: list[Any]
-    constants: dict[int, Any]     # the leaves of y that are no numbers, by their places
-    y_shape: trees.Shape
-    end: list[Any]
+    carry: _Nest
+    y: _Nest
+    outputs: list[Any]      # the numbers of these, and whether no iteration is left
     inner: list[_Scan]
-
-    def of_ys(self, ys: list[list[Any]], length: int) -> Any:
-        """Return lists of ys in y's structure."""
-        columns = iter(ys)
-        return _of_ys(self.y_shape, [
-            _repeated(self.constants[i], length) if i in self.constants else next(columns)
-            for i in range(self.y_shape.leaf_count)
-        ])
 
 
 def _traced_step(
-    step: Step, begin: list[Any], shape: trees.Shape, are_integers: list[bool],
-    xs: list[Any], columns_are: list[bool], fed: _Fed, until: Until | None,
-) -> _Traced:  # fmt: skip
-    carry = [_input(v, is_integer) for v, is_integer in zip(begin, are_integers, strict=True)]
-    row = [_input(v, is_integer) for v, is_integer in zip(xs, columns_are, strict=True)]
-    given = trees.unflatten(_without_dtypes(shape), carry)
-    with scans_recorded() as inner:
-        x = None if fed.is_none else trees.unflatten(_without_dtypes(_structure(fed[0])), row)
-        returned, y = _one_step(step, given, x, shape, until)
+    step: Step, carry: _Nest, are_integers: list[bool], x: _Nest, columns_are: list[bool], until: Until | None
+) -> _Traced:
+    inputs = [
+        _input(v, is_integer)
+        for v, is_integer in zip(carry.numbers + x.numbers, are_integers + columns_are, strict=True)
+    ]
+    given = carry.rebuilt(inputs[: len(are_integers)])
+    with _inner_scans() as inner:
+        returned, y = _one_step(step, given, x.rebuilt(inputs[len(are_integers) :]), carry.shape, until)
         end = [] if until is None else [until(given)]
-    new, new_shape = trees.flatten(returned)
-    y_leaves, y_shape = trees.flatten(y)
-    constants = {i: leaf for i, leaf in enumerate(y_leaves) if _is_constant(leaf)}
-    ys = [_require_number(leaf, "y") for i, leaf in enumerate(y_leaves) if i not in constants]
-    new = [_require_number(leaf, "the next carry") for leaf in new]
-    end = [v if isinstance(v, Value) else _number(v, "until") for v in end]
-    return _Traced([*carry, *row], new, new_shape, ys, constants, y_shape, end, inner)
+    new, found = _Nest(returned, "the next carry"), _Nest(y, "y")
+    if new.constants != carry.constants:
+        raise CompileError(f"what is no number in a carry must stay, got {new.constants} for {carry.constants}, by "
+                           "their places among its entries")
+    ends = [v if isinstance(v, Value) else _number(v, "until") for v in end]
+    return _Traced(inputs, new, found, [*new.numbers, *found.numbers, *ends], inner)
 
 
-def _rows_of(fed: _Fed) -> Iterator[list[Any]]:
-    """Yield the leaves of what each iteration gets; nothing where that is None."""
-    shape: trees.Shape | None = None
-    for t in range(0 if fed.is_none else fed.length):
-        leaves, found = trees.flatten(fed[t])
-        if shape is not None and _plain(found) != _plain(shape):
-            raise ValueError(f"xs must have one structure, got {_shown(found)} in number {t}, after {_shown(shape)}")
-        shape = found
-        yield leaves
+def _inner_scans() -> AbstractContextManager[list[_Scan]]:
+    """Collect the scans within a step, if somebody will look at their numbers."""
+    return nullcontext([]) if getattr(_thread, "recorded", None) is None else scans_recorded()
+
+
+def _rows_of(fed: _Fed) -> list[_Nest]:
+    """Return what the iterations get; where that is None, for the first one alone."""
+    rows: list[_Nest] = []
+    for t in range(1 if fed.is_none else fed.length):
+        row = _Nest(fed[t], f"xs[{t}]")
+        if rows and (row.shape, row.constants) != (rows[0].shape, rows[0].constants):
+            raise ValueError(f"xs must have one structure, got {_shown(row.shape)} in number {t}, after "
+                             f"{_shown(rows[0].shape)}")
+        rows.append(row)
+    return rows
 
 
 def _input(v: Any, is_integer: bool) -> Value:
@@ -356,10 +386,11 @@ def _numbers_of(loop: Loop, operands: list[Any]) -> list[float]:
     graph = Graph()
     places = [graph.input() for _ in range(count)]
     captured = [graph.parameter() for _ in numbers[count:]]
-    graph.outputs = graph.scan(loop, *places, *captured)
+    graph.outputs = tuple(graph.scan(loop, *places, *captured))
     if not graph.outputs:
         return []
-    program = program_of(graph, [None] * len(captured), numbers[count:])
+    known: list[float | None] = [*numbers[count:]]
+    program = program_of(graph, [None] * len(captured), known)
     found: list[float] = program(np.array([numbers[:count]]).reshape(1, -1))[0].tolist()
     return found
 
@@ -397,25 +428,24 @@ def _tried(known: _Scan, step: Step, carry: Any, fed: _Fed, until: Until | None)
 
     If not, the loop is run, and who compares its results finds what is different.
     """
-    leaves, shape = trees.flatten(carry)
     x = fed[0]
-    begin = [*leaves, *([] if fed.is_none else trees.flatten(x)[0])]
-    if not _are_close(begin, known.begin):
+    if not _are_close([*_plain_numbers(carry), *_plain_numbers(x)], known.begin):
         return _looped(step, carry, fed, until)
     with scans_tried(known.inner):
         end = [] if until is None else [_number(until(carry), "until")]
-        returned, y = _one_step(step, carry, x, shape, until)
-    new, new_shape = trees.flatten(returned)
-    y_leaves, y_shape = trees.flatten(y)
-    ys = [leaf for leaf in y_leaves if not _is_constant(leaf)]
+        returned, y = _one_step(step, carry, x, _structure(carry), until)
+    new, ys = _plain_numbers(returned), _plain_numbers(y)
     if not _are_close([*new, *ys, *end], known.first):
         with scans_tried(None):
             return _looped(step, carry, fed, until)
     make = Value if any(isinstance(leaf, Value) for leaf in (*new, *ys)) else float
     results = [make(number) for number in known.results]
-    columns = iter([results[len(new) + i :: len(ys)] for i in range(len(ys))])
-    lists = [_repeated(leaf, fed.length) if _is_constant(leaf) else next(columns) for leaf in y_leaves]
-    return trees.unflatten(_without_dtypes(new_shape), results[: len(new)]), _of_ys(y_shape, lists)
+    columns = [results[len(new) + i :: len(ys)] for i in range(len(ys))]
+    return _Nest(returned, "carry").rebuilt(results[: len(new)]), _Nest(y, "y").rebuilt(columns, fed.length)
+
+
+def _plain_numbers(nest: Any) -> list[Any]:
+    return [leaf for leaf in trees.flatten(nest)[0] if not _is_constant(leaf)]
 
 
 def _are_close(given: list[Any], wanted: list[float]) -> bool:
@@ -425,8 +455,7 @@ def _are_close(given: list[Any], wanted: list[float]) -> bool:
         return False
     if len(numbers) != len(wanted):
         return False
-    largest = max([abs(x) for x in wanted if math.isfinite(x)], default=0.0)
     return all(
-        x == y or abs(x - y) <= _SAME * largest or (math.isnan(x) and math.isnan(y))
+        x == y or abs(x - y) <= _SAME * abs(y) or (math.isnan(x) and math.isnan(y))
         for x, y in zip(numbers, wanted, strict=True)
     )
