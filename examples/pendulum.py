@@ -5,7 +5,9 @@
 The equation angle'' = -g / length * sin(angle) - damping * angle' has no solution in known functions. So the loss runs
 it, by the method of Runge and Kutta, in a `scan`: 1,000 steps for each release, recorded as one. SciPy's `minimize`
 gets the loss of all releases and its gradient, and the second derivatives at the minimum give standard errors. The
-measurements come from SciPy's own solver with known parameters, so that the answer is known. It needs SciPy, and matplotlib for the picture.
+measurements come from SciPy's own solver with known parameters, so that the answer is known.
+
+It needs SciPy, and matplotlib for the picture.
 """
 
 import argparse
