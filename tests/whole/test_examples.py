@@ -147,6 +147,16 @@ def test_pinn(run_example, tmp_path):
     check_picture(tmp_path / "pictures" / "pinn.png")
 
 
+def test_pendulum(run_example, tmp_path):
+    out = run_example("pendulum.py", "--folder", "pictures")
+    found = re.findall(r"^(\w+) +(\S+) \+- (\S+), true (\S+)", out, re.MULTILINE)
+    assert [name for name, *_ in found] == ["length", "damping"]
+    for _, x, error, true in found:
+        assert 0 < float(error) < 1e-3
+        assert abs(float(x) - float(true)) < 3 * float(error)
+    check_picture(tmp_path / "pictures" / "pendulum.png")
+
+
 def test_digits(run_example, tmp_path):
     """In the 20 epochs of its default, which take two seconds."""
     pytest.importorskip("sklearn", reason="examples/digits.py needs scikit-learn")
