@@ -151,7 +151,7 @@ cdef class Graph:
         cdef mgc_ints list_of
         list_of.items, list_of.count, list_of.capacity = NULL, 0, 0
         try:
-            fill_places(&list_of, operands, self.g.count)
+            fill_places(&list_of, operands, &self.g)
             return checked(mgc_add(&self.g, number, list_of.items, list_of.count, 0))
         finally:
             PyMem_Free(list_of.items)
@@ -174,7 +174,7 @@ cdef class Graph:
         list_of.items, list_of.count, list_of.capacity = NULL, 0, 0
         require_operands_of_loop(loop, len(operands))
         try:
-            fill_places(&list_of, operands, self.g.count)
+            fill_places(&list_of, operands, &self.g)
             scan = checked(mgc_add(&self.g, MGC_SCAN, list_of.items, list_of.count, self.add_loop(loop)))
             for i in range(loop.carries + loop.length * loop.ys):
                 results.append(checked(mgc_add(&self.g, MGC_RESULT, &scan, 1, i)))
@@ -214,7 +214,7 @@ cdef class Graph:
         cdef mgc_ints list_of
         list_of.items, list_of.count, list_of.capacity = NULL, 0, 0
         try:
-            fill_places(&list_of, tuple(places), self.g.count)
+            fill_places(&list_of, tuple(places), &self.g)
             list_of, self.output_list = self.output_list, list_of
         finally:
             PyMem_Free(list_of.items)
@@ -300,10 +300,12 @@ cdef class Graph:
         return [found[x] for x in self.outputs]
 
 
-cdef int fill_places(mgc_ints *to, tuple places, int limit) except -1:
+cdef int fill_places(mgc_ints *to, tuple places, const mgc_graph *g) except -1:
     for x in places:
-        if not isinstance(x, int) or not 0 <= x < limit:
-            raise IndexError(f"a place must be one of the {limit} expressions in the graph, got {x!r:.40}")
+        if not isinstance(x, int) or not 0 <= x < g.count:
+            raise IndexError(f"a place must be one of the {g.count} expressions in the graph, got {x!r:.40}")
+        if g.op[<int>x] == MGC_SCAN:
+            raise IndexError(f"a place must be that of a number, got {x}, a loop, whose results have places")
         if mgc_push(to, x) < 0:
             raise no_memory()
     return 0
