@@ -8,11 +8,14 @@ from microgradc import checkpoint as checkpoint, engine as engine, losses as los
 from microgradc import program as program, viz as viz
 from microgradc.arrays import array as array, grads as grads, to_numpy as to_numpy
 from microgradc.checkpoint import load as load, save as save
+from microgradc.checking import Comparison as Comparison, GradcheckError as GradcheckError
+from microgradc.checking import compare_with_torch as compare_with_torch, gradcheck as gradcheck
 from microgradc.cli.dropin import install as install
 from microgradc.derivatives import grad as grad, hessian as hessian, hvp as hvp, jacobian as jacobian
 from microgradc.derivatives import jvp as jvp, value_and_grad as value_and_grad, vjp as vjp
 from microgradc.program.scan import scan as scan
-from microgradc.engine import CompileError as CompileError, Value as Value, function as function
+from microgradc.engine import AnomalyError as AnomalyError, CompileError as CompileError, Value as Value
+from microgradc.engine import detect_anomaly as detect_anomaly, function as function
 from microgradc.engine import no_grad as no_grad, topological_sort as topological_sort
 from microgradc.engine.functions import *
 from microgradc.losses import binary_cross_entropy as binary_cross_entropy

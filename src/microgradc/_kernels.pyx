@@ -122,7 +122,7 @@ def backward(str level not None, str name not None, const double[:, :] operands 
             if wanted is None or wanted[i]:
                 gx[i] = out.data + (0 if shared else i * data.n)
     with nogil:
-        lanes.backward[op](x[0], x[1], x[2], f.data, g.data, gx[0], gx[1], gx[2], data.n)
+        lanes.backward[op](x[0], x[1], x[2], f.data, g.data, gx[0], gx[1], gx[2], NULL, 0, data.n)
     out.read(grads)
 
 

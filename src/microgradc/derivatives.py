@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from microgradc import trees
 from microgradc.program.calculus import cotangents_of, tangents_of
 from microgradc.program.compile import Compiled, compile
 from microgradc.program.directions import (
     Argnums,
-    Recorded,
     as_values,
     has_values,
     hessian_of,
     hvp_of,
     jacobian_of,
+    jvp_of,
     like,
     plain,
     value_and_grad_of,
+    vjp_of,
 )
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
@@ -60,34 +60,43 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[...,
     return _Transform(f, argnums, "value_and_grad", value_and_grad_of)
 
 
-def jacobian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+def jacobian(f: Callable[..., Any], argnums: Argnums = 0, *, sparse: bool = False) -> Callable[..., Any]:
     """Return a function that gives the derivatives of each result of f.
 
     Args, Raises: see `grad`; f may return any nest of Values.
+        sparse: whether to give a `scipy.sparse.csc_array`; see `hessian`.
 
     Returns:
         A function of the same arguments: the structure of the results, in each place that of the argument. For a list
         of m results and an array of shape (n,), float64 of shape (m, n).
 
-    >>> jacobian(lambda x: [x[0] * x[1], x[0] + x[1]])(np.array([2.0, 3.0])).tolist()
+    >>> jacobian(lambda x: [x[0] * x[1], x[0] + x[1]])([2.0, 3.0]).tolist()
     [[3.0, 2.0], [1.0, 1.0]]
     """
-    return _Transform(f, argnums, "jacobian", jacobian_of)
+    return _Transform(f, argnums, "jacobian", partial(jacobian_of, sparse=sparse))
 
 
-def hessian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+def hessian(f: Callable[..., Any], argnums: Argnums = 0, *, sparse: bool = False) -> Callable[..., Any]:
     """Return a function that gives the second derivatives of f, which returns one Value.
 
-    Args, Raises: see `grad`.
+    Args:
+        f, argnums: see `grad`.
+        sparse: whether to give a `scipy.sparse.csc_array`, which needs SciPy. It has the numbers that may be others
+            than 0, those that the graph does not show to be 0 whatever the arguments are; rows and columns are the
+            numbers of the arguments, one after another.
 
     Returns:
         A function of the same arguments: the structure of the argument, in each place the same structure. For an array
         of shape (n,), float64 of shape (n, n).
 
-    >>> hessian(lambda x: x[0] * x[1] ** 2)(np.array([2.0, 3.0])).tolist()
+    Raises:
+        ImportError: sparse, and SciPy is not installed. See `grad`.
+        TypeError: sparse, and an argument has Values, or a function is traced. See `grad`.
+
+    >>> hessian(lambda x: x[0] * x[1] ** 2)([2.0, 3.0]).tolist()
     [[0.0, 6.0], [6.0, 4.0]]
     """
-    return _Transform(f, argnums, "hessian", hessian_of)
+    return _Transform(f, argnums, "hessian", partial(hessian_of, sparse=sparse))
 
 
 def hvp(f: Callable[..., Any], x: Any, v: Any, *args: Any) -> Any:
@@ -135,10 +144,7 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
         xs, _, rebuilt = as_values(primals)
         ys, shape = trees.flatten(plain(f)(*rebuilt))
         return trees.unflatten(shape, ys), trees.unflatten(shape, tangents_of(ys, xs, like(tangents, primals)))
-    found = Recorded(_compiled(f), primals, "jvp")
-    row = found.run("values and tangents", found.direction(tangents, "tangents"))
-    count = row.shape[1] // 2
-    return found.rebuilt_results(row[:, :count]), found.rebuilt_results(row[:, count:])
+    return jvp_of(_compiled(f), primals, tangents)
 
 
 def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
@@ -161,14 +167,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
         returned = plain(f)(*rebuilt)
         ys = trees.flatten(returned)[0]
         return returned, lambda cotangents: trees.unflatten(shape, cotangents_of(ys, xs, like(cotangents, returned)))
-    found = Recorded(_compiled(f), primals, "vjp")
-    results = found.rebuilt_results(found.recording.program(found.row))
-
-    def pull(cotangents: Any) -> tuple[Any, ...]:
-        seeds = np.array([like(cotangents, results)], float)
-        return found.rebuilt_arguments(found.run("cotangents", seeds)[0])
-
-    return results, pull
+    return vjp_of(_compiled(f), primals)
 
 
 class _Transform:

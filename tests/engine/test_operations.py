@@ -24,8 +24,8 @@ def test_a_row_by_its_name(row):
     out = operate(name, *leaves)
     assert operate(name, *numbers) == out.data or math.isnan(out.data)
     assert out._children == tuple(leaves)
-    [*_, (node, op, operands, local, has_closure)] = operations_of(out)
-    assert (node, op, operands, local, has_closure) == (out, name, tuple(leaves), None, False)
+    [*_, (node, op, operands, local, has_closure, hooks)] = operations_of(out)
+    assert (node, op, operands, local, has_closure, hooks) == (out, name, tuple(leaves), None, False, ())
     for wrong in (numbers[1:], [*numbers, 1.0]):
         with pytest.raises(ValueError, match=f"{name} takes {row.operands} operands, got {len(wrong)}"):
             operate(name, *wrong)
@@ -59,13 +59,13 @@ def test_what_a_value_was_made_by():
     assert entries[2][2] == (square, 3.0)
     assert type(entries[2][2][1]) is float       # still a number: nothing was changed
     given = Value(8.0, (x,), (12.0,))
-    assert operations_of(given)[-1] == (given, "custom", (x,), (12.0,), False)
+    assert operations_of(given)[-1] == (given, "custom", (x,), (12.0,), False, ())
     closure = Value(8.0, (x,), "mine")
     closure._backward = lambda: None
-    assert operations_of(closure)[-1] == (closure, "opaque", (x,), None, True)
+    assert operations_of(closure)[-1] == (closure, "opaque", (x,), None, True, ())
     w = Value(5.0)
     first, _ = compile(lambda a: [a * w, a])(x)
-    assert operations_of(first)[-1] == (first, "custom", (w, x), (2.0, 5.0), False)
+    assert operations_of(first)[-1] == (first, "custom", (w, x), (2.0, 5.0), False, ())
 
 
 def test_whether_gradients_are_enabled():

@@ -76,7 +76,7 @@ def test_the_signature_and_the_documentation_travel():
     assert list(inspect.signature(loaded).parameters) == ["x", "y", "rest", "z"]
     assert loaded(1.0, 2.0, 3.0, z=4.0).data == 10.0
     assert loaded.value_and_grad(1.0, z=4.0) == (7.0, (1.0, 1.0))
-    with pytest.raises(TypeError, match="positional only"):
+    with pytest.raises(TypeError, match="positional.only"):
         loaded(x=1.0, z=1.0)
     assert there_and_back(made_with_a_lambda()).__doc__ is None
 

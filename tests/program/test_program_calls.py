@@ -27,8 +27,10 @@ rng = np.random.default_rng(1)
 
 
 @pytest.fixture
-def threads():
+def threads(monkeypatch):
+    """`set_num_threads`, where waking a thread takes no time, so that all are used."""
     before = get_num_threads()
+    monkeypatch.setattr(program, "_waking", 1e-9)
     yield set_num_threads
     set_num_threads(before)
 
@@ -54,6 +56,29 @@ def test_the_bits_are_the_same_for_every_number_of_threads(threads):
     for wrong in (0, -1, 1.5, "2", None, True):
         with pytest.raises(ValueError if type(wrong) is int else TypeError, match="n must be a positive integer"):
             set_num_threads(wrong)
+
+
+def test_threads_are_used_where_they_are_worth_while(threads, monkeypatch):
+    made, _ = record(model, 3, MODEL_W)
+    pools = []
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, *args):
+            pools.append(self)
+            return super().submit(*args)
+
+    monkeypatch.setattr(program, "ThreadPoolExecutor", Pool)
+    threads(2)
+    for waking, uses in (1e-9, True), (10.0, False), (1e-9, True):
+        monkeypatch.setattr(program, "_waking", waking)
+        bits(made, BIG_X)
+        assert bool(pools) == uses
+        pools.clear()
+    monkeypatch.setattr(program, "_waking", None)
+    bits(made, BIG_X)
+    assert 0 < program._waking < 1      # measured
+    assert pools
+    threads(2)      # the next pool is another one
 
 
 def test_programs_in_several_threads(threads):

@@ -229,8 +229,8 @@ HOSTILE = [
     (without("parts"), "no entry 'parts'"),
     (without("loops.0.constants"), "no entry 'loops.0.constants'"),
     (without("loops.0.parts"), "no entry 'loops.0.parts'"),
-    (put("outputs", 0, 5), "an output must be a result of a loop, got the loop, 5"),
-    (a_sum_with_a_loop, "expression 7 must have results of a loop, got the loop, expression 5"),
+    (put("outputs", 0, 5), "output 5 is a loop; it must be one of its results"),
+    (a_sum_with_a_loop, "operand 5 of expression 7 is a loop; it must be one of its results"),
     (put("parts", 0, 1), "expression 5 must be one of 1 loops, got 1"),
     (put("parts", 0, -1), "expression 5 must be one of 1 loops, got -1"),
     (put("parts", 1, 4), "expression 6 must be one of 4 results, got 4"),
@@ -444,5 +444,5 @@ def test_a_loop_is_no_number():
     scan_place = graph[result].operands[0]
     for call in (lambda: graph.add("exp", scan_place), lambda: graph.scan(Loop(body, 2, 1, 0), scan_place),
                  lambda: setattr(graph, "outputs", [scan_place])):
-        with pytest.raises(IndexError, match=f"a place must be that of a number, got {scan_place}, a loop"):
+        with pytest.raises(ValueError, match=f"place {scan_place} is a loop, which has no number of its own"):
             call()

@@ -133,7 +133,36 @@ def expected(name):
 
 def test_each_function_has_a_bound():
     rows = (Path(microgradc.__file__).parent / "program/lanes/rows.h").read_text()
-    assert set(re.findall(r"#define (\w+)\b.* MGC_V\(", rows)) == set(BOUNDS)
+    assert set(re.findall(r"#define (\w+)(?:\(x\) NEAR_OR_ANY| MGC_V)\(", rows)) == set(BOUNDS)
+
+
+NEAR = {
+    "exp": lambda x: np.abs(x) <= 708, "log": lambda x: (x >= 2.0**-1022) & (x < INF), "sigmoid": lambda x: x >= -36,
+    **dict.fromkeys(["sin", "cos", "tan"], lambda x: np.abs(x) <= FAR),
+}  # fmt: skip
+
+
+@each_level
+@pytest.mark.parametrize("name", NEAR)
+def test_a_far_argument_changes_no_other_value(name, level):
+    x = arguments(name)
+    near = x[:, NEAR[name](x[0])]
+    assert near.shape[1] > 500
+    for far in -1e300, INF, NAN, -5e-324, 1e300:
+        got = lanes(level, name, np.concatenate([near, [[far]]], axis=1))
+        assert got[:-1].tobytes() == lanes(level, name, near).tobytes()
+        np.testing.assert_array_equal(got[-1:], lanes(level, name, np.array([[far]])))
+
+
+@pytest.mark.skipif("avx512" not in _kernels.levels(), reason="this processor has no AVX-512")
+@each_function
+def test_the_levels_with_fused_multiply_add_have_the_same_bits(name):
+    x = arguments(name)
+    near = x[:, NEAR[name](x[0])] if name in NEAR else x
+    for given in x, near:
+        wide, narrow = lanes("avx512", name, given), lanes("avx2", name, given)
+        np.testing.assert_array_equal(wide, narrow)
+        assert (np.signbit(wide) == np.signbit(narrow))[~np.isnan(wide)].all()
 
 
 @each_level

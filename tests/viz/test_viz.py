@@ -13,6 +13,7 @@ from graphs import build_values, recipes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 import microgradc
@@ -416,3 +417,24 @@ def test_import_is_light():
     program = "import sys, microgradc.viz; print([m for m in ('matplotlib', 'graphviz') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_colours_by_the_size_of_gradients():
+    x, w, dead, bad = (Value(v, label=n) for v, n in ((2.0, "x"), (1e-3, "w"), (-1.0, "dead"), (0.0, "bad")))
+    y = x * w * 1e-2 + dead.relu() + bad.sqrt()
+    y.backward()
+    source = viz.draw_dot(y, color="grad").source
+    shade = dict(re.findall(r'label="\{ (\w+) \|.*?fillcolor="(#\w+)"', source))
+    assert set(shade) == {"x", "w", "dead", "bad"}
+    assert (shade["dead"], shade["bad"]) == ("#ffffff", "#e78ac3")
+    assert int(shade["w"][3:5], 16) < int(shade["x"][3:5], 16) < 255        # the larger, the darker
+    assert "fillcolor" not in viz.draw_dot(y).source
+    boxes = [p for p in viz.draw_graph(y, color="grad").axes[0].patches if p.get_label() == "_box"]
+    faces = [to_hex(p.get_facecolor()) for p in boxes]
+    assert set(shade.values()) < set(faces)
+    plain = [p for p in viz.draw_graph(y).axes[0].patches if p.get_label() == "_box"]
+    assert {to_hex(p.get_facecolor()) for p in plain} == {"#ffffff"}
+    for draw in (viz.draw_dot, viz.draw_graph):
+        with pytest.raises(ValueError, match="color must be None or 'grad', the size of gradients, got 'red'"):
+            draw(y, color="red")
+    viz.draw_graph(Value(1.0), color="grad")        # no gradients at all

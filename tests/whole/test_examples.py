@@ -126,6 +126,27 @@ def test_training_loop(run_example, tmp_path, loss, optimizer):
         check_picture(tmp_path / "pictures" / name)
 
 
+def test_second_order(run_example, tmp_path):
+    out = run_example("second_order.py", "--folder", "pictures")
+    assert [float(x) < 1e-6 for x in re.findall(r"to scikit-learn (\S+)", out)] == [True, True]
+    assert numbers(r"certified parameters (\S+)", out)[0] < 1e-9
+    assert "298 numbers in the Hessian" in out
+    assert numbers(r"to 1 (\S+)", out)[0] < 1e-8
+    check_picture(tmp_path / "pictures" / "second_order.png")
+
+
+def test_implied_volatility(run_example, tmp_path):
+    out = run_example("implied_volatility.py", "--folder", "pictures")
+    assert numbers(r"largest error (\S+)", out)[0] < 1e-9
+    check_picture(tmp_path / "pictures" / "implied_volatility.png")
+
+
+def test_pinn(run_example, tmp_path):
+    out = run_example("pinn.py", "--steps", 300, "--folder", "pictures")
+    assert numbers(r"largest error (\S+)", out)[0] < 0.2
+    check_picture(tmp_path / "pictures" / "pinn.png")
+
+
 def test_digits(run_example, tmp_path):
     """In the 20 epochs of its default, which take two seconds."""
     pytest.importorskip("sklearn", reason="examples/digits.py needs scikit-learn")

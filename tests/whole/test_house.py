@@ -24,7 +24,7 @@ FLOORS = [
     {"derivatives"},
     {"nn", "losses", "optim"},
     {"train"},
-    {"checkpoint", "interop", "viz"},
+    {"checkpoint", "checking", "interop", "viz"},
     {"cli"},
     {"__init__", "__main__", "_kernels"},
 ]

@@ -1,4 +1,4 @@
-"""python -m microgradc demo | run SCRIPT [ARGS…] | bench"""
+"""python -m microgradc demo | run SCRIPT [ARGS…] | bench | check MODULE:FUNCTION --inputs NUMBERS"""
 
 import argparse
 import sys
@@ -30,8 +30,25 @@ def main(arguments=None):
     bench.add_argument(
         "--rounds", type=_positive, default=10, metavar="N", help="how often each engine takes its turn (default: 10)"
     )
-    options = parser.parse_args(arguments)
-    return {"demo": _demo, "run": _run, "bench": _bench}[options.command](options)
+    check = commands.add_parser("check", help="compare a function's values and derivatives with PyTorch's")
+    check.add_argument("target", metavar="MODULE:FUNCTION", help="the function, of a module here or installed")
+    check.add_argument("--inputs", required=True, metavar="NUMBERS", help="its arguments: numbers, such as 1.0,2.0")
+    check.add_argument(
+        "--order", type=int, choices=(1, 2), default=2, help="1 to leave second derivatives out (default: 2)"
+    )
+    options = parser.parse_args(_with_signs(sys.argv[1:] if arguments is None else arguments))
+    return {"demo": _demo, "run": _run, "bench": _bench, "check": _check}[options.command](options)
+
+
+def _with_signs(arguments):
+    """Return the arguments with `--inputs -1.0,2.0` as one, which argparse would take for two options."""
+    joined: list[str] = []
+    for text in arguments:
+        if joined and joined[-1] == "--inputs":
+            joined[-1] = f"--inputs={text}"
+        else:
+            joined.append(text)
+    return joined
 
 
 def _positive(text):
@@ -49,6 +66,16 @@ def _run(options):
         return 2
     run(options.script, options.arguments)
     return 0
+
+
+def _check(options):
+    from microgradc.cli.check import CheckError, check
+
+    try:
+        return check(options.target, options.inputs, options.order)
+    except CheckError as error:
+        print(f"python -m microgradc check: {error}", file=sys.stderr)
+        return 2
 
 
 def _bench(options):

@@ -3,6 +3,7 @@ functions."""
 
 from microgradc.engine.value import (
     TABLE,
+    AnomalyError,
     CompileError,
     EnableGrad,
     Input,
@@ -11,6 +12,7 @@ from microgradc.engine.value import (
     Trace,
     Value,
     _restore,  # noqa: F401 -- what pickles call
+    detect_anomaly,
     function,
     is_tracing,
     no_grad,
@@ -20,6 +22,7 @@ from microgradc.engine.value import (
 
 __all__ = [
     "TABLE",
+    "AnomalyError",
     "CompileError",
     "EnableGrad",
     "Input",
@@ -27,6 +30,7 @@ __all__ = [
     "Row",
     "Trace",
     "Value",
+    "detect_anomaly",
     "function",
     "is_tracing",
     "no_grad",

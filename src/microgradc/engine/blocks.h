@@ -142,14 +142,22 @@ static inline void mgc_adopt(mgc_node *n, int op, unsigned flags, mgc_wide *w)
     PyMem_Free(w);
 }
 
+/* The same in a mode. */
+MGC_RARELY static PyObject *mgc_new_over_in_mode(unsigned op, unsigned flags, mgc_wide *w, double data)
+{
+    mgc_node operation = {.data = data, .op = op, .flags = flags, .x = {.wide = w}};
+    if (mgc_grad_enabled()) return mgc_observed(mgc_new(op, flags, operation.x, mgc_nothing, data), &operation);
+    PyObject *made = mgc_observed(mgc_new_leaf(data), &operation);
+    mgc_drop_wide(w);
+    return made;
+}
+
 /* A node over a block, which it takes over. */
 static inline PyObject *mgc_new_over(int op, mgc_wide *w, double data)
 {
-    if (!mgc_grad_enabled()) {
-        mgc_drop_wide(w);
-        return mgc_new_leaf(data);
-    }
-    return mgc_new(op, MGC_WIDE | (w->flags & MGC_TRACKED), (mgc_operand){.wide = w}, mgc_nothing, data);
+    const unsigned flags = MGC_WIDE | (w->flags & MGC_TRACKED);
+    if (mgc_modes_anywhere) return mgc_new_over_in_mode((unsigned)op, flags, w, data);
+    return mgc_new(op, flags, (mgc_operand){.wide = w}, mgc_nothing, data);
 }
 
 #endif

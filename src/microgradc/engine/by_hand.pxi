@@ -60,6 +60,8 @@ cdef int build_by_hand(Value v, children, local) except -1:
                              f"got {len(local)} for {len(operands)} children")
     if operands:
         adopt(v, MGC_OPAQUE if local is None else MGC_CUSTOM, operands, local)
+        if mgc_noting() or mgc_detecting():
+            observe(v, &v.node)
     return 0
 
 

@@ -32,7 +32,7 @@ cdef tuple children_of(Value v):
 
 cdef tuple local_gradients_of(Value v):
     cdef Py_ssize_t i
-    if v.node.op == MGC_OPAQUE or v.node.flags & MGC_CLOSURE:
+    if v.node.op == MGC_OPAQUE or has_closure(v):
         return ()
     cdef list gradients = []
     make_constants_leaves(&v.node)
@@ -58,7 +58,8 @@ def operations_of(Value root not None) -> list:
     """Return what a Value was made by: an entry for each node that it depends on, operands first, its own last.
 
     An entry is a tuple of the node; the name of its operation, as graphs have it, or 'leaf', 'custom', 'opaque'; its
-    operands, Values and floats; its local gradients, None unless it is custom; whether a Python closure is its rule.
+    operands, Values and floats; its local gradients, None unless it is custom; whether a Python closure is its rule;
+    its hooks, a tuple.
     Numbers stay numbers. Several results of one call of a compiled function are custom nodes over all that it was
     called with.
     """
@@ -76,7 +77,7 @@ def operations_of(Value root not None) -> list:
                 else:
                     operands[i] = mgc_operand_value(&v.node, i)
             among, local = tuple(operands), local_of(v)
-        found.append((v, OP_NAMES[v.node.op].lower(), among, local, bool(v.node.flags & MGC_CLOSURE)))
+        found.append((v, OP_NAMES[v.node.op].lower(), among, local, has_closure(v), hooks_of(v)))
     return found
 
 

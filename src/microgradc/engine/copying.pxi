@@ -63,6 +63,9 @@ cdef object reduce(Value root):
     cdef Listing begin, end
     cdef Baggage baggage = baggage_if_any(root)
     refuse_to_copy_closure(root)
+    if hooks_of(root):
+        import warnings
+        warnings.warn(f"{root!r} has hooks, which are not pickled", RuntimeWarning)
     op = TRUTH if root.node.op == MGC_LEAF and mgc_is_truth(&root.node) else OP_NAMES[root.node.op]
     operands, local = parts_of(root)
     fields = (type(root), op, root.node.data, root.node.grad, operands)
@@ -107,7 +110,7 @@ cdef tuple local_of(Value v):
 
 
 cdef int refuse_to_copy_closure(Value v) except -1:
-    if v.node.flags & MGC_CLOSURE:
+    if has_closure(v):
         raise TypeError(f"{v!r} has a Python _backward, which refers to the nodes it was written for, so a copy would "
                         "send gradients to the originals; give the node local gradients instead: "
                         "Value(data, children, local_grads)")

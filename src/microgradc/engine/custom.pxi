@@ -21,8 +21,8 @@ cdef object apply_function(f, tuple args, derivative, h):
     else:
         local = one_for_each(f, derivative(*numbers), args)
         local = [local[i] for i in wanted]
-    build_by_hand(v, [args[i] for i in wanted], local)
     baggage_of(v).op = name_of(f)
+    build_by_hand(v, [args[i] for i in wanted], local)
     return v
 
 

@@ -59,6 +59,30 @@ cdef double slope(f, list numbers, Py_ssize_t i, double value) except? -1.0:
 
 cdef double best_slope(Probe probe, double x, double value) except? -1.0:
     cdef Slope best
+    find_slope(&best, probe, x, value)
+    if not best.found and probe.error is not None:
+        raise probe.error
+    return best.value if best.found else NAN
+
+
+def difference(f, double x) -> tuple[float, float]:
+    """Return the derivative of a function of one number by differences, and its estimated error; nan if there are none.
+
+    The step is found: see the top of this file.
+    """
+    cdef Slope best
+    cdef Probe probe = Probe(f, [x], 0)
+    cdef double value = probe.at(x)
+    if not isfinite(x) or not isfinite(value):
+        return NAN, 0.0
+    find_slope(&best, probe, x, value)
+    if not best.found:
+        return NAN, 0.0
+    return best.value, best.error
+
+
+cdef int find_slope(Slope *found, Probe probe, double x, double value) except -1:
+    cdef Slope best
     cdef int exponent = 1
     cdef double least = nextafter(fabs(x), INFINITY) - fabs(x), near_1 = ldexp(1.0, -STEP_BITS), h
     memset(&best, 0, sizeof(best))
@@ -80,9 +104,8 @@ cdef double best_slope(Probe probe, double x, double value) except? -1.0:
     for _ in range(MOST_LARGER):
         if is_good(&best) or not best.is_resolved or not attempt(&best, probe, x, value, best.step * 32):
             break
-    if not best.found and probe.error is not None:
-        raise probe.error
-    return best.value if best.found else NAN
+    found[0] = best
+    return 0
 
 
 cdef bint is_good(const Slope *best) noexcept:

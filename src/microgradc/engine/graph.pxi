@@ -7,6 +7,14 @@
 
 from cpython.pythread cimport PyThread_get_thread_ident
 
+cdef extern from "engine/sort.h":
+    bint mgc_is_to_enter(const mgc_node *, uint64_t epoch, bint with_leaves)
+    Py_ssize_t mgc_push_operands(const mgc_wide *, mgc_node **stack, uint64_t epoch, bint with_leaves)
+
+cdef extern from "engine/chain.h":
+    double mgc_local_gradient(mgc_node *, Py_ssize_t)
+    void mgc_propagate(mgc_node *)
+
 cdef enum:
     CHECK_SIGNALS_EVERY = 1 << 16   # nodes; some milliseconds
     MOST_SPARE = 1 << 21            # nodes, in each of two arrays: 16 MB each
@@ -28,6 +36,9 @@ cdef struct Pass:
     Saved *saved        # if other passes are unfinished: the gradients that were there before, in the order of entering
     Py_ssize_t saved_size
     Py_ssize_t saved_capacity
+    Saved *aside        # the gradients of leaves with hooks, from before
+    Py_ssize_t aside_size
+    Py_ssize_t aside_capacity
     Pass *next          # the other unfinished passes
     unsigned long thread
     uint64_t epoch      # its sort
@@ -171,8 +182,10 @@ cdef int sort_once(mgc_node *root, bint with_leaves, Pass *p, Stack *stack, bint
 
 
 cdef int save(Pass *p, mgc_node *node) except -1:
-    if node.op == MGC_LEAF:
-        return 0   # leaves accumulate, whoever adds to them
+    if node.op == MGC_LEAF:      # leaves accumulate, whoever adds to them; but a hook sees one pass
+        if node.flags & MGC_IN_PASS and is_hooked(<Value>mgc_value_of(node)):
+            p.overlaps = True
+        return 0
     reserve(<void **>&p.saved, &p.saved_capacity, p.saved_size + 1, sizeof(Saved))
     p.saved[p.saved_size].node = node
     p.saved[p.saved_size].grad = node.grad
@@ -273,13 +286,17 @@ cdef int run_backward(Value root) except -1:
         p.next = unfinished
         unfinished = p
         try:
+            if p.has_closures:
+                set_aside(p)
             sweep(root, p)
         finally:
+            put_back(p)
             forget(p)
             restore(p, True)
     finally:
         give_spare(&p.order, &spare_order)
         PyMem_Free(p.saved)
+        PyMem_Free(p.aside)
         PyMem_Free(p)
     return 0
 
@@ -289,15 +306,13 @@ cdef int sweep(Value root, Pass *p) except -1:
     cdef mgc_node *node
     cdef Py_ssize_t i
     root.node.grad = root.node.grad + 1 if root.node.op == MGC_LEAF else 1
+    if mgc_detecting():
+        return sweep_detecting(p)
     for i in range(p.order.size - 1, -1, -1):
         node = p.order.items[i]
         mgc_prefetch_older(node)
         if node.flags & MGC_CLOSURE:
-            closure = closure_of(<Value>mgc_value_of(node))
-            if type(closure) is Joint:
-                (<Joint>closure).run(p)
-            else:
-                closure()
+            run_python(node, p)
         else:
             mgc_propagate(node)
         if i % CHECK_SIGNALS_EVERY == 0 and i:

@@ -1,7 +1,8 @@
-/* Whether gradients are enabled here, and whether this thread traces a function. Changes with these switches.
+/* Whether gradients are enabled here, whether this thread traces a function, and who looks at new nodes. Changes with
+ * these switches.
  *
  * Everything here runs with the GIL held, and is asked for each new node. So nobody pays for looking anything up
- * while no no_grad() block is open, and no function is traced, in any thread.
+ * while no no_grad() block is open, no function is traced and nobody observes, in any thread.
  *
  * A block lasts for its thread from its entry to its exit, whoever calls whom meanwhile: a counter of the thread. But a
  * block that was entered in a generator or a coroutine lasts only while that runs: while it is suspended, what others
@@ -23,6 +24,13 @@
 #define MGC_THREAD_LOCAL _Thread_local
 #endif
 
+/* Of a function that is called in a mode alone: it takes no room in who calls it. */
+#ifdef __GNUC__
+#define MGC_RARELY __attribute__((noinline, cold))
+#else
+#define MGC_RARELY
+#endif
+
 /* How many functions are being traced (tracing.pxi). */
 static Py_ssize_t mgc_tracing_anywhere;
 static MGC_THREAD_LOCAL Py_ssize_t mgc_tracing_here;
@@ -35,8 +43,28 @@ static inline void mgc_trace(int by)
     mgc_tracing_here += by;
 }
 
-/* How many no_grad() blocks are open. */
-static Py_ssize_t mgc_no_grad_anywhere;
+/* How many modes are on, in any thread, that see to new nodes: no_grad() blocks, and observers. */
+static Py_ssize_t mgc_modes_anywhere;
+
+/* How many observers (observing.pxi) of this thread note where a node is made, and look whether its number is finite.
+   */
+static MGC_THREAD_LOCAL Py_ssize_t mgc_noting_here, mgc_detecting_here;
+
+/* What a trace computes with is made up, and no one's business. */
+static inline int mgc_noting(void) { return mgc_modes_anywhere && mgc_noting_here && !mgc_tracing(); }
+static inline int mgc_detecting(void) { return mgc_modes_anywhere && mgc_detecting_here && !mgc_tracing(); }
+
+static inline void mgc_note(Py_ssize_t by)
+{
+    mgc_modes_anywhere += by;
+    mgc_noting_here += by;
+}
+
+static inline void mgc_detect(Py_ssize_t by)
+{
+    mgc_modes_anywhere += by;
+    mgc_detecting_here += by;
+}
 
 /* How many of a thread are open that were not entered in a generator. It outlives its thread: a block may be left
    in another. */
@@ -143,7 +171,7 @@ static int mgc_is_in_block(void)
 }
 
 /* What is traced is recorded with its graph, whatever block the trace was begun in. */
-static inline int mgc_grad_enabled(void) { return !mgc_no_grad_anywhere || mgc_tracing() || !mgc_is_in_block(); }
+static inline int mgc_grad_enabled(void) { return !mgc_modes_anywhere || mgc_tracing() || !mgc_is_in_block(); }
 
 /* Enable gradients from the current frame on. Returns 0 if that frame is a generator's, which could be suspended
    meanwhile, for others to have gradients enabled. */
@@ -194,7 +222,7 @@ static void mgc_close_block(mgc_block *block)
     } else {
         block->thread->blocks--;        /* the counter stays: its thread may be alive */
     }
-    mgc_no_grad_anywhere--;
+    mgc_modes_anywhere--;
     PyObject *frame = (PyObject *)block->frame;
     PyMem_Free(block);
     Py_XDECREF(frame);
@@ -256,7 +284,7 @@ static mgc_block *mgc_open_block(void)
         Py_XDECREF(frame);
         return (mgc_block *)PyErr_NoMemory();
     }
-    mgc_no_grad_anywhere++;
+    mgc_modes_anywhere++;
     if (frame) {
         block->frame = frame;
         block->next = mgc_generators_blocks;
@@ -271,8 +299,9 @@ static mgc_block *mgc_open_block(void)
 /* A forked child has this thread alone. */
 static inline void mgc_forget_other_threads(void)
 {
-    mgc_no_grad_anywhere = mgc_no_grad_here ? mgc_no_grad_here->blocks + mgc_no_grad_here->hidden : 0;
-    for (mgc_block *b = mgc_generators_blocks; b; b = b->next) mgc_no_grad_anywhere++;
+    mgc_modes_anywhere = mgc_noting_here + mgc_detecting_here;
+    if (mgc_no_grad_here) mgc_modes_anywhere += mgc_no_grad_here->blocks + mgc_no_grad_here->hidden;
+    for (mgc_block *b = mgc_generators_blocks; b; b = b->next) mgc_modes_anywhere++;
     mgc_tracing_anywhere = mgc_tracing_here;
 }
 

@@ -154,8 +154,8 @@ ROW( LEAKY_RELU, "leaky_relu", 2, Y_, x > 0 ? x : x * y,                where(st
                           where(step(x), 0, g * x), 0, \
      "Return x where it is positive, else negative_slope * x. d/dx = 1 for x > 0, else negative_slope." ) \
 ROW( ELU,        "elu",   2, Y_,   x > 0 ? x : y * expm1(x), \
-                          where(maximum(x, 0), g, g * (y * exp(minimum(x, 0)))), \
-                          where(step(x), 0, g * expm1(minimum(x, 0))), 0, \
+                          where(maximum(x, 0), g, g * (y * exp(where(step(-x), x, 0)))), \
+                          where(step(x), 0, g * expm1(where(step(x), 0, x))), 0, \
      "Return x where it is positive, else alpha * (exp(x) - 1). d/dx = 1 for x > 0, else alpha exp(x)." ) \
 ROW( GELU,       "gelu",  1, 0,    x * (0.5 * (1 + erf(x * SQRT_HALF))), \
                           g * (0.5 * (1 + erf(x * SQRT_HALF)) + x * (NORMAL_DENSITY_0 * exp(-0.5 * x * x))), 0, 0, \
@@ -165,7 +165,8 @@ ROW( SILU,       "silu",  1, 0,    x / (1 + exp(-x)), \
                           g * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))), 0, 0, \
      "Return x * sigmoid(x), also called swish. d/dx = s (1 + x (1 - s)), s = sigmoid(x)." ) \
 ROW( SELU,       "selu",  1, 0,    x > 0 ? SELU_SCALE * x : SELU_SCALE_ALPHA * expm1(x), \
-                          where(maximum(x, 0), g * SELU_SCALE, g * (SELU_SCALE_ALPHA * exp(minimum(x, 0)))), 0, 0, \
+                          where(maximum(x, 0), g * SELU_SCALE, g * (SELU_SCALE_ALPHA * exp(where(step(-x), x, 0)))), \
+                          0, 0, \
      "Return scale * x where x is positive, else scale * alpha * (exp(x) - 1). d/dx = scale for x > 0, else scale " \
      "alpha exp(x).\n\n" \
      "Klambauer et al., \"Self-Normalizing Neural Networks\", 2017: scale is about 1.0507 and alpha 1.6733." ) \

@@ -36,6 +36,7 @@ cdef dict WAYS_OUT = {
     "hash(v)": "a set or dict would find no example's number in it; use microgradc.take, or less_equal with where",
     "backward()": "call it on what the compiled function returns",
     "_backward": "replace the closure by operations of microgradc",
+    "register_hook": "register hooks on the arguments, or on what the compiled function returns",
     "a node with local gradients": "Value.func, function and Value(data, children, local_grads) compute with numbers "
                                    "of this example; use operations of microgradc",
     "no_grad": "enter it around the call of the compiled function",
@@ -90,19 +91,15 @@ def refuse(str what):
 
     It returns if a finalizer or the like asks, which runs during a recording by chance.
     """
-    import linecache     # here, for it takes as long to import as the rest of the engine
-
     trace = getattr(traces, "current", None)
     begin = None if trace is None else trace.frame
-    frame = users = sys._getframe()
+    frame = sys._getframe()
     while frame is not None and frame is not begin:
         if runs_at_any_time(frame):
             return
         frame = frame.f_back
-    while users.f_back is not None and is_library(users.f_globals.get("__name__", "").partition(".")[0]):
-        users = users.f_back
-    line = linecache.getline(users.f_code.co_filename, users.f_lineno, users.f_globals).strip()
-    place = f"{users.f_code.co_filename}, line {users.f_lineno}" + (f": {line}" if line else "")
+    users = users_frame()
+    place = as_text(users.f_code.co_filename, users.f_lineno, users.f_globals)
     message = f"{what} cannot be replayed for other numbers: {WAYS_OUT[what]}.\n  {place}"
     if trace is not None and trace.refused is None:
         trace.refused = message

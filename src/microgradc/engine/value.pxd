@@ -94,6 +94,9 @@ cdef object wide(int op, object values, str name)
 cdef object dot_product(object w, object x, object bias)
 cdef list dot_products(object x, list rows, list biases, bytes operations)
 cdef bint tracing() noexcept
+cdef bint detecting() noexcept
+cdef bint is_python(Value v) noexcept
+cdef double received(Value v, double grad) except? -1.0
 cdef bint grad_enabled() noexcept
 
 cdef class SharedLeaves:

@@ -40,7 +40,17 @@ class Row(NamedTuple):
     gz: str
     doc: str
 
-__all__ = ["TABLE", "CompileError", "Row", "Value", "function", "no_grad", "topological_sort"]
+__all__ = [
+    "TABLE",
+    "AnomalyError",
+    "CompileError",
+    "Row",
+    "Value",
+    "detect_anomaly",
+    "function",
+    "no_grad",
+    "topological_sort",
+]
 
 TABLE: tuple[Row, ...]
 
@@ -315,6 +325,9 @@ class Value:
         ...
     radians = deg2rad
     degrees = rad2deg
+    def register_hook(self, hook: Callable[[float], object]) -> RemovableHandle:
+        """Have a function called with the gradient of self when it is complete, in each `backward()`."""
+        ...
     def func(
         self,
         f: Callable[[float], _Number],
@@ -354,9 +367,11 @@ def array_of(o: Any, name: str) -> NDArray[Any] | None:
     """Return a NumPy array, a frame, a series, a tensor or the like as a NumPy array, its entries by position."""
     ...
 
-def operations_of(
-    root: Value,
-) -> list[tuple[Value, str, tuple[Value | float, ...], tuple[float, ...] | None, bool]]:
+_Operation: TypeAlias = tuple[
+    Value, str, tuple[Value | float, ...], tuple[float, ...] | None, bool, tuple[Callable[[Any], Any], ...]
+]
+
+def operations_of(root: Value) -> list[_Operation]:
     """Return what a Value was made by: an entry for each node that it depends on, operands first, its own last."""
     ...
 
@@ -444,3 +459,65 @@ class no_grad:
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
     def __call__(self, f: Callable[_P, _R]) -> Callable[_P, _R]: ...
+
+class AnomalyError(FloatingPointError):
+    """The first number that is not finite, within `detect_anomaly()`."""
+
+    operation: str | None
+    operands: tuple[Value | float, ...]
+    operand: int | None
+    place: tuple[str, int] | None
+    def __init__(
+        self,
+        message: str,
+        operation: str | None = None,
+        operands: tuple[Value | float, ...] = (),
+        operand: int | None = None,
+        place: tuple[str, int] | None = None,
+    ) -> None: ...
+
+class RemovableHandle:
+    """What `Value.register_hook` returns. As a context manager, it removes the hook at its end."""
+
+    def __init__(self, hooks: dict[RemovableHandle, Callable[[float], object]]) -> None: ...
+    def remove(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: object) -> None: ...
+
+@disjoint_base
+class Observer:
+    """A context in which this thread notes where nodes are made; which and what else, say its subclasses."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: object) -> None: ...
+
+class detect_anomaly(Observer):
+    """Raise at the first number that is not finite, forward or backward, with the line that made it."""
+
+    def __init__(self) -> None: ...
+
+class noting_places(Observer):
+    """While this context lasts, the nodes that this thread makes know in which line of the user's code that was."""
+
+    def __init__(self, then: Callable[[Value], object] | None = None) -> None: ...
+
+class undetected(Observer):
+    """While this context lasts, numbers need not be finite."""
+
+    def __enter__(self) -> Self: ...
+
+def is_detecting() -> bool:
+    """Return whether this thread is within `detect_anomaly()`."""
+
+def place_of(v: Value) -> tuple[str, int] | None:
+    """Return the file and the line of the user's code that made a node, a tuple; None if nobody noted it."""
+
+def place_as_text(place: tuple[str, int] | None) -> str:
+    """Return a file and a line with what is there."""
+
+def set_origin(values: Iterable[Value], origin: Callable[[], object]) -> None:
+    """Say of the results of one call what to do when they send a gradient that is not finite."""
+
+def difference(f: Callable[[float], _Number], x: float) -> tuple[float, float]:
+    """Return the derivative of a function of one number by differences, and its estimated error; nan if there are
+    none."""

@@ -38,14 +38,6 @@ cdef extern from "engine/memory.h":
 cdef extern from "engine/arguments.h":
     int mgc_install_check_of_names(PyTypeObject *) except -1
 
-cdef extern from "engine/attributes.h":
-    object mgc_baggage_or_none(object)
-    object mgc_make_baggage(object)
-    PyObject *mgc_attributes(object)
-    int mgc_set_attribute(object, object, object) except -1
-    int mgc_delete_attribute(object, object) except -1
-    int mgc_install_attributes(PyTypeObject *, PyTypeObject *) except -1
-
 cdef extern from "engine/making.h":
     object mgc_new_leaf(double)
     bint mgc_is_truth(const mgc_node *)
@@ -55,37 +47,16 @@ cdef extern from "engine/making.h":
     object mgc_new_right_number(int op, mgc_node *, double, bint integer)
     object mgc_new_left_number(int op, double, mgc_node *, bint integer)
 
-cdef extern from "engine/blocks.h":
-    mgc_wide *mgc_new_wide(Py_ssize_t count, bint with_local) except NULL
-    mgc_wide *mgc_new_shared(Py_ssize_t count, PyObject *keeper, mgc_operand *, unsigned char *is_node,
-                             const double *local) except NULL
-    bint mgc_is_over_leaves(const mgc_wide *)
-    void mgc_closures_assigned()
-    void mgc_replace_number(mgc_node *, Py_ssize_t, mgc_node *)
-    void mgc_adopt(mgc_node *, int op, unsigned int flags, mgc_wide *)
-    void mgc_set_node(mgc_wide *, Py_ssize_t, mgc_node *)
-    void mgc_set_number(mgc_wide *, Py_ssize_t, double)
-    bint mgc_put_exact(mgc_wide *, Py_ssize_t, PyObject *)
-    Py_ssize_t mgc_put_products(mgc_wide *, PyObject **w, PyObject **x, Py_ssize_t count, double *total)
-    void mgc_clear_operands(mgc_wide *, Py_ssize_t count)
-    bint mgc_has_node(mgc_wide *)
-    object mgc_new_over(int op, mgc_wide *, double data)
-
-cdef extern from "engine/sort.h":
-    bint mgc_is_to_enter(const mgc_node *, uint64_t epoch, bint with_leaves)
-    Py_ssize_t mgc_push_operands(const mgc_wide *, mgc_node **stack, uint64_t epoch, bint with_leaves)
-
-cdef extern from "engine/chain.h":
-    double mgc_local_gradient(mgc_node *, Py_ssize_t)
-    void mgc_propagate(mgc_node *)
-
-__all__ = ["TABLE", "CompileError", "Row", "Value", "function", "no_grad", "topological_sort"]
+__all__ = ["TABLE", "AnomalyError", "CompileError", "Row", "Value", "detect_anomaly", "function", "no_grad",
+           "topological_sort"]
 
 include "versions.pxi"
 include "numbers.pxi"
 include "tables.pxi"
 include "baggage.pxi"
 include "graph.pxi"
+include "hooks.pxi"
+include "observing.pxi"
 include "operators.pxi"
 include "wide.pxi"
 include "by_hand.pxi"
@@ -163,15 +134,16 @@ cdef class Value:
                                 f"got {describe(_op)} and no children")
         elif type(_op) is not str:
             local, _op = _op, ""
+        write_data(self, visible(number, ".data") if self.node.flags & MGC_INITIALISED else number)
         if _children != () and mgc_grad_enabled():
             refuse_while_tracing("a node with local gradients")
-            build_by_hand(self, _children, local)
-        write_data(self, visible(number, ".data") if self.node.flags & MGC_INITIALISED else number)
         self.node.flags |= MGC_INITIALISED
         if _op != "" and _op != ():
             baggage_of(self).op = _op
         if label != "":
             set_label(self, label)
+        if _children != () and mgc_grad_enabled():
+            build_by_hand(self, _children, local)
 
     @property
     def data(self) -> float:
@@ -240,9 +212,7 @@ cdef class Value:
     def _backward(self):
         """A callable that sends this node's gradient on to its operands. Assign a callable of no arguments to replace
         the rule."""
-        if self.node.flags & MGC_CLOSURE:
-            return closure_of(self)
-        return self._propagate
+        return closure_of(self) if has_closure(self) else self._propagate
 
     @_backward.setter
     def _backward(self, value):
@@ -282,6 +252,31 @@ cdef class Value:
         """
         refuse_while_tracing("backward()")
         run_backward(self)
+
+    def register_hook(self, hook):
+        """Have a function called with the gradient of self when it is complete, in each `backward()`.
+
+        As `torch.Tensor.register_hook`. Of an inner node, that is before its operands get their share; of a leaf,
+        before the gradient of this pass, which alone is passed, is added to `grad`. Hooks run in the order of
+        registration. A copy has no hooks, and pickling warns that it leaves them out. A hook that raises ends the pass.
+
+        Args:
+            hook: a callable that takes the gradient, a float, and returns None, or a number to take its place.
+
+        Returns:
+            A handle: `handle.remove()` removes the hook; `with v.register_hook(f):` does at its end.
+
+        Raises:
+            TypeError: hook is not callable; in `backward()`: it returned something else.
+            CompileError: it is called in a function that is being compiled.
+
+        >>> x = Value(3.0)
+        >>> handle = x.register_hook(lambda g: 2 * g)
+        >>> (x * x).backward()
+        >>> x.grad
+        12.0
+        """
+        return add_hook(self, hook)
 
     def __setattr__(self, name, value):
         mgc_set_attribute(self, name, value)
@@ -495,7 +490,8 @@ Value.__module__ = "microgradc.engine"
 
 include "tracing.pxi"
 
-for _public in (CompileError, Row, Trace, Input, IntegerInput, function, no_grad, topological_sort, _restore):
+for _public in (AnomalyError, CompileError, Row, Trace, Input, IntegerInput, RemovableHandle, detect_anomaly, function,
+                no_grad, topological_sort, _restore):
     _public.__module__ = "microgradc.engine"     # where users find them, and what pickles refer to
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_other_threads)

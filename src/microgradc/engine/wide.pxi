@@ -1,6 +1,22 @@
 # Nodes over any number of operands, of lists and other iterables. Changes with what such an operation accepts.
 # Included by value.pyx.
 
+cdef extern from "engine/blocks.h":
+    mgc_wide *mgc_new_wide(Py_ssize_t count, bint with_local) except NULL
+    mgc_wide *mgc_new_shared(Py_ssize_t count, PyObject *keeper, mgc_operand *, unsigned char *is_node,
+                             const double *local) except NULL
+    bint mgc_is_over_leaves(const mgc_wide *)
+    void mgc_closures_assigned()
+    void mgc_replace_number(mgc_node *, Py_ssize_t, mgc_node *)
+    void mgc_adopt(mgc_node *, int op, unsigned int flags, mgc_wide *)
+    void mgc_set_node(mgc_wide *, Py_ssize_t, mgc_node *)
+    void mgc_set_number(mgc_wide *, Py_ssize_t, double)
+    bint mgc_put_exact(mgc_wide *, Py_ssize_t, PyObject *)
+    Py_ssize_t mgc_put_products(mgc_wide *, PyObject **w, PyObject **x, Py_ssize_t count, double *total)
+    void mgc_clear_operands(mgc_wide *, Py_ssize_t count)
+    bint mgc_has_node(mgc_wide *)
+    object mgc_new_over(int op, mgc_wide *, double data)
+
 cdef extern from "Python.h":
     Py_ssize_t PySequence_Fast_GET_SIZE(object)
     PyObject *PySequence_Fast_GET_ITEM(object, Py_ssize_t)

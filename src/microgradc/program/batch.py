@@ -15,7 +15,7 @@ from microgradc.program.arguments import STATIC, is_static
 from microgradc.program.program import require_unmasked
 from microgradc.program.recording import without_values
 
-_BATCHES = (np.ndarray, list, *STATIC)    # what has an entry or row for each example, or none at all
+BATCHES = (np.ndarray, list, *STATIC)    # what has an entry or row for each example, or none at all
 
 
 class Batch:
@@ -44,7 +44,7 @@ class Batch:
             if i in shared:
                 self._shapes.append(None)
                 continue
-            leaves, shape = trees.flatten(a, _BATCHES)
+            leaves, shape = trees.flatten(a, BATCHES)
             self._shapes.append(shape)
             for leaf in leaves:
                 array = None if is_static(leaf) else self._read(leaf, i)
@@ -103,7 +103,7 @@ def repeated(a: Any, n: int) -> Any:
         if is_static(leaf):
             return leaf
         return np.broadcast_to(leaf, (n, *leaf.shape)) if isinstance(leaf, np.ndarray) else [leaf] * n
-    return trees.map_leaves(repeat, a, _BATCHES)
+    return trees.map_leaves(repeat, a, BATCHES)
 
 
 def _first_entry(given: Any, array: np.ndarray) -> Any:

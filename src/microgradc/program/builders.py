@@ -12,7 +12,7 @@ from microgradc.engine.value import operate
 from microgradc.program.graph import Graph, Loop
 from microgradc.program.scan import results_of
 
-__all__ = ["Builder", "Nodes", "Operand", "Places", "Term", "combined", "total_of"]
+__all__ = ["Builder", "Nodes", "Operand", "Places", "Term", "combined", "is_zero", "total_of"]
 
 # Of an expression: a Value or a place in a graph; or a float, a constant.
 Operand = Any
@@ -21,7 +21,13 @@ Term = tuple[Operand, Operand | None]
 
 
 class Builder(Protocol):
-    """Who makes operations."""
+    """Who makes operations.
+
+    Attributes:
+        short: how many terms a sum of products has at most that is made of additions, not one dot.
+    """
+
+    short: int
 
     def add(self, op: str, *operands: Operand) -> Operand:
         """Return an operation on some operands, at least one of which is no constant."""
@@ -39,12 +45,17 @@ class Nodes:
     add = staticmethod(operate)
     scan = staticmethod(results_of)
 
+    def __init__(self, short: int = 0) -> None:
+        self.short = short
+
     def number_of(self, operand: Operand) -> float | None:
         return None if is_tracing() else operand.data if isinstance(operand, Value) else operand
 
 
 class Places:
     """Who adds to a graph."""
+
+    short = 0
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -83,9 +94,23 @@ def combined(builder: Builder, op: str, *x: Operand) -> Operand:
 
 def total_of(builder: Builder, terms: list[Term]) -> Operand:
     """Return the sum of some terms in their order, as the engine adds them up: several products are one dot."""
+    terms = [_without_factor_1(a, b) for a, b in terms]
     if len(terms) == 1:
         a, b = terms[0]
         return a if b is None else combined(builder, "mul", a, b)
+    if len(terms) <= builder.short:
+        return combined(builder, "add", total_of(builder, terms[:1]), total_of(builder, terms[1:]))
     if all(b is None for _, b in terms):
         return combined(builder, "add" if len(terms) == 2 else "sum", *[a for a, _ in terms])
     return combined(builder, "dot", *[x for a, b in terms for x in (a, 1.0 if b is None else b)])
+
+
+def is_zero(a: Operand, b: Operand | None) -> bool:
+    """Return whether a term is the number 0."""
+    return b is None and type(a) is float and a == 0
+
+
+def _without_factor_1(a: Operand, b: Operand | None) -> Term:
+    if b is not None and type(a) is float and a == 1:
+        return b, None
+    return a, None if type(b) is float and b == 1 else b

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from microgradc import trees
 from microgradc.engine import Value
 from microgradc.engine.value import is_grad_enabled, loop_behind, operate, operations_of
-from microgradc.program.builders import Builder, Nodes, Operand, Places, Term, combined, total_of
+from microgradc.program.builders import Builder, Nodes, Operand, Places, Term, combined, is_zero, total_of
 from microgradc.program.c_text import ROWS
 from microgradc.program.conditions import Condition, gathered, masked, taken_at
 from microgradc.program.graph import Graph
@@ -25,10 +25,11 @@ from microgradc.program.rules import Step, rule, wide_rule
 from microgradc.program.scan import results_of
 
 __all__ = [
-    "NoGraphError", "adjoints", "cotangents_of", "dependence", "gradients", "replayed", "tangents", "tangents_of",
+    "COLUMNS", "NoGraphError", "adjoints", "cotangents_of", "gradients", "replayed", "tangents", "tangents_of",
+    "tape_of",
 ]  # fmt: skip
 
-_COLUMNS = ("gx", "gy", "gz")
+COLUMNS = "gx", "gy", "gz"
 
 
 class NoGraphError(RuntimeError):
@@ -47,6 +48,7 @@ class _Entry(NamedTuple):
     local: tuple[float, ...] | None = None  # what its operands receive, where that was given
     has_closure: bool = False
     detail: Any = None                      # of a scan its Loop, of a result which it is
+    hooks: tuple[Callable[[Any], Any], ...] = ()    # of a Value; they may change what it receives
 
 
 _Terms = Iterator[tuple[int, Operand, Operand | None]]     # for operand i, a term
@@ -63,7 +65,7 @@ def _terms(builder: Builder, entry: _Entry, x: list[Operand], gs: dict[int, Oper
     if entry.op in ROWS:
         scope = dict(zip("xyz", x, strict=False), f=entry.handle)
         for i, scope["g"] in gs.items():
-            steps = rule(entry.op, _COLUMNS[i])
+            steps = rule(entry.op, COLUMNS[i])
             if steps:
                 yield i, *_evaluated(builder, steps, scope)
     elif entry.op == "custom":
@@ -214,10 +216,12 @@ def _backward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Itera
         terms = received.pop(e, None)
         if not terms or not depends[e]:
             continue
+        entry = tape[e]
         total, condition = gathered(builder, terms)
+        if entry.hooks:
+            total, condition = _after_hooks(entry, masked(builder, total, condition)), ()
         if e in found:
             found[e] = masked(builder, total, condition)
-        entry = tape[e]
         if entry.op == "result":
             arrived.setdefault(entry.operands[0], {})[entry.detail] = masked(builder, total, condition)
             continue
@@ -231,9 +235,17 @@ def _backward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Itera
                 received.setdefault(entry.operands[i], []).append(((total, None), taken))
             continue
         for i, a, b in _terms(builder, entry, x, gs):
-            if type(a) is not float or a != 0 or b is not None:
+            if not is_zero(a, b):
                 received.setdefault(entry.operands[i], []).append(((a, b), condition))
     return [found[e] for e in wanted]
+
+
+def _after_hooks(entry: _Entry, received: Operand) -> Operand:
+    """Return what a Value received when its hooks have changed it."""
+    for hook in entry.hooks:
+        changed = hook(_as_value(received))
+        received = received if changed is None else changed
+    return received
 
 
 def _forward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iterable[int]) -> list[Any]:
@@ -253,6 +265,8 @@ def _forward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iterab
         ts = {i: found[o] for i, o in enumerate(entry.operands) if type(o) is int and o in found}
         if not ts or e in found:
             continue
+        if entry.op == "dot" or entry.op == "products":     # weights stay one after another
+            ts = {i: ts[i] for i in sorted(ts, key=lambda i: i % 2)}
         x = [tape[o].handle if type(o) is int else o for o in entry.operands]
         if entry.op == "scan":
             of_loops[e] = loop_tangents(builder.scan, entry.detail, x, ts, _tangents_in)
@@ -260,7 +274,7 @@ def _forward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iterab
             if any(ts):     # but for the index
                 found[e] = builder.add("take", x[0], *[ts.get(i, 0.0) for i in range(1, len(x))])
         else:
-            terms = [(a, b) for _, a, b in _terms(builder, entry, x, ts) if type(a) is not float or a != 0 or b]
+            terms = [(a, b) for _, a, b in _terms(builder, entry, x, ts) if not is_zero(a, b)]
             if terms:
                 found[e] = total_of(builder, terms)
     return [found.get(e) for e in wanted]
@@ -269,19 +283,19 @@ def _forward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iterab
 # Values
 
 
-def _tape_of(roots: Iterable[Value]) -> tuple[list[_Entry], dict[int, int]]:
+def tape_of(roots: Iterable[Value]) -> tuple[list[_Entry], dict[int, int]]:
     """Return the operations that some Values were made by, and which entry each node is, by its id."""
     tape: list[_Entry] = []
     places: dict[int, int] = {}
     for root in roots:
         if id(root) in places:
             continue
-        for node, op, operands, local, has_closure in operations_of(root):
+        for node, op, operands, local, has_closure, hooks in operations_of(root):
             if id(node) not in places:
                 places[id(node)] = len(tape)
                 among = tuple([x if type(x) is float else places[id(x)] for x in operands])
                 detail = loop_behind(node) if op == "scan" else int(among[1]) if op == "result" else None
-                tape.append(_Entry(node, op, among[:1] if op == "result" else among, local, has_closure, detail))
+                tape.append(_Entry(node, op, among[:1] if op == "result" else among, local, has_closure, detail, hooks))
     return tape, places
 
 
@@ -319,55 +333,44 @@ def gradients(y: Any, xs: Any) -> Any:
     return trees.unflatten(shape, cotangents_of([y], leaves, [1.0]))
 
 
-def cotangents_of(ys: list[Any], xs: list[Value], seeds: list[Any]) -> list[Value]:
+def cotangents_of(ys: list[Any], xs: list[Value], seeds: list[Any], short: int = 0) -> list[Value]:
     """Return what some Values receive from others, as Values: for each x the sum over i of seeds[i] * dys[i]/dx.
 
     Args:
         ys: Values, or numbers, which depend on nothing.
         xs: Values.
         seeds: for each of ys a Value or a number.
+        short: see `_Builder`. A program of one example goes through many equal additions at once, through dots one by
+            one.
 
     Raises:
         NoGraphError: ys have no graph, and gradients are disabled by `no_grad()`.
     """
-    tape, places = _tape_of([y for y in ys if isinstance(y, Value)])
+    tape, places = tape_of([y for y in ys if isinstance(y, Value)])
     inside = [i for i, x in enumerate(xs) if id(x) in places]
     if not inside and not is_grad_enabled() and all(entry.op == "leaf" for entry in tape):
         raise NoGraphError("y has no graph: gradients are disabled by no_grad()")
     given = [(places[id(y)], seed) for y, seed in zip(ys, seeds, strict=True) if isinstance(y, Value)]
     found: list[Any] = [None] * len(xs)
-    received = _backward(Nodes(), tape, given, [places[id(xs[i])] for i in inside])
+    received = _backward(Nodes(short), tape, given, [places[id(xs[i])] for i in inside])
     for i, g in zip(inside, received, strict=True):
         found[i] = g
     return [_as_value(g) for g in found]
 
 
-def tangents_of(ys: list[Any], xs: list[Value], directions: list[Any]) -> list[Value]:
+def tangents_of(ys: list[Any], xs: list[Value], directions: list[Any], short: int = 0) -> list[Value]:
     """Return the derivatives of some Values in a direction, as Values: the sum over i of directions[i] * dy/dxs[i].
 
     Args:
         ys: Values, or numbers, which depend on nothing.
         xs: Values.
         directions: for each of xs a Value or a number.
+        short: see `cotangents_of`.
     """
-    tape, places = _tape_of([y for y in ys if isinstance(y, Value)])
+    tape, places = tape_of([y for y in ys if isinstance(y, Value)])
     seeds = [(places[id(x)], t) for x, t in zip(xs, directions, strict=True) if id(x) in places]
-    found = iter(_forward(Nodes(), tape, seeds, [places[id(y)] for y in ys if isinstance(y, Value)]))
+    found = iter(_forward(Nodes(short), tape, seeds, [places[id(y)] for y in ys if isinstance(y, Value)]))
     return [_as_value(next(found) if isinstance(y, Value) else None) for y in ys]
-
-
-def dependence(ys: list[Any], xs: list[Value]) -> list[int]:
-    """Return for each of ys on which of xs it depends: bit i is set where it was made from xs[i], whatever numbers."""
-    tape, places = _tape_of([y for y in ys if isinstance(y, Value)])
-    masks = [0] * len(tape)
-    for i, x in enumerate(xs):
-        if id(x) in places:
-            masks[places[id(x)]] |= 1 << i
-    for e, entry in enumerate(tape):
-        for o in entry.operands:
-            if type(o) is int:
-                masks[e] |= masks[o]
-    return [masks[places[id(y)]] if isinstance(y, Value) else 0 for y in ys]
 
 
 def _as_value(found: Any) -> Value:

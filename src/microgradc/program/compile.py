@@ -11,8 +11,9 @@ import numpy as np
 
 from microgradc import checks
 from microgradc.engine import is_tracing, refuse
+from microgradc.engine.value import is_detecting
 from microgradc.keywords import suggest_keywords
-from microgradc.program import directions
+from microgradc.program import anomalies
 from microgradc.program.arguments import Arguments, call, for_one, is_static, unwrapped
 from microgradc.program.batch import Batch, repeated
 from microgradc.program.carried import (
@@ -26,6 +27,7 @@ from microgradc.program.carried import (
     named,
     names_of,
 )
+from microgradc.program.deriving import Deriving
 from microgradc.program.layouts import gradients_in, layout_of
 from microgradc.program.leaving import Leaving
 from microgradc.program.program import (
@@ -90,7 +92,7 @@ def compile(
     return Compiled(f, lanes, recordings, static, shared)
 
 
-class Compiled(Leaving):
+class Compiled(Deriving, Leaving):
     """A function that is traced and replayed; see `compile`.
 
     A batch is the same arguments with one more axis in front. A number becomes an array of shape (n,). An array of
@@ -122,24 +124,24 @@ class Compiled(Leaving):
             args, kwargs: the arguments of one example; Values among them get their gradients.
         """
         names: tuple[str, ...] = ()
-        is_plain = not (kwargs or self._arguments.static)
-        if not is_plain:
-            if is_tracing():
-                return self._f(*args, **kwargs)
-            args, names = self._arguments.given(args, kwargs)
-        found = self._latest.example(args, names)
+        given, is_plain = args, not (kwargs or self._arguments.static)
+        if not is_plain and not is_tracing():
+            given, names = self._arguments.given(args, kwargs)
+        found = self._latest.example(given, names)
         if found is not None:
             return found
+        if is_tracing():    # one compiled function calls another
+            return self._f(*args, **kwargs)
+        if is_detecting():
+            return anomalies.checked(self, "__call__", args, kwargs)
         if is_plain:
-            if is_tracing():    # one compiled function calls another
-                return self._f(*args)
-            args, _ = self._arguments.given(args, {})
-        pattern, example = pattern_of(args), Example(args)
+            given, _ = self._arguments.given(args, {})
+        pattern, example = pattern_of(given), Example(given)
         recording = self._find(example, names)
         if recording is None:
             if is_trying():    # a recording of another one calls it, to see what it does without a recording
-                return call(self._f, map(unwrapped, args), names)
-            recording = self._recordings.record(_key(example, names), args, names)
+                return call(self._f, map(unwrapped, given), names)
+            recording = self._recordings.record(_key(example, names), given, names)
         self._latest.add(recording, pattern, names)
         return recording.rebuild(recording.program.example(example))
 
@@ -176,6 +178,8 @@ class Compiled(Leaving):
         found = self._latest.map(given, names)
         if found is not None:
             return found
+        if is_detecting():
+            return anomalies.checked(self, "map", args, kwargs)
         recording, arrays, _, _, shared = self._batch(args, kwargs)
         _, results, _, _ = recording.program.run(arrays, None, True, False, shared)
         return recording.rebuild_arrays(results)
@@ -202,6 +206,8 @@ class Compiled(Leaving):
             return found
         if is_tracing():
             refuse("f.value_and_grad")
+        if is_detecting():
+            return anomalies.checked(self, "value_and_grad", args, kwargs)
         given, names = self._arguments.given(args, kwargs)
         pattern, example = pattern_of(given), Example(given)
         recording = self._recording(example, given, names)
@@ -221,6 +227,8 @@ class Compiled(Leaving):
             float64 of shape (n,), and the gradients of the arguments, arrays of their shapes with the axis for the
             examples, those of shared ones too; for which and in which order, see `value_and_grad`.
         """
+        if is_detecting():
+            return anomalies.checked(self, "map_value_and_grad", args, kwargs)
         given, names = self._arguments.given(args, kwargs)
         shared = self._arguments.shared_in(len(given), names)
         if shared:      # each example has a gradient of its own
@@ -231,46 +239,6 @@ class Compiled(Leaving):
         recording.require_one_output()
         _, values, _, grads = recording.program.run(batch.arrays, [1.0], True, True)
         return values[:, 0], for_one(batch.gradients(grads), given)
-
-    def jacobian(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the derivatives of each result with respect to the arguments. See `microgradc.jacobian`.
-
-        Args:
-            args, kwargs: the arguments of one example, numbers that can be given by place.
-
-        Returns:
-            The structure of the results, in each place that of the arguments: for one argument its derivatives, for
-            several a tuple. For a list of m results and an array of shape (n,), float64 of shape (m, n).
-        """
-        args = self._arguments.by_place(args, kwargs)
-        return directions.jacobian_of(self, args, directions.argnums_of(args))
-
-    def hessian(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the second derivatives of the one result. See `microgradc.hessian`.
-
-        Args:
-            args: the arguments of one example.
-
-        Returns:
-            For an array of shape (n,), float64 of shape (n, n); for several arguments a tuple of tuples.
-        """
-        args = self._arguments.by_place(args, kwargs)
-        return directions.hessian_of(self, args, directions.argnums_of(args))
-
-    def hvp(self, x: Any, v: Any, *args: Any) -> Any:
-        """Return the product of the Hessian with respect to x and v. See `microgradc.hvp`.
-
-        It is what SciPy takes: `scipy.optimize.minimize(f.value_and_grad, x0, jac=True, hessp=f.hvp)`.
-
-        Args:
-            x: the first argument of one example.
-            v: the same structure.
-            args: further arguments, which are held fixed.
-
-        Returns:
-            The structure of x, float64.
-        """
-        return directions.hvp_of(self, x, v, args)
 
     def mean_value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[float, Any]:
         """Return the mean over a batch and the gradient of the shared arguments.
@@ -315,6 +283,8 @@ class Compiled(Leaving):
         found = self._latest.total(*self._quick(args, kwargs), mean)
         if found is not None:
             return found
+        if is_detecting():
+            return anomalies.checked(self, "mean" if mean else "sum", args, kwargs)
         recording, arrays, n, values, shared = self._batch(args, kwargs)
         return recording.rebuild(recording.program.totals(arrays, 1 / n if mean else 1.0, values, shared))
 
@@ -322,6 +292,8 @@ class Compiled(Leaving):
         found = self._latest.total_and_grad(*self._quick(args, kwargs), name == "mean_value_and_grad")
         if found is not None:
             return found
+        if is_detecting():
+            return anomalies.checked(self, name, args, kwargs)
         given, names = self._arguments.given(args, kwargs)
         shared = self._arguments.shared_in(len(given), names)
         if not shared:

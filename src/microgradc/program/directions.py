@@ -1,25 +1,24 @@
-"""Derivatives of a recorded function at numbers: programs whose examples are directions, which run side by side in
-lanes.
+"""Derivatives of a recorded function at numbers, in the structures of its arguments and results.
 
-What depends on the arguments alone is computed once for all directions. Where an argument is a Value, and while a
-function is traced, derivatives are taken of a plain call, and are Values. Changes with how derivatives of a function
-are made of its recording; `microgradc.derivatives` has the functions for users, `Compiled` the methods.
+Where an argument is a Value, and while a function is traced, derivatives are taken of a plain call, and are Values.
+Changes with what the transforms take and return: `microgradc.derivatives` has the functions for users, `Compiled` the
+methods, `derived.py` the programs.
 """
 
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from microgradc import trees
-from microgradc.engine import IntegerInput, Trace, Value, is_tracing
-from microgradc.program.calculus import cotangents_of, dependence, gradients, replayed, tangents_of
-from microgradc.program.graph import Graph
-from microgradc.program.program import Example, Program
+from microgradc.engine import Value, is_tracing
+from microgradc.program.calculus import cotangents_of, gradients, tangents_of
+from microgradc.program.derived import PRODUCTS, Matrix, csc_array_class, product_program
+from microgradc.program.layouts import Part, gradients_in, layout_of
+from microgradc.program.program import Derived, Example, latest_hvp, latest_matrix, pattern_of
 from microgradc.program.recording import Recording
 
 Argnums = int | tuple[int, ...]
@@ -34,38 +33,74 @@ def argnums_of(args: tuple[Any, ...]) -> Argnums:
     return 0 if len(args) == 1 else tuple(range(len(args)))
 
 
-def jacobian_of(f: Any, args: tuple[Any, ...], argnums: Argnums) -> Any:
+def jacobian_of(f: Any, args: tuple[Any, ...], argnums: Argnums, sparse: bool = False) -> Any:
     """Return the derivatives of each result; see `jacobian`."""
+    if argnums == argnums_of(args):
+        found = latest_matrix(f._latest, args, "sparse jacobian" if sparse else "jacobian")
+        if found is not None:
+            return found
     if has_values(*args):
+        _require_numbers(sparse)
         xs, args = _chosen_values(args, argnums)
         return trees.map_leaves(lambda y: gradients(y, xs), plain(f)(*args))
     _chosen(args, argnums)
-    found = Recorded(f, args, "jacobian")
-    n, m = found.row.size, found.recording.program.output_count
-    matrix = found.matrix("tangents") if n <= m else found.run("cotangents", np.eye(m))
-    return found.rebuilt_rows(matrix, found.recording.parts, argnums)
+    recorded = Recorded(f, args, "jacobian")
+    if sparse:
+        return recorded.sparse("jacobian", argnums)
+    return recorded.rebuilt_rows(recorded.matrix("jacobian"), recorded.recording.parts, argnums)
 
 
-def hessian_of(f: Any, args: tuple[Any, ...], argnums: Argnums) -> Any:
+def hessian_of(f: Any, args: tuple[Any, ...], argnums: Argnums, sparse: bool = False) -> Any:
     """Return the second derivatives of the one result; see `hessian`."""
+    if argnums == argnums_of(args):
+        found = latest_matrix(f._latest, args, "sparse hessian" if sparse else "hessian")
+        if found is not None:
+            return found
     if has_values(*args):
+        _require_numbers(sparse)
         xs, args = _chosen_values(args, argnums)
         return trees.map_leaves(lambda slope: gradients(slope, xs), gradients(one_value(plain(f)(*args)), xs))
     _chosen(args, argnums)
-    found = Recorded(f, args, "hessian")
-    matrix = found.matrix("hessian")
-    return _chosen(found.rebuilt_rows(matrix, found.recording.argument_parts(args), argnums), argnums)
+    recorded = Recorded(f, args, "hessian")
+    if sparse:
+        return recorded.sparse("hessian", argnums)
+    matrix = recorded.matrix("hessian")
+    return _chosen(recorded.rebuilt_rows(matrix, recorded.recording.argument_parts(args), argnums), argnums)
 
 
 def hvp_of(f: Any, x: Any, v: Any, args: tuple[Any, ...]) -> Any:
     """Return the product of the Hessian with respect to x and v; see `hvp`."""
+    found = latest_hvp(f._latest, x, v, args)
+    if found is not None:
+        return found
     if has_values(x, v, *args):
         xs, shape, rebuilt = as_values(x)
         slopes = cotangents_of([one_value(plain(f)(rebuilt, *args))], xs, [1.0])
         return trees.unflatten(shape, tangents_of(slopes, xs, like(v, x, "v")))
-    found = Recorded(f, (x, *args), "hvp")
-    direction = found.direction((v, *map(zeros, args)), "v")
-    return found.rebuilt_arguments(found.run("hessian", direction)[0])[0]
+    recorded = Recorded(f, (x, *args), "hvp")
+    derived = recorded.derived("hvp")
+    product = derived(recorded.row, recorded.direction((v, *map(zeros, args)), "v"))
+    return product if derived.is_whole else recorded.rebuilt_arguments(np.reshape(product, -1))[0]
+
+
+def jvp_of(f: Any, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+    """Return the results and their derivatives in a direction; see `jvp`."""
+    recorded = Recorded(f, primals, "jvp")
+    row = recorded.derived("jvp")(recorded.row, recorded.direction(tangents, "tangents")).reshape(1, -1)
+    count = row.shape[1] // 2
+    return recorded.rebuilt_results(row[:, :count]), recorded.rebuilt_results(row[:, count:])
+
+
+def vjp_of(f: Any, primals: tuple[Any, ...]) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """Return the results, and a function of cotangents; see `vjp`."""
+    recorded = Recorded(f, primals, "vjp")
+    results = recorded.rebuilt_results(recorded.recording.program(recorded.row.reshape(1, -1)))
+
+    def pull(cotangents: Any) -> tuple[Any, ...]:
+        seeds = np.array(like(cotangents, results), float)
+        return recorded.rebuilt_arguments(recorded.derived("vjp")(recorded.row, seeds))
+
+    return results, pull
 
 
 def value_and_grad_of(f: Any, args: tuple[Any, ...], argnums: Argnums) -> tuple[Any, Any]:
@@ -87,32 +122,68 @@ class Recorded:
 
     def __init__(self, f: Any, args: tuple[Any, ...], name: str) -> None:
         given, names = f._arguments.given(args, {})
-        example = Example(given)
-        self.args, self.row = args, np.array(example.row(), float).reshape(1, -1)
+        pattern, example = None if names else pattern_of(given), Example(given)
+        self.args, self.row = args, np.array(example.row()[0], float)
         self.recording: Recording = f._recording(example, given, names)
         if not self.recording.is_of_numbers():
             raise ValueError("derivatives are of functions of numbers, which return numbers; for a static argument, "
                              "compile functools.partial(f, …) or a function that has it already")
         if name in ("hessian", "hvp"):
             self.recording.require_one_output()
+        if self.recording.has_indices():
+            self.recording.program(self.row.reshape(1, -1))
+        f._latest.add(self.recording, pattern)
 
-    def run(self, what: str, directions: np.ndarray) -> np.ndarray:
-        """Return what a program of derivatives gives for each row of directions; see `_Directions`."""
-        return self._program(what).run(self.row[0], directions)
+    def derived(self, name: str) -> Derived:
+        """Return a program of derivatives: 'hessian', 'jacobian', 'sparse' of these, 'hvp', 'jvp' or 'vjp'."""
+        found: Derived | None = self.recording.derived.get(name)
+        if found is None:
+            found = self.recording.derived[name] = self._made(name)
+        return found
 
-    def matrix(self, what: str) -> np.ndarray:
+    def matrix(self, name: str) -> np.ndarray:
         """Return the derivatives of each result, a row, with respect to each number of the arguments."""
-        return self._program(what).matrix(self.row[0])
+        return np.reshape(self.derived(name)(self.row), (-1, self.row.size))
 
-    def _program(self, what: str) -> _Directions:
-        program = self.recording.derived.get(what)
-        if program is None:
-            program = self.recording.derived[what] = _Directions(self.recording.program, what)
-        return program
+    def sparse(self, name: str, argnums: Argnums) -> Any:
+        """Return the same as a csc_array, for some arguments."""
+        csc_array_class()
+        derived = self.derived(f"sparse {name}")
+        found = derived.finish(derived(self.row))
+        if argnums == argnums_of(self.args):
+            return found
+        chosen = _chosen(self.rebuilt_arguments(np.arange(self.row.size)), argnums)
+        columns = np.array(_numbers(chosen), int)
+        return found[columns][:, columns] if name == "hessian" else found[:, columns]
+
+    def _made(self, name: str) -> Derived:
+        if name in PRODUCTS:
+            program = product_program(self.recording.program, name)
+            axes = self._axes(1) if name == "hvp" and not self.recording.has_indices() else None
+            shape = (program.output_count,) if axes is None else axes
+            places = range(math.prod(shape))
+            return Derived(program, None, places, places, shape, axes is not None)
+        kind, has_indices = name.removeprefix("sparse "), self.recording.has_indices()
+        matrix = self.recording.derived.get(f"matrix of {kind}")
+        if matrix is None:
+            matrix = self.recording.derived[f"matrix of {kind}"] = Matrix(self.recording.program, kind)
+        if kind != name:
+            return matrix.sparse(not has_indices)
+        of_arguments = self._axes(len(self.args))
+        of_results = of_arguments if name == "hessian" else self.recording.axes
+        if of_arguments is None or of_results is None:
+            return matrix.dense(matrix.groups.shape, False)
+        return matrix.dense(of_results + of_arguments, not has_indices)
+
+    def _axes(self, count: int) -> tuple[int, ...] | None:
+        """Return the axes of the first argument, if it is a number or an array and the arguments are so many."""
+        parts, shape = self.recording.argument_parts(self.args)
+        first = trees.unflatten(shape, parts)[0] if self.args and count == 1 else None
+        return first.axes if isinstance(first, Part) else None
 
     def direction(self, v: tuple[Any, ...], name: str) -> np.ndarray:
         """Return a direction, in the structure of the arguments, as a row."""
-        return np.array([like(v, self.args, name)], float)
+        return np.array(like(v, self.args, name), float)
 
     def rebuilt_arguments(self, rows: np.ndarray, axes: tuple[int, ...] = ()) -> tuple[Any, ...]:
         """Return what is in the last axis in the structure of the arguments, the other axes reshaped."""
@@ -136,111 +207,6 @@ class Recorded:
         parts, shape = self.recording.parts
         found = [part.of(row)[0] for part in parts]
         return trees.unflatten(shape, [x if isinstance(x, np.ndarray) else float(x) for x in found])
-
-
-class _Directions:
-    """A program over the directions in which derivatives are taken of another program.
-
-    The arguments are its parameters, so that what depends on them alone is computed once for all directions.
-
-    Args:
-        program: what was recorded.
-        what: 'tangents', for each direction of the arguments the results' derivatives in it; 'values and tangents',
-            the results before them; 'cotangents', for each direction of the results what the arguments receive;
-            'hessian', for each direction of the arguments the derivatives of the gradient of the one result.
-    """
-
-    def __init__(self, program: Program, what: str) -> None:
-        graph = program.stages["recorded"]
-        self.indices = _inputs_of_indices(graph)
-        self.lock = threading.Lock()
-        with Trace():        # no number is looked at
-            self.xs = [IntegerInput(0) if i in self.indices else Value(0.0) for i in range(program.input_count)]
-            ys = replayed(graph, self.xs, list(program.parameters))
-            given = [Value(1.0) for _ in (ys if what == "cotangents" else self.xs)]
-            if what == "cotangents":
-                found = cotangents_of(ys, self.xs, given)
-            else:
-                results = cotangents_of(ys, self.xs, [1.0]) if what == "hessian" else ys
-                found = tangents_of(results, self.xs, given)
-                self.groups = _Groups(dependence(results, self.xs), len(self.xs))
-            if what == "values and tangents":
-                found = [*ys, *found]
-            self.program = Program(found, [*[self.xs[i] for i in self.indices], *given])
-
-    def run(self, row: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Return a row of derivatives for each row of directions, at the arguments whose numbers are in `row`."""
-        arrays = [np.tile(row[self.indices], (len(directions), 1))] if self.indices else []
-        with self.lock:
-            for x, number in zip(self.xs, row.tolist(), strict=True):
-                x.data = number
-            return self.program(*arrays, np.ascontiguousarray(directions))
-
-    def matrix(self, row: np.ndarray) -> np.ndarray:
-        """Return the derivatives of each result, a row, with respect to each number of the arguments, in few runs."""
-        return self.groups.matrix(self.run(row, self.groups.directions))
-
-
-def _inputs_of_indices(graph: Graph) -> list[int]:
-    """Return the inputs that are the index of `take`, or that one is computed from."""
-    expressions = list(graph)
-    of_index = [False] * len(expressions)
-    for op, operands, _ in expressions:
-        if op == "take":
-            of_index[operands[0]] = expressions[operands[0]].op != "where"      # which is that of `select`
-    for e in range(len(expressions) - 1, -1, -1):
-        if of_index[e]:
-            for x in expressions[e].operands:
-                of_index[x] = True
-    return sorted(int(x.number or 0) for x, is_it in zip(expressions, of_index, strict=True)
-                  if is_it and x.op == "input")
-
-
-class _Groups:
-    """Columns of a matrix of derivatives that are found in one direction, for no row has two of them.
-
-    Where a number is 0 in whatever arguments, the matrix has 0. Columns are put into the first group that they fit in:
-    Curtis, Powell, Reid, "On the estimation of sparse Jacobian matrices", IMA J. Appl. Math. 1974.
-
-    Args:
-        masks: for each row, which columns may have something else than 0, as bits.
-        count: how many columns there are.
-    """
-
-    def __init__(self, masks: list[int], count: int) -> None:
-        self.shape = len(masks), count
-        full = (1 << count) - 1
-        self.is_dense = any(mask == full for mask in masks)
-        self.directions = np.eye(count)
-        if self.is_dense:
-            return
-        rows_of: list[list[int]] = [[] for _ in range(count)]
-        for i, mask in enumerate(masks):
-            while mask:
-                rows_of[(mask & -mask).bit_length() - 1].append(i)
-                mask &= mask - 1
-        taken = [0] * len(masks)      # by row, the groups that have one of its columns
-        groups = []
-        for rows in rows_of:
-            union = 0
-            for i in rows:
-                union |= taken[i]
-            groups.append((~union & (union + 1)).bit_length() - 1)
-            for i in rows:
-                taken[i] |= 1 << groups[-1]
-        self.rows = np.array([i for rows in rows_of for i in rows], int)
-        self.columns = np.repeat(np.arange(count), [len(rows) for rows in rows_of])
-        self.group_of = np.array(groups, int)[self.columns]
-        self.directions = np.zeros((max(groups, default=-1) + 1, count))
-        self.directions[groups, range(count)] = 1.0
-
-    def matrix(self, found: np.ndarray) -> np.ndarray:
-        """Return the matrix, of what was found for each group."""
-        if self.is_dense:
-            return found.T
-        matrix = np.zeros(self.shape)
-        matrix[self.rows, self.columns] = found[self.group_of, self.rows]
-        return matrix
 
 
 # Arguments
@@ -315,6 +281,21 @@ def like(given: Any, pattern: Any, name: str = "cotangents") -> list[Any]:
     if shape != other:
         raise ValueError(f"{name} must have the structure {other!r}, got {shape!r}")
     return leaves
+
+
+def in_structure(row: np.ndarray, nest: Any) -> Any:
+    """Return numbers in the structure of a nest: arrays for arrays and lists of numbers."""
+    return gradients_in(row, layout_of((nest,)))[0]
+
+
+def _numbers(nest: Any) -> list[Any]:
+    """Return the numbers of a nest of floats and arrays, one after another."""
+    return [x for leaf in trees.flatten(nest, _ARRAYS)[0] for x in np.ravel(leaf).tolist()]
+
+
+def _require_numbers(sparse: bool) -> None:
+    if sparse:
+        raise TypeError("sparse=True is for arguments that are numbers: a csc_array has no Values")
 
 
 def _lists(nest: Any) -> Any:

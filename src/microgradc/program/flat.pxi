@@ -74,8 +74,7 @@ def graph_of(int input_count, int parameter_count, tuple names not None, array.a
     if input_count < 0 or parameter_count < 0 or len(counts) != expressions:
         raise ValueError(f"counts must be those of {expressions} expressions, got {len(counts)}")
     for i in range(len(loops)):
-        if not isinstance(loops[i], Loop):
-            raise ValueError(f"a loop must be a Loop, got {loops[i]!r:.60}")
+        require_loop(loops[i])
     graph.set_loops(list(loops))
     for e in range(expressions):
         if e % CHECK_SIGNALS_EVERY == 0:
@@ -90,8 +89,8 @@ def graph_of(int input_count, int parameter_count, tuple names not None, array.a
         for i in range(first, first + count):
             if not 0 <= places[i] < e:
                 raise ValueError(f"the operands of expression {e} must be expressions before it, got {places[i]}")
-            if op != MGC_RESULT and graph.g.op[places[i]] == MGC_SCAN:
-                raise ValueError(f"expression {e} must have results of a loop, got the loop, expression {places[i]}")
+            if graph.g.op[places[i]] == MGC_SCAN and op != MGC_RESULT:
+                raise ValueError(f"operand {places[i]} of expression {e} is a loop; it must be one of its results")
         if op == MGC_SCAN or op == MGC_RESULT:
             i = leaves.data.as_ints[next_of(&leaf, len(leaves), names[code])]
             require_part_of_loop(graph, e, op, i, places + first, count)
@@ -122,7 +121,7 @@ def graph_of(int input_count, int parameter_count, tuple names not None, array.a
         if not 0 <= outputs.data.as_ints[i] < expressions:
             raise ValueError(f"an output must be one of {expressions} expressions, got {outputs.data.as_ints[i]}")
         if graph.g.op[outputs.data.as_ints[i]] == MGC_SCAN:
-            raise ValueError(f"an output must be a result of a loop, got the loop, {outputs.data.as_ints[i]}")
+            raise ValueError(f"output {outputs.data.as_ints[i]} is a loop; it must be one of its results")
         if mgc_push(&graph.output_list, outputs.data.as_ints[i]) < 0:
             raise no_memory()
     graph.input_count, graph.parameter_count = input_count, parameter_count

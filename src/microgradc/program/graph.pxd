@@ -58,6 +58,7 @@ cdef class Graph:
     cdef bytes parameter_varies  # of the body of a loop
     cdef bint is_body
 
+    cdef int require_no_body(self) except -1
     cdef int add_loop(self, Loop loop) except -1
     cdef int set_loops(self, list loops) except -1
 
@@ -65,6 +66,9 @@ cdef class Loop:
     cdef readonly Graph body
     cdef readonly int length, carries, xs, ys
     cdef readonly bint ends, keeps_all
+    cdef int depth          # how many loops are within one another
+    cdef Py_hash_t hash
+    cdef bint has_hash
 
     cdef tuple settings(self)
 

@@ -121,16 +121,19 @@ cdef class Graph:
 
     def input(self) -> int:
         """Add the next input; return its place."""
+        self.require_no_body()
         self.input_count += 1
         return checked(mgc_add(&self.g, MGC_INPUT, NULL, 0, self.input_count - 1))
 
     def parameter(self) -> int:
         """Add the next parameter; return its place."""
+        self.require_no_body()
         self.parameter_count += 1
         return checked(mgc_add(&self.g, MGC_PARAMETER, NULL, 0, self.parameter_count - 1))
 
     def constant(self, double x) -> int:
         """Add a constant; return its place."""
+        self.require_no_body()
         return checked(mgc_add_constant(&self.g, x))
 
     def add(self, str op not None, *operands) -> int:
@@ -145,6 +148,7 @@ cdef class Graph:
             IndexError: an operand is not in the graph.
         """
         cdef int number = NUMBERS.get(op, MGC_CONSTANT)
+        self.require_no_body()
         if number < 0 or number == MGC_SCAN or number == MGC_RESULT:
             raise ValueError(f"op must be an operation, one of {', '.join(list(NUMBERS)[3:])}, got {op!r:.60}")
         check_operand_count(op, number, len(operands))
@@ -172,6 +176,7 @@ cdef class Graph:
         cdef int scan, i
         cdef list results = []
         list_of.items, list_of.count, list_of.capacity = NULL, 0, 0
+        self.require_no_body()
         require_operands_of_loop(loop, len(operands))
         try:
             fill_places(&list_of, operands, &self.g)
@@ -203,14 +208,18 @@ cdef class Graph:
         self.g.loops, self.g.loop_count = to, len(loops)
         return 0
 
+    cdef int require_no_body(self) except -1:
+        if self.is_body:
+            raise ValueError("the graph is the body of a loop, which relies on what it is; copy.copy gives another one")
+        return 0
+
     @property
     def outputs(self) -> tuple:
         return tuple([self.output_list.items[i] for i in range(self.output_list.count)])
 
     @outputs.setter
     def outputs(self, places):
-        if self.is_body:
-            raise ValueError("the graph is the body of a loop, which relies on its outputs")
+        self.require_no_body()
         cdef mgc_ints list_of
         list_of.items, list_of.count, list_of.capacity = NULL, 0, 0
         try:
@@ -305,7 +314,7 @@ cdef int fill_places(mgc_ints *to, tuple places, const mgc_graph *g) except -1:
         if not isinstance(x, int) or not 0 <= x < g.count:
             raise IndexError(f"a place must be one of the {g.count} expressions in the graph, got {x!r:.40}")
         if g.op[<int>x] == MGC_SCAN:
-            raise IndexError(f"a place must be that of a number, got {x}, a loop, whose results have places")
+            raise ValueError(f"place {x} is a loop, which has no number of its own; take one of its results")
         if mgc_push(to, x) < 0:
             raise no_memory()
     return 0

@@ -97,28 +97,30 @@ cdef class Pattern:
 
     cdef bint read(self, tuple args, double *to) except -1:
         """Read the numbers of one example; return whether the arguments look like this."""
-        cdef Py_ssize_t i, j
-        cdef mgc_pattern *p
+        cdef Py_ssize_t i
         if PyTuple_GET_SIZE(args) != self.count:
             return False
         for i in range(self.count):
-            p = &self.arguments[i]
-            a = <object>PyTuple_GET_ITEM(args, i)
-            if p.axes == A_NUMBER or p.axes == AN_INTEGER:
-                if not read_plain(a, p.axes == AN_INTEGER, to):
-                    return False
-            elif p.axes == A_STATIC:
-                if not self.has_static(i, a):
-                    return False
-            elif p.axes < 0:
-                if type(a) is not list or len(<list>a) != p.size:
-                    return False
-                for j in range(p.size):
-                    if not read_plain(<object>PyList_GET_ITEM(a, j), p.axes == A_LIST_OF_INTEGERS, to + j):
-                        return False
-            elif not read_array(a, p, to):
+            if not self.read_argument(i, <object>PyTuple_GET_ITEM(args, i), to):
                 return False
-            to += p.size
+            to += self.arguments[i].size
+        return True
+
+    cdef bint read_argument(self, Py_ssize_t i, object a, double *to) except -1:
+        """Read the numbers of argument i; return whether it looks like this."""
+        cdef mgc_pattern *p = &self.arguments[i]
+        cdef Py_ssize_t j
+        if p.axes == A_NUMBER or p.axes == AN_INTEGER:
+            return read_plain(a, p.axes == AN_INTEGER, to)
+        if p.axes == A_STATIC:
+            return self.has_static(i, a)
+        if p.axes >= 0:
+            return read_array(a, p, to)
+        if type(a) is not list or len(<list>a) != p.size:
+            return False
+        for j in range(p.size):
+            if not read_plain(<object>PyList_GET_ITEM(a, j), p.axes == A_LIST_OF_INTEGERS, to + j):
+                return False
         return True
 
     cdef object gradients(self, const double *grads):
@@ -356,7 +358,7 @@ cdef class Latest:
     cdef Shortcut of_example(self, tuple args, tuple names):
         """The shortcut for the arguments of an example, which are still to be read; None if there is none."""
         cdef Shortcut found
-        if tracing():
+        if tracing() or detecting():
             return None
         for found in self.shortcuts:
             if found.shared is None and found.names == names and found.pattern.may_fit(args):
@@ -366,7 +368,7 @@ cdef class Latest:
     cdef Shortcut of_batch(self, tuple args, tuple names, Py_ssize_t *n):
         """The shortcut for a batch, and how many examples it has; None if there is none."""
         cdef Shortcut found
-        if tracing():
+        if tracing() or detecting():
             return None
         for found in self.shortcuts:
             if found.names != names:

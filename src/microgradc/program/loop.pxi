@@ -1,6 +1,10 @@
 # Loops of graphs: what one iteration does, and how often. Included by graph.pyx.
 
 
+cdef enum:
+    DEEPEST = 64        # each takes a part of the stack when it is run
+
+
 cdef class Loop:
     """What a `scan` repeats: a graph, the body, and how it is fed.
 
@@ -27,6 +31,9 @@ cdef class Loop:
         cdef int outputs = body.output_list.count
         if self.body is not None:
             raise TypeError("a Loop is made once; make a new one")
+        self.depth = 1 + max([(<Loop>inner).depth for inner in body.loop_list], default=0)
+        if self.depth > DEEPEST:
+            raise ValueError(f"loops may be within at most {DEEPEST - 1} others, got {self.depth}")
         if length < 1 or carries < 0 or xs < 0:
             raise ValueError(f"length must be at least 1, carries and xs at least 0, got {length}, {carries}, {xs}")
         if body.input_count != carries + xs:
@@ -50,9 +57,12 @@ cdef class Loop:
         return self.settings() == (<Loop>other).settings() if isinstance(other, Loop) else NotImplemented
 
     def __hash__(self):
-        return hash(self.settings())
+        if not self.has_hash:      # the body stays as it is
+            self.hash, self.has_hash = hash(self.settings()), True
+        return self.hash
 
     def __repr__(self):
+        require_loop(self)
         until = ", until its last output" if self.ends else ""
         return f"<Loop: {self.length} iterations of {self.carries} carries, {self.xs} xs, {self.ys} ys{until}>"
 
@@ -74,12 +84,20 @@ cdef class Loop:
         return carry + ys
 
 
+cdef int require_loop(object loop) except -1:
+    if not isinstance(loop, Loop) or (<Loop>loop).body is None:
+        raise ValueError(f"a loop must be a Loop, made by Loop(body, …), got {type(loop).__name__}")
+    return 0
+
+
 cdef object number_of(object x):
     return x.data if isinstance(x, Value) else x
 
 
 cdef int require_operands_of_loop(Loop loop, Py_ssize_t count) except -1:
-    cdef int expected = loop.carries + loop.length * loop.xs + loop.body.parameter_count
+    cdef int expected
+    require_loop(loop)
+    expected = loop.carries + loop.length * loop.xs + loop.body.parameter_count
     if count != expected:
         raise ValueError(f"the loop takes {expected} operands: {loop.carries} carries, {loop.length} times {loop.xs} "
                          f"xs, and {loop.body.parameter_count} others; got {count}")
@@ -120,7 +138,7 @@ def body_of(list outputs not None, list inputs not None) -> tuple:
         inputs is outside.
     """
     cdef Graph temporary = Graph(), body = Graph()
-    cdef list leaves = [], captured = [], values = [x for x in outputs if isinstance(x, Value)]
+    cdef list leaves = [], captured = [], values = [output for output in outputs if isinstance(output, Value)]
     cdef list found = []
     cdef mgc_numbering all_places, places
     cdef bytes depends

@@ -33,7 +33,7 @@ cdef class LowLevel:
         self.c.call.careful = False
         mgc_run_shared(&self.c.call)
         self.c.partials = <size_t>(mgc_partial_size(p) // NUMBERS_IN_LINE + 1) * NUMBERS_IN_LINE
-        self.c.numbers = self.c.partials + p.slot_count + p.kept_of_one + MGC_SCRATCH + 2 * NUMBERS_IN_LINE
+        self.c.numbers = self.c.partials + NUMBERS_OF_ONE * p.slot_count + p.kept_of_one + MGC_SCRATCH + 2 * NUMBERS_IN_LINE
 
 
 cdef double result_of(const mgc_low_level *f, const double *x, Py_ssize_t count) noexcept nogil:
@@ -44,7 +44,7 @@ cdef double result_of(const mgc_low_level *f, const double *x, Py_ssize_t count)
     cdef double *begin
     cdef double result, index
     cdef mgc_call call = f.call
-    cdef int columns = f.call.program.input_count, wrong_index = 0, i
+    cdef int columns = f.call.program.input_count, trouble = 0, i
     if count != columns:
         return NAN
     for i in range(f.plan.index_inputs.count):
@@ -57,11 +57,11 @@ cdef double result_of(const mgc_low_level *f, const double *x, Py_ssize_t count)
             return NAN
     begin = <double *>((<size_t>memory + 63) & ~<size_t>63)
     call.arrays, call.array_columns, call.outputs, call.partials = &x, &columns, &result, begin
-    call.wrong_index = &wrong_index
+    call.trouble, call.hear = &trouble, NULL
     mgc_run_one(&call, begin + f.partials)
     if memory != local:
         free(memory)
-    return NAN if wrong_index else result
+    return NAN if trouble else result
 
 
 cdef double of_number(double x, void *f) noexcept nogil:

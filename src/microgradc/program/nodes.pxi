@@ -177,9 +177,9 @@ cdef int add_operation(Graph to, mgc_node *node, mgc_ints *operands) except? -1:
 
 
 cdef int require_replayable(mgc_node *node) except -1:
-    if node.flags & MGC_CLOSURE or node.op == MGC_CUSTOM or node.op == MGC_OPAQUE:
-        v = <Value>mgc_value_of(node)
+    v = <Value>mgc_value_of(node)
+    if node.op == MGC_CUSTOM or node.op == MGC_OPAQUE or (node.flags & MGC_CLOSURE and is_python(v)):
         raise CompileError(
             f"the node {v._op or 'without a name'!r} has a rule of its own (a closure, local gradients, Value.func or "
-            "function), which cannot be replayed for other numbers; use operations of microgradc")
+            "function) or a hook, which cannot be replayed for other numbers; use operations of microgradc")
     return 0

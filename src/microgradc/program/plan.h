@@ -15,7 +15,8 @@ typedef struct {
     mgc_program program;        /* it refers to what follows */
     mgc_steps scalar_steps, lane_steps;
     mgc_ints places, weights, broadcast_scalars, broadcast_slots, outputs, clear_slots, clear_sizes;
-    mgc_ints output_is_first, run_weights, run_scalars, run_sizes, index_inputs, index_limits;
+    mgc_ints single_slots, output_is_first, run_weights, run_scalars, run_sizes, index_inputs, index_limits;
+    unsigned char *is_single;
     mgc_ints constant_places;   /* among the scalars */
     double *constants;          /* those in these places */
     mgc_loop *loops;
@@ -25,12 +26,13 @@ static void mgc_free_plan(mgc_plan *p)
 {
     mgc_ints *all[] = {&p->output_is_first,
                        &p->places, &p->weights, &p->broadcast_scalars, &p->broadcast_slots, &p->outputs,
-                       &p->clear_slots, &p->clear_sizes, &p->run_weights, &p->run_scalars, &p->run_sizes,
-                       &p->index_inputs, &p->index_limits, &p->constant_places};
+                       &p->clear_slots, &p->clear_sizes, &p->single_slots, &p->run_weights, &p->run_scalars,
+                       &p->run_sizes, &p->index_inputs, &p->index_limits, &p->constant_places};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mgc_free_ints(all[i]);
     PyMem_Free(p->scalar_steps.items);
     PyMem_Free(p->lane_steps.items);
     PyMem_Free(p->constants);
+    PyMem_Free(p->is_single);
     for (int i = 0; i < p->program.loop_count; i++) PyMem_Free(p->loops[i].steps);
     PyMem_Free(p->loops);
     memset(p, 0, sizeof *p);
@@ -56,14 +58,60 @@ static void mgc_loop_writes(const mgc_plan *plan, const mgc_loop *loop, unsigned
     for (int i = 0; i < loop->receiver_count; i++) written[receivers[i]] = 1;
 }
 
-/* Find the rows of gradients that begin at 0: all but those of outputs, and those that a dense layer is the first to
-   write, going back. */
+/* Slots that steps touch are not single; those of rows of ops.h of one result only if all are meant. */
+static void mgc_touch(mgc_plan *plan, const mgc_step *steps, int count, int all)
+{
+    for (const mgc_step *step = steps; step < steps + count; step++) {
+        const mgc_kind *kind = &mgc_kinds[step->op];
+        const int first[] = {step->x, step->y, step->z}, strides[] = {step->dx, step->dy, step->dz};
+        if ((mgc_is_row_of_table(step) && step->count == 1 && !all) || step->op == MGC_SCAN) continue;
+        memset(plan->is_single + step->f, 0, (size_t)step->count);
+        if (mgc_is_row_of_table(step)) {
+            for (int j = 0; j < mgc_rows[step->op].operands; j++)
+                for (int r = 0; r < step->count; r++) plan->is_single[first[j] + r * strides[j]] = 0;
+        } else {
+            if (kind->index) plan->is_single[step->x] = 0;
+            for (int j = 0; j < kind->rows * step->k; j++) plan->is_single[plan->places.items[step->places + j]] = 0;
+        }
+    }
+}
+
+static void mgc_touch_places(mgc_plan *plan, int begin, int count)
+{
+    for (const int *place = plan->places.items + begin, *end = place + count; place < end; place++)
+        if (*place >= 0) plan->is_single[*place] = 0;
+}
+
+/* Which slots are touched by rows of ops.h of single results alone: their rows may be anywhere. */
+static int mgc_find_single(mgc_plan *plan)
+{
+    plan->is_single = PyMem_Malloc((size_t)plan->program.slot_count + 1);
+    if (!plan->is_single) return -1;
+    memset(plan->is_single, 1, (size_t)plan->program.slot_count + 1);
+    mgc_touch(plan, plan->lane_steps.items, plan->lane_steps.count, 0);
+    for (int i = 0; i < plan->program.loop_count; i++) {
+        const mgc_loop *loop = &plan->loops[i];
+        mgc_touch(plan, loop->steps, loop->step_count, 1);
+        memset(plan->is_single + loop->first, 0, (size_t)(loop->carries + loop->xs));
+        mgc_touch_places(plan, loop->fed, loop->carries + loop->length * loop->xs);
+        mgc_touch_places(plan, loop->next, loop->carries + loop->ys + loop->ends);
+        mgc_touch_places(plan, loop->results, loop->carries + loop->length * loop->ys);
+        mgc_touch_places(plan, loop->receivers, loop->receiver_count);
+    }
+    for (int i = 0; i < plan->broadcast_slots.count; i++) plan->is_single[plan->broadcast_slots.items[i]] = 0;
+    return 0;
+}
+
+/* Find the rows of gradients that begin at 0: all but those of outputs, and those that a dense layer or a single result
+   is the first to write, going back. */
 static int mgc_find_cleared(mgc_plan *plan)
 {
     const size_t slots = (size_t)plan->program.slot_count;
     unsigned char *marks = PyMem_Calloc(2 * slots + 1, 1);
     int *seen = PyMem_Calloc(slots + 1, sizeof *seen), failed = !marks || !seen;
     unsigned char *written = marks, *assigned = marks + slots;
+    const int only = plan->outputs.count == 1 ? plan->outputs.items[0] : -1;
+    plan->program.seeded = only >= plan->program.input_count && plan->is_single[only] ? only : -1;
     for (int i = 0; i < plan->outputs.count && !failed; i++) {
         const int slot = plan->outputs.items[i], is_first = slot >= 0 && !written[slot];
         if (is_first) written[slot] = assigned[slot] = 1;
@@ -74,8 +122,19 @@ static int mgc_find_cleared(mgc_plan *plan)
         if (step->op < MGC_TABLE_END) {
             const int first[] = {step->x, step->y, step->z};
             const int strides[] = {step->dx, step->dy, step->dz};
-            for (int j = 0; j < mgc_rows[step->op].operands; j++)
-                for (int result = 0; result < step->count; result++) written[first[j] + result * strides[j]] = 1;
+            for (int j = 0; j < mgc_rows[step->op].operands; j++) {
+                if (step->count == 1 && step->receives & MGC_X_RECEIVES << j && !written[first[j]]) {
+                    step->receives |= MGC_X_FIRST << j;
+                    assigned[first[j]] = 1;
+                    failed = failed || mgc_push(&plan->single_slots, first[j]) < 0;
+                }
+                for (int result = 0; result < step->count; result++) {
+                    const int slot = first[j] + result * strides[j];
+                    if (slot == plan->program.seeded && step->receives & MGC_X_RECEIVES << j)
+                        plan->program.seeded = -1;
+                    written[slot] = 1;
+                }
+            }
             continue;
         }
         if (step->op == MGC_SCAN) {
@@ -91,6 +150,7 @@ static int mgc_find_cleared(mgc_plan *plan)
         if (is_first) step->receives |= MGC_OPERANDS_RECEIVE_FIRST;
         for (int j = 0; j < k; j++) {
             if (is_first) assigned[places[j]] = 1;
+            if (places[j] == plan->program.seeded) plan->program.seeded = -1;
             written[places[j]] = 1;
         }
     }
@@ -154,7 +214,8 @@ static void mgc_look_at_steps(mgc_program *to, const mgc_step *steps, int count)
 static int mgc_complete_program(mgc_plan *plan)
 {
     mgc_program *to = &plan->program;
-    if (mgc_find_cleared(plan) < 0 || mgc_find_runs(plan) < 0 || mgc_find_index_limits(plan) < 0) return -1;
+    if (mgc_find_single(plan) < 0 || mgc_find_cleared(plan) < 0 || mgc_find_runs(plan) < 0
+        || mgc_find_index_limits(plan) < 0) return -1;
     to->scalar_steps = plan->scalar_steps.items, to->scalar_step_count = plan->scalar_steps.count;
     to->lane_steps = plan->lane_steps.items, to->lane_step_count = plan->lane_steps.count;
     to->places = plan->places.items, to->weight_count = plan->weights.count;
@@ -164,6 +225,8 @@ static int mgc_complete_program(mgc_plan *plan)
     to->broadcast_scalars = plan->broadcast_scalars.items;
     to->clear_count = plan->clear_slots.count, to->clear_slots = plan->clear_slots.items;
     to->clear_sizes = plan->clear_sizes.items;
+    to->is_single = plan->is_single;
+    to->single_count = plan->single_slots.count, to->single_slots = plan->single_slots.items;
     to->output_is_first = plan->output_is_first.items;
     to->output_count = plan->outputs.count, to->output_places = plan->outputs.items;
     to->loops = plan->loops;

@@ -9,6 +9,7 @@ typedef enum {
     MGC_X_RECEIVES = 1,              /* of a row of ops.h */
     MGC_Y_RECEIVES = 2,
     MGC_Z_RECEIVES = 4,
+    MGC_X_FIRST = 8,                 /* and on the way back nothing has arrived there yet: of single results */
     MGC_OPERANDS_RECEIVE = 1,        /* of all other steps: any of the operands */
     MGC_WEIGHTS_RECEIVE = 2,         /* of DENSE: any of the weights and biases */
     MGC_OPERANDS_RECEIVE_FIRST = 4,  /* of DENSE: on the way back, nothing has arrived there yet, so that it assigns */
@@ -82,8 +83,12 @@ typedef struct {
     int slot_count;
     int broadcast_count;     /* scalars that steps over lanes read as a row */
     int *broadcast_scalars, *broadcast_slots;
+    unsigned char *is_single;    /* of a slot: whether all steps that touch it are rows of ops.h of single results */
+    int seeded;              /* the slot of the only output, if no step sends it a gradient; else -1 */
     int clear_count;         /* rows of gradients, in runs, that begin at 0; the others are assigned first */
     int *clear_slots, *clear_sizes;
+    int single_count;        /* rows of gradients that single results are the first to write; in one example they add */
+    int *single_slots;
     int output_count;
     int *output_places;      /* a slot, or -1 - a scalar */
     int *output_is_first;    /* whether no output before has the same slot: its gradient is assigned to that */

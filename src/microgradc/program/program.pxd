@@ -8,7 +8,8 @@ cdef extern from "program/lanes/lanes.h":
         MGC_SCRATCH
     ctypedef void mgc_forward(const double *x, const double *y, const double *z, double *f, Py_ssize_t n) noexcept nogil
     ctypedef void mgc_backward(const double *x, const double *y, const double *z, const double *f, const double *g,
-                               double *gx, double *gy, double *gz, Py_ssize_t n) noexcept nogil
+                               double *gx, double *gy, double *gz, const double *nothing, int receives,
+                               Py_ssize_t n) noexcept nogil
     ctypedef struct mgc_lanes:
         const char *name
         int width

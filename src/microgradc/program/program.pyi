@@ -146,6 +146,50 @@ SIGNATURES: tuple[str, ...]
 def low_level_capsules(program: Program, signature: str) -> tuple[Any, Any]:
     """Return a program of one output as a C function and its data, two capsules, as SciPy takes them."""
 
+@final
+class Derived:
+    """A program of derivatives, and where its numbers go in an array."""
+
+    directions: _Floats | None
+    finish: Any
+    shape: tuple[int, ...]
+    is_whole: bool
+    def __new__(
+        cls,
+        program: Program,
+        directions: _Floats | None,
+        source: Iterable[int],
+        target: Iterable[int],
+        shape: tuple[int, ...],
+        is_whole: bool,
+        finish: Any = None,
+        indices: tuple[int, ...] = (),
+    ) -> Self: ...
+    def __call__(self, *rows: _Floats) -> Any:
+        """Return the array for the numbers of the arguments; a float where it has no axes."""
+
+def latest_matrix(latest: Latest, args: tuple[Any, ...], name: str) -> Any:
+    """Return what `Compiled.hessian`, or `jacobian`, returns, or None."""
+
+def latest_hvp(latest: Latest, x: Any, v: Any, others: tuple[Any, ...]) -> Any:
+    """Return what `Compiled.hvp` returns, or None."""
+
+@final
+class MeanProduct:
+    """The product of a direction and the second derivatives of a mean over a batch, as gradients of a mean of tangents.
+    """
+
+    count: int
+    def __new__(cls, program: Program, places: list[int]) -> Self: ...
+    def product(self, arrays: tuple[_Floats, ...], shared: Example | None, v: _Floats) -> _Floats:
+        """Return the product with v, a float64 array with a number for each place."""
+
+    def matrix(self, arrays: tuple[_Floats, ...], shared: Example | None) -> _Floats:
+        """Return the second derivatives: the products with unit vectors, of which one half is taken."""
+
+def latest_mean_product(latest: Latest, args: tuple[Any, ...], v: Any) -> _Floats | None:
+    """Return what `Compiled.mean_hvp` returns, or None."""
+
 def pattern_of(args: tuple[Any, ...]) -> Any:
     """Return what arguments look like, for `Latest.add`; None if it does not know it: Values, nests, other numbers."""
 

@@ -70,12 +70,18 @@ cdef extern from "program/replay.h":
         double *partials
         Py_ssize_t slice
         int stop
-        int *wrong_index
+        int *trouble
+        int (*hear)(void *) noexcept nogil
+        void *hearer
 
     ctypedef struct mgc_progress:
         int partition
         Py_ssize_t block
 
+    enum:
+        WRONG_INDEX "MGC_WRONG_INDEX"
+        INTERRUPTED "MGC_INTERRUPTED"
+        NUMBERS_OF_ONE "MGC_NUMBERS_OF_ONE"
     bint mgc_is_none(double)
     Py_ssize_t mgc_partial_size(const mgc_program *)
     void mgc_run_shared(const mgc_call *) nogil
@@ -113,6 +119,7 @@ include "running.pxi"
 include "later.pxi"
 include "watching.pxi"
 include "latest.pxi"
+include "derived.pxi"
 include "pickling.pxi"
 include "low_level.pxi"
 
@@ -395,8 +402,9 @@ cdef class Program:
         cdef Py_ssize_t i, count = len(self.parameters)
         cdef const double *grads = call.gscalars.doubles
         cdef mgc_node **nodes = self.nodes
+        cdef bint has_hooks = call.parameter_flags & MGC_CLOSURE
         for i in range(count):
-            nodes[i].grad += grads[i]
+            nodes[i].grad += grads[i] if not has_hooks else received(<Value>self.parameters[i], grads[i])
         results = call.sums_list(), call.outputs
         call.release()
         return results

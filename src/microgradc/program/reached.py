@@ -78,6 +78,14 @@ class Reached:
         for put_back in self.saved:
             put_back()
 
+    def parameters(self) -> list[Any]:
+        """Return what the modules say their parameters are, in the order in which they were found, each once."""
+        found: dict[int, Any] = {}
+        for thing, _ in list(self._seen.values()):
+            if callable(getattr(type(thing), "parameters", None)):
+                found.update((id(p), p) for p in thing.parameters())
+        return list(found.values())
+
     def _visit(self, thing: Any, inside: bool) -> None:
         if isinstance(thing, _PLAIN) or _is_ours(type(thing)):
             return

@@ -16,8 +16,9 @@ from microgradc.engine import CompileError, EnableGrad, Input, IntegerInput, Tra
 from microgradc.engine.value import plain_number
 from microgradc.program.arguments import STATIC, call, is_static, unwrapped
 from microgradc.program.calculus import NoGraphError
+from microgradc.program.graph import Graph
 from microgradc.program.layouts import LEAVES, Part, as_array, gradients_in, layout_of, list_or_axis
-from microgradc.program.program import Program, Static, Watch
+from microgradc.program.program import Program, Static, Watch, recorded_graph
 from microgradc.program.reached import Reached
 from microgradc.program.scan import scans_recorded, scans_tried
 
@@ -174,7 +175,7 @@ class Recording:
         self._set_shape(second.shape, second.constants)    # the graphs are not needed any more
         self.layout = layout_of(args) if keep_layout else None
         self.keys: list[Any] = []        # in Recordings
-        self.derived: dict[str, Any] = {}        # programs of derivatives, by what they compute
+        self.derived: dict[Any, Any] = {}        # programs of derivatives, by what they compute
         self.known_parts: tuple[list[Part], trees.Shape] | None = None
         self.renew_watch(f)
 
@@ -251,6 +252,13 @@ class Recording:
         has_static = any(isinstance(key[0], bytes) and b"s" in key[0] for key in self.keys)
         return not ((self.names and not or_names) or self.shared or self.statics or self.constants or has_static)
 
+    def has_indices(self) -> bool:
+        """Return whether the function picks by an index: programs of its derivatives may not look at it."""
+        found: bool | None = self.derived.get("has indices")
+        if found is None:
+            found = self.derived["has indices"] = _picks(recorded_graph(self.program))
+        return found
+
     def is_current(self) -> bool:
         """Return whether nothing was changed since this was recorded that a function may look at."""
         return self.change is changes.latest and bool(self.watch)
@@ -307,6 +315,11 @@ class Recording:
         """Raise ValueError unless the function returned a single Value."""
         if not self.has_one_output:
             raise ValueError("the function must return one Value for this, it returned several")
+
+
+def _picks(graph: Graph) -> bool:
+    """Return whether there is a `take` in a graph, or in a loop of it."""
+    return any(op == "take" for op, _, _ in graph) or any(_picks(loop.body) for loop in graph.all_loops)
 
 
 class _Traced(NamedTuple):

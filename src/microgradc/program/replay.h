@@ -11,8 +11,15 @@
 #define MGC_REPLAY_H
 
 #include "program/lanes/lanes.h"
-#include "engine/chain.h"
+#include "program/scalars.h"
 #include <time.h>
+
+/* What may happen in a loop. */
+typedef enum {
+    MGC_NO_TROUBLE,
+    MGC_WRONG_INDEX,                  /* an index picks nothing */
+    MGC_INTERRUPTED,
+} mgc_trouble;
 
 typedef struct {
     const mgc_program *program;
@@ -31,8 +38,15 @@ typedef struct {
     double *partials;                 /* of each partition: mgc_partial_size(program) numbers */
     Py_ssize_t slice;                 /* after how many blocks a worker looks at the clock */
     volatile int stop;                /* set when a worker was interrupted: the others stop at their next block */
-    volatile int *wrong_index;        /* set to 1 where an index in a loop picks nothing; or NULL */
+    volatile int *trouble;            /* what stopped a loop: mgc_trouble; or NULL */
+    int (*hear)(void *);              /* whether a signal raised an exception, which `hearer` keeps; or NULL */
+    void *hearer;
 } mgc_call;
+
+static inline void mgc_report(const mgc_call *c, mgc_trouble trouble)
+{
+    if (c->trouble && *c->trouble != MGC_INTERRUPTED) *c->trouble = trouble;
+}
 
 /* How far a worker got. */
 typedef struct {
@@ -46,107 +60,56 @@ static inline Py_ssize_t mgc_partial_size(const mgc_program *p)
     return (Py_ssize_t)p->weight_count + p->broadcast_count + p->output_count;
 }
 
-/* Scalars */
+/* Lanes */
 
-/* The scalars at some places. */
+/* A block of examples: n lanes, of which the first `valid` are examples. base is its rows of values, gbase those of
+   gradients. A row that only operations of ops.h touch may be where the caller has it instead: the numbers of an input
+   that are an array of their own, those of the only output, the gradients of such an input. */
 typedef struct {
-    const double *scalars;
-    const int *places;
-} mgc_scalars_at;
+    const mgc_call *call;
+    double *base, *gbase, *scratch;
+    double *kept;                       /* what loops keep: see scan.h */
+    double *gweights;
+    const double *nothing, *seeds;      /* a row of zeros, and one of what the gradient of the only output is */
+    Py_ssize_t first, n, valid;
+    int inputs, input_grads;            /* how many slots may be in arrays: those of inputs, or 0 */
+    int output, seeded;                 /* the slot that is in the array of outputs; whose gradient is `seeds`; -1 */
+} mgc_block;
 
-static inline double mgc_read_scalar(const void *from, Py_ssize_t i)
+static inline const double *mgc_value_row(const mgc_block *b, int slot)
 {
-    const mgc_scalars_at *at = from;
-    return at->scalars[at->places[i]];
+    const mgc_call *c = b->call;
+    if (slot < b->inputs && c->program->is_single[slot]) return c->arrays[slot] + b->first;
+    return slot == b->output ? c->outputs + b->first : b->base + slot * b->n;
 }
 
-static inline double mgc_products_of_scalars(const double *scalars, const int *places, int k)
+static inline double *mgc_gradient_row(const mgc_block *b, int slot)
 {
-    double total = 0;
-    for (int i = 0; i < k; i++) total += scalars[places[2 * i]] * scalars[places[2 * i + 1]];
-    return total;
+    const mgc_call *c = b->call;
+    if (slot < b->input_grads && c->program->is_single[slot]) return c->input_grads[slot] + b->first;
+    return b->gbase + slot * b->n;
 }
 
-static void mgc_run_scalars(const mgc_program *p, double *scalars)
+/* The gradient that arrives at a result. */
+static inline const double *mgc_arriving(const mgc_block *b, int slot)
 {
-    for (const mgc_step *step = p->scalar_steps, *end = step + p->scalar_step_count; step < end; step++) {
-        const int *places = p->places + mgc_first_place(step), k = mgc_size_of(step);
-        const mgc_scalars_at values = {scalars, places};
-        switch (step->op) {
-#define STEP(ID, name, index, rows, weights, bias, least, sends, form, forward, backward, scalar, scalar_back) \
-        case MGC_##ID: scalars[step->f] = scalar; break;
-        MGC_STEPS(STEP)
-#undef STEP
-        default:
-            scalars[step->f] = mgc_value(step->op, scalars[step->x], scalars[step->y], scalars[step->z]);
-        }
-    }
+    return slot == b->seeded ? b->seeds : mgc_gradient_row(b, slot);
 }
 
-/* Whether a gradient is that of something to which none was sent. All gradients of a careful run begin at -0, and what
-   is sent makes them another number: 0 is added to it, which makes 0 of -0. So a 0 that was sent, and meets an infinite
-   derivative, becomes nan, as it does in a graph; but what `take` did not take, and an output that nobody asks for,
-   sends nothing. */
-static inline int mgc_is_none(double g) { return g == 0 && signbit(g); }
-
-static inline void mgc_fill(double *to, Py_ssize_t count, double x)
+/* Find what may be where the caller has it: all rows are as long as they are here, and none has padding. */
+static void mgc_find_in_place(mgc_block *b)
 {
-    for (Py_ssize_t i = 0; i < count; i++) to[i] = x;
+    const mgc_call *c = b->call;
+    const mgc_program *p = c->program;
+    const int in_place = b->n == b->valid && !c->careful;
+    int columns = c->array_count == p->input_count;
+    for (int a = 0; a < c->array_count && columns; a++) columns = c->array_columns[a] == 1;
+    b->inputs = in_place && columns ? p->input_count : 0;
+    b->input_grads = c->input_grads ? b->inputs : 0;
+    const int only = p->output_count == 1 && p->output_places[0] >= p->input_count ? p->output_places[0] : -1;
+    b->output = in_place && c->outputs && only >= 0 && p->is_single[only] ? only : -1;
+    b->seeded = c->careful ? -1 : p->seeded;
 }
-
-static inline void mgc_products_back(const int *places, int k, const double *scalars, double g, double *gradients)
-{
-    for (int i = 0; i < k; i++) {
-        const int x = places[2 * i], y = places[2 * i + 1];
-        if (x == y) {     /* a square, as in an L2 penalty: the second sum would wait for the first */
-            gradients[x] += 2 * g * scalars[x];
-        } else {
-            gradients[x] += g * scalars[y];
-            gradients[y] += g * scalars[x];
-        }
-    }
-}
-
-static inline void mgc_logsumexp_of_scalars_back(const mgc_scalars_at *values, int k, double f, double g,
-                                                 double *gradients)
-{
-    const double scale = mgc_logsumexp_scale(mgc_read_scalar, values, k, f);
-    for (int i = 0; i < k; i++) gradients[values->places[i]] += g * (exp(mgc_read_scalar(values, i) - f) * scale);
-}
-
-static void mgc_run_scalars_back(const mgc_program *p, const double *scalars, double *gradients, int careful)
-{
-    for (int s = p->scalar_step_count; s-- > 0;) {
-        const mgc_step *step = &p->scalar_steps[s];
-        const int *places = p->places + mgc_first_place(step), k = mgc_size_of(step);
-        const mgc_scalars_at values = {scalars, places};
-        const double f = scalars[step->f], g = gradients[step->f];
-        double received[3];
-        if (careful && mgc_is_none(g)) continue;
-        switch (step->op) {
-#define STEP(ID, name, index, rows, weights, bias, least, sends, form, forward, backward, scalar, scalar_back) \
-        case MGC_##ID: scalar_back; break;
-        MGC_STEPS(STEP)
-#undef STEP
-        default:
-            mgc_row_gradients(step->op, scalars[step->x], scalars[step->y], scalars[step->z], f, g, received);
-            if (step->receives & MGC_X_RECEIVES) gradients[step->x] += received[0];
-            if (step->receives & MGC_Y_RECEIVES) gradients[step->y] += received[1];
-            if (step->receives & MGC_Z_RECEIVES) gradients[step->z] += received[2];
-        }
-        if (!careful) continue;
-        if (step->op < MGC_TABLE_END) {
-            if (step->receives & MGC_X_RECEIVES) gradients[step->x] += 0.0;
-            if (step->receives & MGC_Y_RECEIVES) gradients[step->y] += 0.0;
-            if (step->receives & MGC_Z_RECEIVES) gradients[step->z] += 0.0;
-        } else if (mgc_kinds[step->op].sends == MGC_TO_ALL) {
-            for (int i = 0; i < mgc_kinds[step->op].rows * k; i++) gradients[places[i]] += 0.0;
-        }
-    }
-}
-
-/* Lanes. base is the block's rows of values, gbase those of gradients; n lanes, of which the first `valid` are
-   examples. */
 
 /* Column j of n rows of numbers, columns wide, becomes a row; and back. */
 static inline void mgc_take_column(double *row, const double *table, int j, int columns, Py_ssize_t n)
@@ -161,13 +124,19 @@ static inline void mgc_put_column(const double *row, double *table, int j, int c
     else for (Py_ssize_t l = 0; l < n; l++) table[l * columns + j] = row[l];
 }
 
-static void mgc_load(const mgc_call *c, double *base, Py_ssize_t first, Py_ssize_t n, Py_ssize_t valid)
+static void mgc_load(const mgc_block *b)
 {
+    const mgc_call *c = b->call;
     const mgc_program *p = c->program;
-    double *row = base;
+    const Py_ssize_t first = b->first, n = b->n, valid = b->valid;
+    double *base = b->base, *row = base;
     for (int a = 0; a < c->array_count; a++) {
         const int columns = c->array_columns[a];
         const double *from = c->arrays[a] + first * columns;
+        if (a < b->inputs && p->is_single[a]) {
+            row += n;
+            continue;
+        }
         for (int j = 0; j < columns; j++, row += n) {
             mgc_take_column(row, from, j, columns, valid);
             for (Py_ssize_t l = valid; l < n; l++) row[l] = row[valid - 1];   /* padding: numbers it is made for */
@@ -180,22 +149,25 @@ static void mgc_load(const mgc_call *c, double *base, Py_ssize_t first, Py_ssize
     }
 }
 
-static void mgc_run_lanes(const mgc_call *c, const mgc_step *step, int steps, double *base, Py_ssize_t n)
+static void mgc_run_lanes(const mgc_block *b, const mgc_step *step, int steps)
 {
+    const mgc_call *c = b->call;
     const mgc_program *p = c->program;
     const mgc_lanes *lanes = c->lanes;
+    const Py_ssize_t n = b->n;
+    double *base = b->base;
     for (const mgc_step *end = step + steps; step < end; step++) {
         const int *places = p->places + mgc_first_place(step), count = step->count, k = mgc_size_of(step);
         const double *weights = c->weights + mgc_first_weight(step);
-        const double *x = base + step->x * n;
-        double *f = base + step->f * n;
+        const double *x = mgc_value_row(b, step->x);
+        double *f = (double *)mgc_value_row(b, step->f);
         switch (step->op) {
 #define STEP(ID, name, index, rows, weights, bias, least, sends, form, forward, backward, scalar, scalar_back) \
         case MGC_##ID: forward; break;
         MGC_STEPS(STEP)
 #undef STEP
         default: {
-            const double *y = base + step->y * n, *z = base + step->z * n;
+            const double *y = mgc_value_row(b, step->y), *z = mgc_value_row(b, step->z);
             if (step->is_run) lanes->forward[step->op](x, y, z, f, count * n);
             else for (int i = 0; i < count; i++, x += step->dx * n, y += step->dy * n, z += step->dz * n, f += n)
                 lanes->forward[step->op](x, y, z, f, n);
@@ -214,18 +186,22 @@ static void mgc_rows_back(mgc_backward *backward, const mgc_step *step, const do
     Py_ssize_t f = (step->f + last) * n;
     for (int i = 0; i < step->count; i++, x -= dx, y -= dy, z -= dz, f -= n)
         backward(base + x, base + y, base + z, base + f, gbase + f, receives & MGC_X_RECEIVES ? gbase + x : NULL,
-                 receives & MGC_Y_RECEIVES ? gbase + y : NULL, receives & MGC_Z_RECEIVES ? gbase + z : NULL, n);
+                 receives & MGC_Y_RECEIVES ? gbase + y : NULL, receives & MGC_Z_RECEIVES ? gbase + z : NULL,
+                 NULL, 0, n);
 }
 
-static void mgc_step_back(const mgc_call *c, const mgc_step *step, const double *base, double *gbase, double *gweights,
-                          Py_ssize_t n, Py_ssize_t valid, double *scratch)
+static void mgc_step_back(const mgc_block *b, const mgc_step *step)
 {
+    const mgc_call *c = b->call;
     const mgc_lanes *lanes = c->lanes;
+    const Py_ssize_t n = b->n, valid = b->valid;
+    const double *base = b->base;
+    double *gbase = b->gbase, *scratch = b->scratch;
     const int *places = c->program->places + mgc_first_place(step);
     const int count = step->count, k = mgc_size_of(step), receives = step->receives;
     const double *weights = c->weights + mgc_first_weight(step);
-    double *gw = gweights + mgc_first_weight(step);
-    const double *x = base + step->x * n, *f = base + step->f * n, *g = gbase + step->f * n;
+    double *gw = b->gweights + mgc_first_weight(step);
+    const double *x = mgc_value_row(b, step->x), *f = mgc_value_row(b, step->f), *g = mgc_arriving(b, step->f);
     switch (step->op) {
 #define STEP(ID, name, index, rows, weights, bias, least, sends, form, forward, backward, scalar, scalar_back) \
     case MGC_##ID: backward; break;
@@ -233,18 +209,22 @@ static void mgc_step_back(const mgc_call *c, const mgc_step *step, const double 
 #undef STEP
     default:
         if (!step->is_run) mgc_rows_back(lanes->backward[step->op], step, base, gbase, n);
-        else lanes->backward[step->op](x, base + step->y * n, base + step->z * n, f, g,
-                                       receives & MGC_X_RECEIVES ? gbase + step->x * n : NULL,
-                                       receives & MGC_Y_RECEIVES ? gbase + step->y * n : NULL,
-                                       receives & MGC_Z_RECEIVES ? gbase + step->z * n : NULL, count * n);
+        else lanes->backward[step->op](x, mgc_value_row(b, step->y), mgc_value_row(b, step->z), f, g,
+                                       receives & MGC_X_RECEIVES ? mgc_gradient_row(b, step->x) : NULL,
+                                       receives & MGC_Y_RECEIVES ? mgc_gradient_row(b, step->y) : NULL,
+                                       receives & MGC_Z_RECEIVES ? mgc_gradient_row(b, step->z) : NULL,
+                                       b->nothing, receives, count * n);
     }
 }
 
 /* A careful step back, of one result: what its operands have in lanes to which nothing came, stays. The memory that is
    set aside for rows is behind the scratch. */
-static void mgc_result_back(const mgc_call *c, const mgc_step *step, int result, const double *base, double *gbase,
-                            double *gweights, Py_ssize_t n, Py_ssize_t valid, double *scratch)
+static void mgc_result_back(const mgc_block *b, const mgc_step *step, int result)
 {
+    const mgc_call *c = b->call;
+    const Py_ssize_t n = b->n, valid = b->valid;
+    const double *base = b->base;
+    double *gbase = b->gbase, *gweights = b->gweights, *scratch = b->scratch;
     const int *places = c->program->places + mgc_first_place(step);
     const int k = mgc_size_of(step), is_row = mgc_is_row_of_table(step);
     int operands[3] = {0, 0, 0};
@@ -284,8 +264,11 @@ static void mgc_result_back(const mgc_call *c, const mgc_step *step, int result,
     } else {
         mgc_step one = *step;
         one.count = 1, one.is_run = 1, one.f += result;
-        if (is_row) one.x = operands[0], one.y = operands[1], one.z = operands[2];
-        mgc_step_back(c, &one, base, gbase, gweights, n, valid, scratch);
+        if (is_row) {
+            one.x = operands[0], one.y = operands[1], one.z = operands[2];
+            one.receives &= MGC_X_RECEIVES | MGC_Y_RECEIVES | MGC_Z_RECEIVES;   /* all rows begin at -0 */
+        }
+        mgc_step_back(b, &one);
     }
     for (int i = 0; i < rows; i++) {
         double *row = gbase + receivers[i] * n;
@@ -293,15 +276,13 @@ static void mgc_result_back(const mgc_call *c, const mgc_step *step, int result,
     }
 }
 
-static void mgc_run_lanes_back(const mgc_call *c, const mgc_step *steps, int step_count, const double *base,
-                               double *gbase, double *gweights, Py_ssize_t n, Py_ssize_t valid, double *scratch)
+static void mgc_run_lanes_back(const mgc_block *b, const mgc_step *steps, int step_count)
 {
     for (int s = step_count; s-- > 0;) {
         const mgc_step *step = &steps[s];
         if (!step->receives) continue;
-        if (!c->careful) mgc_step_back(c, step, base, gbase, gweights, n, valid, scratch);
-        else for (int i = step->count; i-- > 0;)
-            mgc_result_back(c, step, i, base, gbase, gweights, n, valid, scratch);
+        if (!b->call->careful) mgc_step_back(b, step);
+        else for (int i = step->count; i-- > 0;) mgc_result_back(b, step, i);
     }
 }
 
@@ -309,45 +290,59 @@ static void mgc_run_lanes_back(const mgc_call *c, const mgc_step *steps, int ste
 
 /* What a block leaves behind: outputs, their sums, and the gradients of scalars and inputs. */
 
-static void mgc_store_outputs(const mgc_call *c, const double *base, double *sums,
-                              Py_ssize_t first, Py_ssize_t n, Py_ssize_t valid)
+static void mgc_store_outputs(const mgc_block *b, double *sums)
 {
+    const mgc_call *c = b->call;
     const mgc_program *p = c->program;
+    const Py_ssize_t first = b->first, valid = b->valid;
     for (int i = 0; i < p->output_count; i++) {
         const int place = p->output_places[i];
-        const double *row = base + place * n;
+        const double *row = place < 0 ? NULL : mgc_value_row(b, place);
         if (c->n == 1) sums[i] = place < 0 ? c->scalars[-1 - place] : *row;       /* -0 stays */
         else sums[i] += place < 0 ? c->scalars[-1 - place] * (double)valid : c->lanes->sum(row, valid);
-        if (!c->outputs) continue;
+        if (!c->outputs || (b->output >= 0 && place == b->output)) continue;
         double *to = c->outputs + first * p->output_count;
         if (place >= 0) mgc_put_column(row, to, i, p->output_count, valid);
         else for (Py_ssize_t l = 0; l < valid; l++) to[l * p->output_count + i] = c->scalars[-1 - place];
     }
 }
 
-static void mgc_store_input_gradients(const mgc_call *c, const double *gbase,
-                                      Py_ssize_t first, Py_ssize_t n, Py_ssize_t valid)
+static void mgc_store_input_gradients(const mgc_block *b)
 {
-    const double *row = gbase;
+    const mgc_call *c = b->call;
+    const Py_ssize_t first = b->first, n = b->n, valid = b->valid;
+    const double *row = b->gbase;
     for (int a = 0; a < c->array_count; a++) {
         const int columns = c->array_columns[a];
         double *to = c->input_grads[a] + first * columns;
+        if (a < b->input_grads && c->program->is_single[a]) {
+            row += n;
+            continue;
+        }
         for (int j = 0; j < columns; j++, row += n) mgc_put_column(row, to, j, columns, valid);
         for (Py_ssize_t i = 0; c->careful && i < valid * columns; i++) to[i] += 0.0;     /* -0 becomes 0 */
     }
 }
 
 /* The gradients that come from outside: of outputs, to begin with. */
-static void mgc_begin_gradients(const mgc_call *c, double *gbase, Py_ssize_t n)
+static void mgc_begin_gradients(const mgc_block *b)
 {
+    const mgc_call *c = b->call;
     const mgc_program *p = c->program;
+    const Py_ssize_t n = b->n;
+    double *gbase = b->gbase;
     if (c->careful) mgc_fill(gbase, p->slot_count * n, -0.0);
-    else for (int i = 0; i < p->clear_count; i++)
-        memset(gbase + p->clear_slots[i] * n, 0, (size_t)p->clear_sizes[i] * n * sizeof *gbase);
+    else for (int i = 0; i < p->clear_count; i++) {
+        int slot = p->clear_slots[i];
+        const int end = slot + p->clear_sizes[i];
+        for (; slot < end && slot < b->input_grads; slot++)
+            memset(mgc_gradient_row(b, slot), 0, (size_t)n * sizeof *gbase);
+        memset(gbase + slot * n, 0, (size_t)(end - slot) * n * sizeof *gbase);
+    }
     for (int i = 0; i < p->output_count; i++) {
         const double seed = c->seeds[i];
-        double *row = gbase + p->output_places[i] * n;
-        if (p->output_places[i] < 0) continue;
+        double *row = p->output_places[i] < 0 ? NULL : mgc_gradient_row(b, p->output_places[i]);
+        if (p->output_places[i] < 0 || p->output_places[i] == b->seeded) continue;
         if (p->output_is_first[i] && !c->careful) mgc_fill(row, n, seed);
         else for (Py_ssize_t l = 0; l < n; l++) row[l] += seed;
     }
@@ -371,63 +366,72 @@ static void mgc_clear_partial(const mgc_call *c, double *partial)
     if (c->careful) mgc_fill(partial + first, size - outputs - first, -0.0);
 }
 
-/* A call of one example, in which its one partition is the total: memory is for scratch, for a number or two of each
-   slot, and for what loops keep. */
+/* A call of one example, in which its one partition is the total: memory is for scratch, for some numbers of each slot,
+   and for what loops keep. */
 static void mgc_run_one(const mgc_call *c, double *memory)
 {
     const mgc_program *p = c->program;
     double *partial = c->partials;
-    double *base = memory + MGC_SCRATCH, *kept = base + p->slot_count, *gbase = kept + p->kept_of_one;
-    const mgc_block block = {c, base, gbase, kept, partial, memory, 1, 1};
+    double *base = memory + MGC_SCRATCH, *gbase = base + p->slot_count;
     double *gbroadcast = partial + p->weight_count, *sums = gbroadcast + p->broadcast_count;
+    const mgc_block b = {.call = c, .base = base, .gbase = gbase, .kept = base + MGC_NUMBERS_OF_ONE * p->slot_count,
+                         .gweights = partial, .scratch = memory, .n = 1, .valid = 1, .output = -1, .seeded = -1};
     mgc_clear_partial(c, partial);
-    mgc_load(c, base, 0, 1, 1);
-    mgc_run(&block, p->lane_steps, p->lane_step_count, p->loop_count);
+    mgc_load(&b);
+    mgc_run(&b, p->lane_steps, p->lane_step_count, p->loop_count);
     for (int i = 0; i < p->output_count; i++) {
         const int place = p->output_places[i];
         sums[i] = place < 0 ? c->scalars[-1 - place] : base[place];
         if (c->outputs) c->outputs[i] = sums[i];
     }
     if (!c->seeds) return;
-    mgc_begin_gradients(c, gbase, 1);
-    mgc_run_back(&block, p->lane_steps, p->lane_step_count, p->loop_count);
+    for (int i = 0; i < p->single_count; i++) gbase[p->single_slots[i]] = 0;
+    mgc_begin_gradients(&b);
+    mgc_run_back(&b, p->lane_steps, p->lane_step_count, p->loop_count);
     for (int i = 0; i < p->broadcast_count; i++) gbroadcast[i] = gbase[p->broadcast_slots[i]];
-    if (c->input_grads) mgc_store_input_gradients(c, gbase, 0, 1, 1);
+    if (c->input_grads) mgc_store_input_gradients(&b);
 }
 
+/* memory begins with two rows: zeros, and the seed of the only output. */
 static void mgc_run_block(const mgc_call *c, Py_ssize_t block, double *memory, double *partial)
 {
     const mgc_program *p = c->program;
     const Py_ssize_t first = block * c->block, left = c->n - first, valid = left < c->block ? left : c->block;
     const Py_ssize_t n = (valid + MGC_LANE_MULTIPLE - 1) / MGC_LANE_MULTIPLE * MGC_LANE_MULTIPLE;
-    double *base = memory, *kept = base + p->slot_count * c->block, *gbase = kept + p->kept_rows * c->block;
-    double *gweights = partial, *gbroadcast = partial + p->weight_count, *sums = gbroadcast + p->broadcast_count;
-    const mgc_block rows = {c, base, gbase, kept, gweights, gbase + p->slot_count * c->block, n, valid};
-    mgc_load(c, base, first, n, valid);
-    mgc_run(&rows, p->lane_steps, p->lane_step_count, p->loop_count);
-    mgc_store_outputs(c, base, sums, first, n, valid);
+    double *base = memory + 2 * c->block, *kept = base + p->slot_count * c->block;
+    double *gbase = kept + p->kept_rows * c->block;
+    double *gbroadcast = partial + p->weight_count, *sums = gbroadcast + p->broadcast_count;
+    mgc_block b = {.call = c, .base = base, .gbase = gbase, .scratch = gbase + p->slot_count * c->block,
+                   .kept = kept, .gweights = partial, .nothing = memory, .seeds = memory + c->block, .first = first, .n = n,
+                   .valid = valid};
+    mgc_find_in_place(&b);
+    mgc_load(&b);
+    mgc_run(&b, p->lane_steps, p->lane_step_count, p->loop_count);
+    mgc_store_outputs(&b, sums);
     if (!c->seeds) return;
-    mgc_begin_gradients(c, gbase, n);
-    mgc_run_back(&rows, p->lane_steps, p->lane_step_count, p->loop_count);
+    mgc_begin_gradients(&b);
+    mgc_run_back(&b, p->lane_steps, p->lane_step_count, p->loop_count);
     for (int i = 0; i < p->broadcast_count; i++) {
         const double *row = gbase + p->broadcast_slots[i] * n;
         Py_ssize_t l = 0;
         while (c->careful && l < valid && mgc_is_none(row[l])) l++;
         if (l < valid) gbroadcast[i] += c->lanes->sum(row, valid) + 0.0;
     }
-    if (c->input_grads) mgc_store_input_gradients(c, gbase, first, n, valid);
+    if (c->input_grads) mgc_store_input_gradients(&b);
 }
 
-/* One of `workers` takes its partitions; memory is that of its block, 64-byte aligned: (slot_count + kept_rows) * block
-   numbers, and for gradients slot_count * block more and MGC_SCRATCH, and in a careful run the rows set aside. Returns
-   0 now and then, after a fiftieth of a second of the process, for the caller to look at signals and to go on from there; 1 when all
-   is done, or was stopped. */
+/* One of `workers` takes its partitions; memory is that of its block, 64-byte aligned: (2 + slot_count +
+   kept_rows) * block numbers, and for gradients slot_count * block and MGC_SCRATCH more, and in a careful run the rows set aside. Returns
+   0 now and then, after a fiftieth of a second of the process, for the caller to look at signals and to go on from
+   there; 1 when all is done, or was stopped. */
 static int mgc_work(const mgc_call *c, int workers, double *memory, mgc_progress *at)
 {
     const Py_ssize_t size = mgc_partial_size(c->program);
     Py_ssize_t left = c->slice;
     int has_begun = 0;
     clock_t begin = 0;
+    mgc_fill(memory, c->block, 0.0);
+    mgc_fill(memory + c->block, c->block, c->seeds ? c->seeds[0] : 0.0);
     for (; at->partition < c->partitions; at->partition += workers, at->block = -1) {
         const int i = at->partition;
         double *partial = c->partials + i * size;

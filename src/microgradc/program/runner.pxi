@@ -36,6 +36,8 @@ cdef class Runner:
     cdef bint is_free                # whether a block may have fewer
     cdef int wanted                  # FORWARD, …
     cdef double work                 # multiplications of an example, about
+    cdef double seconds              # that an example takes one thread: a guess from the work, until it was measured
+    cdef bint is_measured
     cdef double work_once            # those of a call, and what it copies
     cdef bint takes                  # whether it has a step that sends nothing to some of its operands
     cdef Indices indices             # those that are computed, or None
@@ -43,7 +45,7 @@ cdef class Runner:
     def __cinit__(self, Graph graph, int wanted, lanes):
         cdef mgc_program *p = &self.plan.program
         cdef mgc_step *step
-        cdef int i, j
+        cdef int i
         self.program, self.wanted, self.spare, self.work, self.work_once = p, wanted, [], 0, 0
         if mgc_make_plan(&graph.g, graph.output_list.items, graph.output_list.count, graph.parameter_count,
                          graph.input_count, wanted, &self.plan) < 0:
@@ -57,11 +59,11 @@ cdef class Runner:
             self.work += work_of(p, step) * (1 if wanted == FORWARD else 3)
         for i in range(p.scalar_step_count):
             self.takes = self.takes or sends_to_some(&p.scalar_steps[i])
-        for i in range(p.loop_count):
-            self.takes = self.takes or p.loops[i].ends
-            for j in range(p.loops[i].step_count):
-                self.takes = self.takes or sends_to_some(&p.loops[i].steps[j])
-        lane_bytes = (max(1, p.slot_count) * self.numbers_in_slot() + p.kept_rows) * sizeof(double)
+        if p.loop_count:
+            self.takes = True        # a result that nobody needs sends nothing
+        self.seconds = self.work * SECONDS_OF_WORK
+        # What loops keep is gone through as a stream; so bits do not depend on how much that is.
+        lane_bytes = max(1, p.slot_count) * self.numbers_in_slot() * sizeof(double)
         self.is_free = lanes is None
         self.lanes = lanes_for(lane_bytes) if lanes is None else lanes
 
@@ -71,6 +73,13 @@ cdef class Runner:
     cdef int numbers_in_slot(self) noexcept:
         """For each lane of a slot: its value, and perhaps its gradient."""
         return 1 if self.wanted == FORWARD else 2
+
+    cdef int learn(self, double seconds) except -1:
+        """Take note of how long an example took: the least counts, as others may have had the processor meanwhile."""
+        if not self.is_measured or seconds < self.seconds:
+            self.seconds = seconds
+        self.is_measured = True
+        return 0
 
     cdef Call call(self):
         """A call to be made."""

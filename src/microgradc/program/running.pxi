@@ -8,9 +8,20 @@ cdef inline Py_ssize_t padded(Py_ssize_t n) noexcept:
 cdef enum:
     MOST_PARTITIONS = 16
     PARTIAL_BYTES = 1 << 22         # what the sums of all partitions may take
-    PARALLEL_WORK = 1 << 20         # multiplications or so, a quarter of a millisecond: less is not worth a thread
+    TIMED_EXAMPLES = 64             # fewer say nothing about what many take
     SLICE_WORK = 1 << 22            # about a millisecond: after that, a worker looks at the clock
     SHORT_WORK = 1 << 12            # a few microseconds: less is done with the GIL
+
+
+cdef int hear_signals(void *hearer) noexcept nogil:
+    """Whether a signal raised an exception, which a Call then keeps; signals come to the main thread alone."""
+    with gil:
+        try:
+            PyErr_CheckSignals()
+        except BaseException as error:
+            (<Call>hearer).interruption = error
+            return True
+    return False
 
 
 @cython.internal
@@ -33,7 +44,8 @@ cdef class Call:
     cdef unsigned int parameter_flags    # those of all parameters, put together
     cdef uint64_t version            # of the leaves when the parameters were read; 0: they are others
     cdef bint has_shared             # whether what depends on no example was computed from the parameters
-    cdef int wrong_index             # whether an index in a loop picked nothing
+    cdef int trouble                 # what stopped a loop
+    cdef object interruption         # the exception that a signal raised meanwhile, or None
 
     def __cinit__(self, Runner runner):
         cdef mgc_program *p = runner.program
@@ -53,7 +65,9 @@ cdef class Call:
             raise MemoryError("no memory for a call of a program")
         for i in range(runner.plan.constant_places.count):
             self.scalars.doubles[runner.plan.constant_places.items[i]] = runner.plan.constants[i]
-        self.call.wrong_index = &self.wrong_index
+        self.call.trouble = &self.trouble
+        if runner.program.loop_count:
+            self.call.hear, self.call.hearer = hear_signals, <void *>self
         self.call.program, self.call.lanes = p, LANES
         self.call.arrays, self.call.array_columns = self.pointers, self.columns
         self.call.scalars, self.call.weights = self.scalars.doubles, self.weights.doubles
@@ -216,9 +230,11 @@ cdef class Call:
 
     cdef double *lane_doubles(self, int worker) except NULL:
         cdef mgc_program *p = self.runner.program
-        cdef size_t kept = p.kept_of_one if self.call.block == 1 else p.kept_rows
-        cdef size_t rows = <size_t>p.slot_count * self.runner.numbers_in_slot() + kept
-        cdef size_t size = rows * self.call.block + 8 + MGC_SCRATCH
+        cdef size_t size = 8 + MGC_SCRATCH
+        if self.call.block == 1:
+            size += NUMBERS_OF_ONE * <size_t>p.slot_count + p.kept_of_one
+        else:
+            size += (2 + <size_t>p.slot_count * self.runner.numbers_in_slot() + p.kept_rows) * self.call.block
         if self.call.careful:
             size += p.careful_rows * <size_t>(self.call.block + 1)
         if worker == len(self.lane_memory):
@@ -259,14 +275,20 @@ cdef class Call:
 
     cdef int execute(self) except -1:
         """Run, and once more, carefully, if a gradient is nan for something that sent none may have sent a 0."""
-        self.call.careful, self.wrong_index = False, 0
+        self.run_now(False)
+        if self.call.seeds != NULL and (self.runner.takes or self.has_unasked_output()) and self.has_nan_gradient():
+            self.run_now(True)
+        return 0
+
+    cdef int run_now(self, bint careful) except -1:
+        self.call.careful, self.trouble = careful, 0
         self.run_once()
-        if self.wrong_index:
+        if self.trouble == INTERRUPTED:
+            error, self.interruption = self.interruption, None
+            raise error
+        if self.trouble == WRONG_INDEX:
             raise IndexError("an index in a scan picked nothing: it must be an integer, at least 0 and less than the "
                              "number of values that take picks from")
-        if self.call.seeds != NULL and (self.runner.takes or self.has_unasked_output()) and self.has_nan_gradient():
-            self.call.careful = True
-            self.run_once()
         return 0
 
     cdef bint has_unasked_output(self) noexcept:
@@ -291,13 +313,19 @@ cdef class Call:
 
     cdef int run_once(self) except -1:
         cdef int i, workers = 1
+        cdef clock_t begin = 0
+        cdef double expected = self.runner.seconds * self.call.n
+        cdef bint is_timed = self.call.n >= TIMED_EXAMPLES and not self.call.careful and (
+            expected >= LEAST_SHARED or not self.runner.is_measured)
         if self.call.n == 1 and not self.call.careful:
             return self.run_one()
         self.set_blocks()
         self.call.slice = <Py_ssize_t>(SLICE_WORK / (self.runner.work * self.call.block + 1)) + 1
         self.call.stop = False
-        if self.runner.work * self.call.n >= PARALLEL_WORK:
-            workers = min(get_num_threads(), self.call.partitions)
+        if expected >= LEAST_SHARED:
+            workers = workers_for(expected, min(get_num_threads(), self.call.partitions))
+        if is_timed:
+            begin = clock()
         for i in range(workers):
             self.lane_doubles(i)
         if not self.has_shared:
@@ -308,6 +336,8 @@ cdef class Call:
             self.work(0, 1)
         else:
             run_in_threads(self.work, self.stop, workers)
+        if is_timed:
+            self.runner.learn(<double>(clock() - begin) / CLOCKS_PER_SEC / self.call.n)
         with nogil:
             mgc_finish(&self.call, self.sums, self.gscalars.doubles)
         return 0

@@ -10,14 +10,7 @@
  * nothing arrives at these steps, in a careful run not even 0.
  */
 
-/* The rows of a block: n lanes, of which `valid` are examples; 1 lane for a call of one example. */
-typedef struct {
-    const mgc_call *c;
-    double *base, *gbase;       /* values, gradients */
-    double *kept;               /* what loops keep */
-    double *gweights, *scratch;
-    Py_ssize_t n, valid;
-} mgc_block;
+#define MGC_HEAR_AFTER 3e6      /* multiplications, about; some milliseconds */
 
 /* The rows that a loop keeps, each of n numbers. */
 enum {
@@ -36,7 +29,7 @@ static inline Py_ssize_t mgc_rows_kept(const mgc_loop *loop, int keeps_slots, in
 {
     if (!with_gradients) return MGC_ASIDE + loop->carries;
     return MGC_ASIDE + 2 * (Py_ssize_t)loop->carries
-        + (keeps_slots ? (Py_ssize_t)loop->length * loop->slot_count : mgc_rows_for_carries(loop));
+        + (keeps_slots ? 2 * (Py_ssize_t)loop->length * loop->slot_count : mgc_rows_for_carries(loop));
 }
 
 static inline double *mgc_kept_row(const mgc_block *b, const mgc_loop *loop, Py_ssize_t row)
@@ -44,10 +37,10 @@ static inline double *mgc_kept_row(const mgc_block *b, const mgc_loop *loop, Py_
     return b->n == 1 ? b->kept + loop->kept_of_one + row : b->kept + (loop->kept + row) * b->n;
 }
 
-/* Of a call of one example: all that an iteration wrote. */
+/* Of a call of one example: all that an iteration wrote, and then what is kept for its way back. */
 static inline double *mgc_kept_slots(const mgc_block *b, const mgc_loop *loop, Py_ssize_t t)
 {
-    return mgc_kept_row(b, loop, MGC_ASIDE + 2 * (Py_ssize_t)loop->carries + t * loop->slot_count);
+    return mgc_kept_row(b, loop, MGC_ASIDE + 2 * ((Py_ssize_t)loop->carries + t * loop->slot_count));
 }
 
 static inline double *mgc_aside(const mgc_block *b, const mgc_loop *loop) { return mgc_kept_row(b, loop, MGC_ASIDE); }
@@ -62,17 +55,36 @@ static inline double *mgc_kept_carries(const mgc_block *b, const mgc_loop *loop,
     return mgc_kept_row(b, loop, MGC_ASIDE + (2 + which) * loop->carries);
 }
 
+/* Numbers of each slot in a call of one example: value, gradient, and what is kept for the way back. */
+enum { MGC_NUMBERS_OF_ONE = 3 };
+
 static inline void mgc_copy(double *to, const double *from, Py_ssize_t count)
 {
     if (count > 2) memcpy(to, from, (size_t)count * sizeof *to);
     else for (Py_ssize_t i = 0; i < count; i++) to[i] = from[i];
 }
 
+static inline void mgc_keep_slots(const mgc_block *b, const mgc_loop *loop, Py_ssize_t t)
+{
+    const double *from = b->base + loop->first;
+    double *to = mgc_kept_slots(b, loop, t);
+    mgc_copy(to, from, loop->slot_count);
+    mgc_copy(to + loop->slot_count, from + 2 * b->call->program->slot_count, loop->slot_count);
+}
+
+static inline void mgc_get_kept_slots(const mgc_block *b, const mgc_loop *loop, Py_ssize_t t)
+{
+    const double *from = mgc_kept_slots(b, loop, t);
+    double *to = b->base + loop->first;
+    mgc_copy(to, from, loop->slot_count);
+    mgc_copy(to + 2 * b->call->program->slot_count, from + loop->slot_count, loop->slot_count);
+}
+
 /* What is in a place: a row, or a weight in all lanes. */
 static inline void mgc_read_place(const mgc_block *b, const mgc_step *step, int place, double *to)
 {
     if (place >= 0) mgc_copy(to, b->base + place * b->n, b->n);
-    else mgc_fill(to, b->n, b->c->weights[step->weights - 1 - place]);
+    else mgc_fill(to, b->n, b->call->weights[step->weights - 1 - place]);
 }
 
 /* What is in a place receives a row of gradients. */
@@ -85,8 +97,8 @@ static void mgc_send(const mgc_block *b, const mgc_step *step, int place, const 
     }
     double *to = b->gweights + step->weights - 1 - place;
     Py_ssize_t l = 0;
-    while (b->c->careful && l < b->valid && mgc_is_none(g[l])) l++;
-    if (l < b->valid) *to += b->n == 1 ? *g : b->c->lanes->sum(g, b->valid) + 0.0;
+    while (b->call->careful && l < b->valid && mgc_is_none(g[l])) l++;
+    if (l < b->valid) *to += b->n == 1 ? *g : b->call->lanes->sum(g, b->valid) + 0.0;
 }
 
 static void mgc_scan(const mgc_block *b, const mgc_step *step);
@@ -95,25 +107,25 @@ static void mgc_scan_back(const mgc_block *b, const mgc_step *step);
 /* Steps forward, and back; has_loops: whether one of them is a loop. */
 static void mgc_run(const mgc_block *b, const mgc_step *steps, int count, int has_loops)
 {
-    const mgc_call *c = b->c;
+    const mgc_call *c = b->call;
     for (int begin = 0, end = count; begin < count; begin = end + 1) {
         if (has_loops) for (end = begin; end < count && steps[end].op != MGC_SCAN;) end++;
-        if (b->n == 1) c->lanes->run_one(c->program, steps + begin, end - begin, c->weights, b->base, b->scratch);
-        else mgc_run_lanes(c, steps + begin, end - begin, b->base, b->n);
+        if (b->n == 1) c->lanes->run_one(c->program, steps + begin, end - begin, c->weights, b->base, c->seeds != NULL,
+                                         b->scratch);
+        else mgc_run_lanes(b, steps + begin, end - begin);
         if (end < count) mgc_scan(b, steps + end);
     }
 }
 
 static void mgc_run_back(const mgc_block *b, const mgc_step *steps, int count, int has_loops)
 {
-    const mgc_call *c = b->c;
+    const mgc_call *c = b->call;
     for (int begin = 0, end = count; end > 0; end = begin - 1) {
         if (has_loops) for (begin = end; begin > 0 && steps[begin - 1].op != MGC_SCAN;) begin--;
         if (b->n == 1)
             c->lanes->run_one_back(c->program, steps + begin, end - begin, c->weights, b->base, b->gweights,
                                    b->scratch);
-        else mgc_run_lanes_back(c, steps + begin, end - begin, b->base, b->gbase, b->gweights, b->n, b->valid,
-                                b->scratch);
+        else mgc_run_lanes_back(b, steps + begin, end - begin);
         if (begin > 0 && steps[begin - 1].receives) mgc_scan_back(b, steps + begin - 1);
     }
 }
@@ -122,32 +134,54 @@ static void mgc_run_back(const mgc_block *b, const mgc_step *steps, int count, i
 static int mgc_has_ended(const mgc_block *b, const mgc_step *step, const mgc_loop *loop)
 {
     double *ended = mgc_kept_row(b, loop, MGC_ENDED);
-    mgc_read_place(b, step, b->c->program->places[loop->next + loop->carries + loop->ys], ended);
+    mgc_read_place(b, step, b->call->program->places[loop->next + loop->carries + loop->ys], ended);
     for (Py_ssize_t l = 0; l < b->valid; l++) if (ended[l] == 0) return 0;
     return 1;
+}
+
+/* Whether all indices pick a value, in lanes in which the loop has not ended. */
+static void mgc_check_indices(const mgc_block *b, const mgc_loop *loop)
+{
+    const int *check = b->call->program->places + loop->checks;
+    const double *ended = mgc_kept_row(b, loop, MGC_ENDED);
+    for (int i = 0; i < loop->check_count; i++, check += 2) {
+        const double *index = b->base + check[0] * b->n;
+        for (Py_ssize_t l = 0; l < b->valid; l++) {
+            if (loop->ends && ended[l] != 0) continue;
+            if (!(index[l] >= 0 && index[l] < check[1] && index[l] == floor(index[l])))
+                mgc_report(b->call, MGC_WRONG_INDEX);
+        }
+    }
+}
+
+/* Whether a loop is to be left, for somebody pressed Ctrl-C: asked after some milliseconds of work. */
+static int mgc_is_interrupted(const mgc_block *b, const mgc_loop *loop, double *worked)
+{
+    const mgc_call *c = b->call;
+    if (!c->trouble) return 0;
+    *worked += loop->work / loop->length * (double)b->n;
+    if (*worked < MGC_HEAR_AFTER) return *c->trouble == MGC_INTERRUPTED;
+    *worked = 0;
+    if (c->hear && c->hear(c->hearer)) mgc_report(c, MGC_INTERRUPTED);
+    return *c->trouble == MGC_INTERRUPTED;
 }
 
 /* An iteration, whose carries are there. Returns whether the loop has ended in all lanes. */
 static int mgc_iterate(const mgc_block *b, const mgc_step *step, const mgc_loop *loop, int t)
 {
-    const int *fed = b->c->program->places + loop->fed + loop->carries + (Py_ssize_t)t * loop->xs;
+    const int *fed = b->call->program->places + loop->fed + loop->carries + (Py_ssize_t)t * loop->xs;
     double *x = b->base + (loop->first + loop->carries) * b->n;
     for (int i = 0; i < loop->xs; i++, x += b->n) mgc_read_place(b, step, fed[i], x);
     mgc_run(b, loop->steps, loop->step_count, loop->is_nested);
-    const int *check = b->c->program->places + loop->checks;
-    for (int i = 0; i < loop->check_count; i++, check += 2) {
-        const double *index = b->base + check[0] * b->n;
-        for (Py_ssize_t l = 0; l < b->valid; l++)
-            if (!(index[l] >= 0 && index[l] < check[1] && index[l] == floor(index[l])) && b->c->wrong_index)
-                *b->c->wrong_index = 1;
-    }
-    return loop->ends ? mgc_has_ended(b, step, loop) : 0;
+    const int has_ended = loop->ends ? mgc_has_ended(b, step, loop) : 0;
+    if (loop->check_count) mgc_check_indices(b, loop);
+    return has_ended;
 }
 
 /* The next carries come to be those with which the next iteration begins. */
 static void mgc_go_on(const mgc_block *b, const mgc_step *step, const mgc_loop *loop)
 {
-    const int *next = b->c->program->places + loop->next;
+    const int *next = b->call->program->places + loop->next;
     const Py_ssize_t n = b->n;
     double *carry = b->base + loop->first * n;
     if (!loop->moves_first && !loop->ends) {
@@ -165,20 +199,21 @@ static void mgc_go_on(const mgc_block *b, const mgc_step *step, const mgc_loop *
 
 static void mgc_scan(const mgc_block *b, const mgc_step *step)
 {
-    const mgc_program *p = b->c->program;
+    const mgc_program *p = b->call->program;
     const mgc_loop *loop = &p->loops[step->x];
     const int *fed = p->places + loop->fed, *made = p->places + loop->next + loop->carries;
     const int *results = p->places + loop->results;
     const Py_ssize_t n = b->n, size = loop->carries * n;
     double *carry = b->base + loop->first * n;
     const int keeps_slots = n == 1 && loop->keeps_slots;
+    double worked = 0;
     int t = 0;
     for (int i = 0; i < loop->carries; i++) mgc_read_place(b, step, fed[i], carry + i * n);
-    for (; t < loop->length; t++) {
-        if (b->c->seeds && !keeps_slots && t % loop->every == 0)
+    for (; t < loop->length && !mgc_is_interrupted(b, loop, &worked); t++) {
+        if (b->call->seeds && !keeps_slots && t % loop->every == 0)
             mgc_copy(mgc_kept_carries(b, loop, t / loop->every), carry, size);
         const int has_ended = mgc_iterate(b, step, loop, t);
-        if (b->c->seeds && keeps_slots) mgc_copy(mgc_kept_slots(b, loop, t), carry, loop->slot_count);
+        if (b->call->seeds && keeps_slots) mgc_keep_slots(b, loop, t);
         for (int i = 0; i < loop->ys; i++) {
             const int result = results[loop->carries + (Py_ssize_t)t * loop->ys + i];
             if (result >= 0) mgc_read_place(b, step, made[i], b->base + result * n);
@@ -217,13 +252,13 @@ static const double *mgc_carries_of(const mgc_block *b, const mgc_step *step, co
    the carries. */
 static void mgc_iteration_back(const mgc_block *b, const mgc_step *step, const mgc_loop *loop, int t, double *received)
 {
-    const mgc_program *p = b->c->program;
+    const mgc_program *p = b->call->program;
     const int *fed = p->places + loop->fed, *next = p->places + loop->next, *results = p->places + loop->results;
-    const double none = b->c->careful ? -0.0 : 0.0;
+    const double none = b->call->careful ? -0.0 : 0.0;
     const Py_ssize_t n = b->n;
     double *gslots = b->gbase + loop->first * n, *arrives = mgc_aside(b, loop);
     const double *ended = mgc_kept_row(b, loop, MGC_ENDED);
-    if (b->c->careful) mgc_fill(gslots, loop->slot_count * n, none);
+    if (b->call->careful) mgc_fill(gslots, loop->slot_count * n, none);
     else memset(gslots, 0, (size_t)(loop->slot_count * n) * sizeof *gslots);
     for (int i = 0; i < loop->carries; i++) {
         const double *g = received + i * n;
@@ -248,19 +283,20 @@ static void mgc_iteration_back(const mgc_block *b, const mgc_step *step, const m
 
 static void mgc_scan_back(const mgc_block *b, const mgc_step *step)
 {
-    const mgc_program *p = b->c->program;
+    const mgc_program *p = b->call->program;
     const mgc_loop *loop = &p->loops[step->x];
     const int *fed = p->places + loop->fed, *results = p->places + loop->results;
     const Py_ssize_t n = b->n, size = loop->carries * n;
     double *carry = b->base + loop->first * n, *received = mgc_carry_gradients(b, loop);
+    double worked = 0;
     int part = -1, done = (int)*mgc_kept_row(b, loop, MGC_DONE);
     for (int i = 0; i < loop->carries; i++) {
         if (results[i] >= 0) mgc_copy(received + i * n, b->gbase + results[i] * n, n);
-        else mgc_fill(received + i * n, n, b->c->careful ? -0.0 : 0.0);
+        else mgc_fill(received + i * n, n, b->call->careful ? -0.0 : 0.0);
     }
-    for (int t = done; t-- > 0;) {
+    for (int t = done; t-- > 0 && !mgc_is_interrupted(b, loop, &worked);) {
         if (n == 1 && loop->keeps_slots) {
-            mgc_copy(carry, mgc_kept_slots(b, loop, t), loop->slot_count);
+            mgc_get_kept_slots(b, loop, t);
             if (loop->ends) mgc_has_ended(b, step, loop);
         } else {
             mgc_copy(carry, mgc_carries_of(b, step, loop, t, done, &part), size);

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -150,7 +150,9 @@ def _looped(step: Step, carry: Any, fed: _Fed, until: Until | None) -> tuple[Any
             raise ValueError(f"y must have one structure, got {_shown(found)} after {_shown(shape)}")
         for entries, leaf in zip(ys, leaves, strict=True):
             entries.append(leaf)
-    return carry, None if shape is None else _of_ys(shape, ys)
+    if shape is None:
+        return carry, None
+    return carry, _of_ys(shape, [None if all(entry is None for entry in entries) else entries for entries in ys])
 
 
 def _one_step(step: Step, carry: Any, x: Any, structure: trees.Shape, until: Until | None) -> tuple[Any, Any]:
@@ -167,11 +169,18 @@ def _one_step(step: Step, carry: Any, x: Any, structure: trees.Shape, until: Unt
     return returned
 
 
-def _of_ys(shape: trees.Shape, ys: list[list[Any]]) -> Any:
+def _of_ys(shape: trees.Shape, ys: Iterable[list[Any] | None]) -> Any:
     """Return y's structure with lists in the places of its numbers; None where y is None in all iterations."""
-    return trees.unflatten(_without_dtypes(shape), [
-        None if all(entry is None for entry in entries) else entries for entries in ys
-    ])
+    return trees.unflatten(_without_dtypes(shape), ys)
+
+
+def _is_constant(leaf: Any) -> bool:
+    """Return whether a leaf of y is no number: it is the same in all iterations."""
+    return leaf is None or isinstance(leaf, (str, bytes))
+
+
+def _repeated(leaf: Any, length: int) -> list[Any] | None:
+    return None if leaf is None else [leaf] * length
 
 
 def _number(x: Any, name: str) -> float:
@@ -268,7 +277,7 @@ class _Traced(NamedTuple):
         """Return lists of ys in y's structure."""
         columns = iter(ys)
         return _of_ys(self.y_shape, [
-            [self.constants[i]] * length if i in self.constants else next(columns)
+            _repeated(self.constants[i], length) if i in self.constants else next(columns)
             for i in range(self.y_shape.leaf_count)
         ])
 
@@ -286,7 +295,7 @@ def _traced_step(
         end = [] if until is None else [until(given)]
     new, new_shape = trees.flatten(returned)
     y_leaves, y_shape = trees.flatten(y)
-    constants = {i: leaf for i, leaf in enumerate(y_leaves) if leaf is None or isinstance(leaf, (str, bytes))}
+    constants = {i: leaf for i, leaf in enumerate(y_leaves) if _is_constant(leaf)}
     ys = [_require_number(leaf, "y") for i, leaf in enumerate(y_leaves) if i not in constants]
     new = [_require_number(leaf, "the next carry") for leaf in new]
     end = [v if isinstance(v, Value) else _number(v, "until") for v in end]
@@ -398,16 +407,14 @@ def _tried(known: _Scan, step: Step, carry: Any, fed: _Fed, until: Until | None)
         returned, y = _one_step(step, carry, x, shape, until)
     new, new_shape = trees.flatten(returned)
     y_leaves, y_shape = trees.flatten(y)
-    ys = [leaf for leaf in y_leaves if leaf is not None and not isinstance(leaf, (str, bytes))]
+    ys = [leaf for leaf in y_leaves if not _is_constant(leaf)]
     if not _are_close([*new, *ys, *end], known.first):
         with scans_tried(None):
             return _looped(step, carry, fed, until)
     make = Value if any(isinstance(leaf, Value) for leaf in (*new, *ys)) else float
     results = [make(number) for number in known.results]
     columns = iter([results[len(new) + i :: len(ys)] for i in range(len(ys))])
-    lists = [
-        [leaf] * fed.length if leaf is None or isinstance(leaf, (str, bytes)) else next(columns) for leaf in y_leaves
-    ]
+    lists = [_repeated(leaf, fed.length) if _is_constant(leaf) else next(columns) for leaf in y_leaves]
     return trees.unflatten(_without_dtypes(new_shape), results[: len(new)]), _of_ys(y_shape, lists)
 
 

@@ -8,6 +8,7 @@ from microgradc.keywords import suggest_keywords
 from microgradc.viz.figures import check_axes, import_matplotlib, new_figure
 from microgradc.viz.graph import Part, label_of, more, numbers_of, one_line
 from microgradc.viz.layout import Layout, layered_layout
+from microgradc.viz.shades import NONE, check_color, shades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +23,12 @@ RED, PALE_RED, DARK, GREY = "#b3261e", "#fbe9e7", "#222222", "#8a8a8a"
 
 @suggest_keywords
 def draw_graph(
-    root: Value, ax: "Axes | None" = None, *, max_nodes: int = 200, figsize: tuple[float, float] | None = None
+    root: Value,
+    ax: "Axes | None" = None,
+    *,
+    max_nodes: int = 200,
+    figsize: tuple[float, float] | None = None,
+    color: str | None = None,
 ) -> "Figure":
     """Draw the graph of a Value with matplotlib; no other program is needed.
 
@@ -34,6 +40,8 @@ def draw_graph(
         ax: the axes to draw in; None for a new figure as large as the graph needs.
         max_nodes: how many nodes are drawn at most, those nearest to the root; in place of others stands "… n more".
         figsize: width and height of the new figure in inches; the text is scaled to fit.
+        color: 'grad' to fill each box by the size of its gradient, over four decades down from the largest: the darker,
+            the larger; white is 0, pink inf or nan.
 
     Returns:
         The figure: the new one, which pyplot does not know, so that a notebook shows it once; or that of `ax`.
@@ -41,13 +49,18 @@ def draw_graph(
     Raises:
         ImportError: matplotlib is not installed.
         TypeError: root is not a Value, or ax is not Axes.
-        ValueError: max_nodes is not a positive integer, or figsize is given together with ax.
+        ValueError: max_nodes is not a positive integer, color is none that there is, or figsize is given together with
+            ax.
     """
     import_matplotlib()
     if ax is not None and figsize is not None:
         raise ValueError("figsize is the size of a new figure, but ax has one already; give one of the two")
+    check_color(color)
     graph = Part(root, max_nodes)
-    boxes = [Box(numbers_of(node), label_of(node), one_line(node._op)) for node in graph.nodes]
+    boxes = [
+        Box(numbers_of(node), label_of(node), one_line(node._op), shade)
+        for node, shade in zip(graph.nodes, shades(graph.nodes, color), strict=True)
+    ]
     edges = [(operand, i) for i, operands in enumerate(graph.operands) for operand in operands]
     for i, count in enumerate(graph.hidden):
         if count:
@@ -67,10 +80,10 @@ def draw_graph(
 class Box:
     """What a box shows, and how large it is, in points."""
 
-    def __init__(self, lines: list[str], label: list[str], op: str) -> None:
+    def __init__(self, lines: list[str], label: list[str], op: str, shade: str = NONE) -> None:
         from matplotlib.font_manager import FontProperties
 
-        self.lines, self.label, self.op = lines, label, op
+        self.lines, self.label, self.op, self.shade = lines, label, op, shade
         plain, bold = FontProperties(size=FONT_SIZE), FontProperties(size=FONT_SIZE, weight="bold")
         widths = [_text_width(text, bold) for text in label] + [_text_width(text, plain) for text in lines]
         self.op_width = max(_text_width(op, bold) + 2 * PADDING, LINE_HEIGHT * FONT_SIZE) if op else 0.0
@@ -126,7 +139,7 @@ def _draw(ax: "Axes", boxes: list[Box], layout: Layout, width: float, height: fl
             "linestyle": ":" if is_stub else "-",
             "linewidth": 0.8 * scale,
         }
-        ax.add_patch(Rectangle((x, y), box.width, box.height, facecolor="white", label="_box", **style))
+        ax.add_patch(Rectangle((x, y), box.width, box.height, facecolor=box.shade, label="_box", **style))
         if box.op:
             ax.add_patch(Rectangle((x, y), box.op_width, box.height, facecolor=PALE_RED, label="_operation", **style))
             write(x + box.op_width / 2, y + box.height / 2, box.op, ha="center", color=RED, weight="bold")

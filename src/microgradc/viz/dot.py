@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 from microgradc.engine import Value
 from microgradc.keywords import suggest_keywords
 from microgradc.viz.graph import Part, label_of, more, numbers_of, one_line
+from microgradc.viz.shades import check_color, shades
 
 if TYPE_CHECKING:
     from graphviz import Digraph
 
 
 @suggest_keywords
-def draw_dot(root: Value, format: str = "svg", rankdir: str = "LR", max_nodes: int = 500) -> "Digraph":
+def draw_dot(
+    root: Value, format: str = "svg", rankdir: str = "LR", max_nodes: int = 500, color: str | None = None
+) -> "Digraph":
     """Draw the graph of a Value with Graphviz, as micrograd's notebook trace_graph does.
 
     Graphviz is quick with wide graphs, and may take minutes for a deep one with hundreds of lines that skip layers;
@@ -24,6 +27,8 @@ def draw_dot(root: Value, format: str = "svg", rankdir: str = "LR", max_nodes: i
         format: of the picture that `render` makes: 'svg', 'png', 'pdf', ….
         rankdir: 'LR', operands on the left, or 'TB', operands on top.
         max_nodes: how many nodes are drawn at most, those nearest to the root; in place of others stands "… n more".
+        color: 'grad' to fill each node by the size of its gradient: the darker, the larger; white is 0, pink inf or
+            nan.
 
     Returns:
         A `graphviz.Digraph`. A notebook shows it; `dot.render('name')` writes a picture and `dot.save('name.dot')` its
@@ -34,7 +39,7 @@ def draw_dot(root: Value, format: str = "svg", rankdir: str = "LR", max_nodes: i
         RuntimeError: when it is rendered or shown, and the program `dot` is not installed. `source` and `save` do not
             need it.
         TypeError: root is not a Value.
-        ValueError: format, rankdir or max_nodes is none that there is.
+        ValueError: format, rankdir, max_nodes or color is none that there is.
 
     >>> x = Value(2.0, label='x')
     >>> dot = draw_dot(x * x)
@@ -43,11 +48,13 @@ def draw_dot(root: Value, format: str = "svg", rankdir: str = "LR", max_nodes: i
     """
     if rankdir not in ("LR", "TB"):
         raise ValueError(f"rankdir must be 'LR' or 'TB', got {rankdir!r}")
+    check_color(color)
     graph = Part(root, max_nodes)
+    filled = [{"style": "filled", "fillcolor": shade} if color else {} for shade in shades(graph.nodes, color)]
     dot = _digraph_class()(format=format, graph_attr={"rankdir": rankdir})
     for i, node in enumerate(graph.nodes):
         fields = [_escaped(field) for field in (*label_of(node), *numbers_of(node))]
-        dot.node(f"n{i}", label="{ " + " | ".join(fields) + " }", shape="record")
+        dot.node(f"n{i}", label="{ " + " | ".join(fields) + " }", shape="record", **filled[i])
         target = f"n{i}"
         if node._op:
             target = f"op{i}"

@@ -2,10 +2,11 @@
  * for each level of SIMD instructions (levels.h), and the level is chosen when the module is loaded: one wheel is
  * fast everywhere.
  *
- * A row is n doubles, one for each lane, n a multiple of MGC_LANE_MULTIPLE; it begins at a 64-byte boundary. Rows of
- * a block lie n apart: row i of base is base + i * n. No lane reads another one, but for the sums over lanes, which
- * stop at the last valid lane: the ones from there on are padding and may hold anything. The order of additions
- * depends on the sizes and the level alone, and a lane's place does not change its values.
+ * A row is n doubles, one for each lane, n a multiple of MGC_LANE_MULTIPLE. Rows of a block begin at 64-byte
+ * boundaries, and lie n apart: row i of base is base + i * n. Those of operations of ops.h may be anywhere. No lane
+ * reads another one, but for the sums over lanes, which stop at the last valid lane: the ones from there on are padding
+ * and may hold anything. The order of additions depends on the sizes and the level alone, and a lane's place does not
+ * change its values.
  */
 #ifndef MGC_LANES_H
 #define MGC_LANES_H
@@ -26,7 +27,7 @@ static inline int mgc_index(double x, Py_ssize_t k) { return x >= 0 && x < (doub
 
 typedef void mgc_forward(const double *x, const double *y, const double *z, double *f, Py_ssize_t n);
 typedef void mgc_backward(const double *x, const double *y, const double *z, const double *f, const double *g,
-                          double *gx, double *gy, double *gz, Py_ssize_t n);
+                          double *gx, double *gy, double *gz, const double *nothing, int receives, Py_ssize_t n);
 
 typedef struct {
     const char *name;
@@ -37,7 +38,8 @@ typedef struct {
     mgc_forward *forward[MGC_TABLE_END];
 
     /* gx += what x receives, and so on, one operand after another: operands may be the same array, and so may what
-       they receive. NULL for an operand that receives nothing. */
+       they receive. NULL for an operand that receives nothing. With MGC_X_FIRST, and so on, in receives, gx holds
+       anything: what x receives is added to the row `nothing`, of zeros, instead. */
     mgc_backward *backward[MGC_TABLE_END];
 
     /* A dense layer: m dot products with the same k operands, the rows rows[i] of base.
@@ -77,9 +79,10 @@ typedef struct {
 
     /* Steps of a program, no loops, for one example, whose rows are single numbers: forward, and back. The same
        functions in the same order, so that numbers have the bits that they have in a lane. base has a number for each
-       slot; after them come what loops keep, and the gradients of all slots. scratch as above. */
+       slot; if there is a way back, gradients of all slots come after them, and then what is kept for it. scratch as
+       above. */
     void (*run_one)(const mgc_program *program, const mgc_step *steps, int count, const double *weights, double *base,
-                    double *scratch);
+                    int is_way_back, double *scratch);
     void (*run_one_back)(const mgc_program *program, const mgc_step *steps, int count, const double *weights,
                          double *base, double *gweights, double *scratch);
 } mgc_lanes;

@@ -75,7 +75,7 @@ static const mgc_lanes MGC_V(lanes) = {
 #undef sin
 #undef cos
 #undef tan
-#undef OF_ANGLE
+#undef NEAR_OR_ANY
 #undef LOAD_1
 #undef LOAD_2
 #undef LOAD_3

@@ -24,12 +24,15 @@
 #pragma clang diagnostic ignored "-Wpass-failed"   /* it tells of each row that calls the C library */
 #define MGC_EACH_LANE _Pragma("clang loop vectorize(assume_safety)")
 #define MGC_UNROLLED _Pragma("clang loop unroll(full)")
+#define MGC_UNROLLED_4 _Pragma("clang loop unroll_count(4)")
 #elif defined(__GNUC__)
 #define MGC_EACH_LANE _Pragma("GCC ivdep")
 #define MGC_UNROLLED _Pragma("GCC unroll 16")
+#define MGC_UNROLLED_4 _Pragma("GCC unroll 4")
 #else
 #define MGC_EACH_LANE __pragma(loop(ivdep))
 #define MGC_UNROLLED
+#define MGC_UNROLLED_4
 #endif
 
 #define MGC_UNROLLED_FOR(i, count) MGC_UNROLLED for (int i = 0; i < count; i++)

@@ -52,7 +52,7 @@ MGC_NOINLINE void MGC_V(run_of_one_back)(const mgc_step *step, int receives, con
             to[j] = receives & MGC_X_RECEIVES << j ? received + j * PART : NULL;
             if (to[j]) memset(to[j], 0, (size_t)n * sizeof *g);
         }
-        MGC_V(lanes).backward[step->op](x, y, z, f, g, to[0], to[1], to[2], n);
+        MGC_V(lanes).backward[step->op](x, y, z, f, g, to[0], to[1], to[2], NULL, 0, n);
         for (Py_ssize_t r = count; r-- > 0;)
             for (int j = 0; j < 3; j++) if (to[j]) gbase[places[j] + (i + r) * strides[j]] += to[j][r];
     }
@@ -92,11 +92,14 @@ MGC_NOINLINE void MGC_V(wide_of_one_back)(const mgc_program *p, const mgc_step *
     }
 }
 
+/* Whether a row's gradient reads sin or cos of the same x as its value does: it is kept. */
+#define IS_KEPT(op) ((op) == MGC_SIN || (op) == MGC_COS)
+
 static void MGC_V(run_one)(const mgc_program *p, const mgc_step *steps, int count, const double *weights,
-                           double *base, double *scratch)
+                           double *base, int is_way_back, double *scratch)
 {
-    enum { angles = MGC_ANGLES_FAR };
-    const Py_ssize_t l = 0;     /* these three are for the names of rows.h */
+    enum { arguments = MGC_SOME_FAR, kept = 0 };
+    const Py_ssize_t l = 0, to_kept = 2 * (Py_ssize_t)p->slot_count;     /* these four are for the names of rows.h */
     uint64_t any_far = 0;
     for (const mgc_step *at = steps, *end = at + count; at < end; at++) {
         if (at->op >= MGC_TABLE_END) {
@@ -114,7 +117,14 @@ static void MGC_V(run_one)(const mgc_program *p, const mgc_step *steps, int coun
 #define ROW(id, op, operands, params, value, to_x, to_y, to_z, doc) \
             case MGC_##id: { \
                 LOAD_##operands IGNORE_##operands \
-                *f_ = value; \
+                if (IS_KEPT(MGC_##id) && is_way_back) { \
+                    double sin_x, cos_x; \
+                    MGC_V(sin_and_cos)(x, &sin_x, &cos_x); \
+                    *f_ = MGC_##id == MGC_SIN ? sin_x : cos_x; \
+                    f_[to_kept] = MGC_##id == MGC_SIN ? cos_x : sin_x; \
+                } else { \
+                    *f_ = value; \
+                } \
                 break; \
             }
             MGC_TABLE(ROW)
@@ -133,12 +143,11 @@ static void MGC_V(run_one)(const mgc_program *p, const mgc_step *steps, int coun
 #define SEND_3(to_x, to_y, to_z) SEND_2(to_x, to_y, to_z) \
     if (part & MGC_Z_RECEIVES) ((double *)z_)[to_gradient] += to_z;
 
-/* gbase lies behind base, in the same memory. */
+/* gbase lies behind base, in the same memory, and then what was kept. */
 static void MGC_V(run_one_back)(const mgc_program *p, const mgc_step *steps, int count, const double *weights,
                                 double *base, double *gweights, double *scratch)
 {
-    enum { angles = MGC_ANGLES_FAR };
-    const Py_ssize_t l = 0, to_gradient = (Py_ssize_t)p->slot_count + p->kept_of_one;
+    const Py_ssize_t l = 0, to_gradient = p->slot_count;
     uint64_t any_far = 0;
     for (int s = count; s-- > 0;) {
         const mgc_step *at = &steps[s];
@@ -167,7 +176,10 @@ static void MGC_V(run_one_back)(const mgc_program *p, const mgc_step *steps, int
                 switch (at->op) {
 #define ROW(id, op, operands, params, value, to_x, to_y, to_z, doc) \
                 case MGC_##id: { \
+                    enum { arguments = IS_KEPT(MGC_##id) ? MGC_KEPT : MGC_SOME_FAR }; \
+                    const double kept = IS_KEPT(MGC_##id) ? f_[2 * to_gradient] : 0; \
                     LOAD_##operands IGNORE_##operands \
+                    (void)kept; \
                     SEND_##operands(to_x, to_y, to_z) \
                     break; \
                 }
@@ -182,6 +194,7 @@ static void MGC_V(run_one_back)(const mgc_program *p, const mgc_step *steps, int
     (void)any_far;
 }
 
+#undef IS_KEPT
 #undef SEND_1
 #undef SEND_2
 #undef SEND_3

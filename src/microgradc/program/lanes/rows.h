@@ -1,9 +1,9 @@
 /* The rows of ops.h as loops over lanes, for one level of lanes.h, with the functions of vmath.h; what it does not
  * have is the C library's, lane by lane. The names that it gives them hold to the end of the level.
  */
-#define exp MGC_V(exp)
+#define exp(x) NEAR_OR_ANY(exp, x)
 #define expm1 MGC_V(expm1)
-#define log MGC_V(log)
+#define log(x) NEAR_OR_ANY(log, x)
 #define log1p MGC_V(log1p)
 #define log2 MGC_V(log2)
 #define pow MGC_V(pow)
@@ -18,30 +18,31 @@
 #define acosh MGC_V(acosh)
 #define atanh MGC_V(atanh)
 #define erf MGC_V(erf)
-#define sigmoid MGC_V(sigmoid)
+#define sigmoid(x) NEAR_OR_ANY(sigmoid, x)
 #define hypot MGC_V(hypot)
-#define sin(x) OF_ANGLE(MGC_V(sin), MGC_V(far_sin), x)
-#define cos(x) OF_ANGLE(MGC_V(cos), MGC_V(far_cos), x)
-#define tan(x) OF_ANGLE(MGC_V(tan), MGC_V(far_tan), x)
-#define OF_ANGLE(function, far_function, x) \
-    (angles == MGC_ANGLES_LOOKED_AT ? function(MGC_V(look_at)(x, &any_far)) \
-     : angles == MGC_ANGLES_FAR ? far_function(x) : function(x))
+#define sin(x) NEAR_OR_ANY(sin, x)
+#define cos(x) NEAR_OR_ANY(cos, x)
+#define tan(x) NEAR_OR_ANY(tan, x)
+#define NEAR_OR_ANY(name, x) \
+    (arguments == MGC_LOOKED_AT ? MGC_V(near_##name)(MGC_V(look_at_##name)(x, &any_far)) \
+     : arguments == MGC_SOME_FAR ? MGC_V(name)(x) \
+     : arguments == MGC_KEPT ? kept : MGC_V(near_##name)(x))
 
 /* For each lane l: to[l] gets an expression, after what declares its variables. It is first computed for nothing but a
-   look at what sin, cos and tan are taken of; all that compilers leave of this loop is the search for an angle far
-   beyond what the fast functions take, and where there are no angles, nothing. If one is found, the loop is not
-   vectorised, but has the same values for the others. */
+   look at what functions with a near form are taken of; all that compilers leave of this loop is the search for an
+   argument that is far, and where there are no such functions, nothing. */
 #define FOR_EACH_LANE(to_get, expression, ...) { \
     uint64_t any_far = 0; \
     { \
-        enum { angles = MGC_ANGLES_LOOKED_AT }; \
+        enum { arguments = MGC_LOOKED_AT, kept = 0 }; \
         for (Py_ssize_t l = 0; l < n; l++) { __VA_ARGS__ (void)(expression); } \
     } \
     if (any_far) { \
-        enum { angles = MGC_ANGLES_FAR }; \
+        enum { arguments = MGC_SOME_FAR, kept = 0 }; \
+        MGC_EACH_LANE \
         for (Py_ssize_t l = 0; l < n; l++) { __VA_ARGS__ to_get expression; } \
     } else { \
-        enum { angles = MGC_ANGLES_NEAR }; \
+        enum { arguments = MGC_ALL_NEAR, kept = 0 }; \
         MGC_EACH_LANE \
         for (Py_ssize_t l = 0; l < n; l++) { __VA_ARGS__ to_get expression; } \
     } \
@@ -53,13 +54,13 @@
 #define IGNORE_1 (void)x, (void)y_, (void)z_;
 #define IGNORE_2 (void)x, (void)y, (void)z_;
 #define IGNORE_3 (void)x, (void)y, (void)z;
-#define ADD_GRADIENTS_1(operands, gx, gy, gz) ADD_GRADIENT(operands, gx_, gx)
-#define ADD_GRADIENTS_2(operands, gx, gy, gz) ADD_GRADIENTS_1(operands, gx, gy, gz) ADD_GRADIENT(operands, gy_, gy)
-#define ADD_GRADIENTS_3(operands, gx, gy, gz) ADD_GRADIENTS_2(operands, gx, gy, gz) ADD_GRADIENT(operands, gz_, gz)
-#define ADD_GRADIENT(operands, to_, gradient) \
-    if (to_) { \
-        double *to = MGC_ALIGNED(to_); \
-        FOR_EACH_LANE(to[l] +=, gradient, \
+#define ADD_GRADIENTS_1(operands, gx, gy, gz) ADD_GRADIENT(operands, gx_, 0, gx)
+#define ADD_GRADIENTS_2(operands, gx, gy, gz) ADD_GRADIENTS_1(operands, gx, gy, gz) ADD_GRADIENT(operands, gy_, 1, gy)
+#define ADD_GRADIENTS_3(operands, gx, gy, gz) ADD_GRADIENTS_2(operands, gx, gy, gz) ADD_GRADIENT(operands, gz_, 2, gz)
+#define ADD_GRADIENT(operands, to, which, gradient) \
+    if (to) { \
+        const double *had = receives & MGC_X_FIRST << which ? nothing : to; \
+        FOR_EACH_LANE(to[l] = had[l] +, (gradient), \
             LOAD_##operands IGNORE_##operands \
             const double f = f_[l]; \
             const double g = g_[l]; \
@@ -70,15 +71,14 @@
 static void MGC_V(forward_##id)(const double *x_, const double *y_, const double *z_, double *f_, Py_ssize_t n) \
 { \
     n -= n % MGC_LANE_MULTIPLE;   /* tells the compiler that there are no lanes left over */ \
-    x_ = MGC_ALIGNED(x_), y_ = MGC_ALIGNED(y_), z_ = MGC_ALIGNED(z_), f_ = MGC_ALIGNED(f_); \
     FOR_EACH_LANE(f_[l] =, value, LOAD_##operands IGNORE_##operands) \
 } \
 static void MGC_V(backward_##id)(const double *x_, const double *y_, const double *z_, const double *f_, \
-                                 const double *g_, double *gx_, double *gy_, double *gz_, Py_ssize_t n) \
+                                 const double *g_, double *gx_, double *gy_, double *gz_, const double *nothing, \
+                                 int receives, Py_ssize_t n) \
 { \
     n -= n % MGC_LANE_MULTIPLE; \
-    x_ = MGC_ALIGNED(x_), y_ = MGC_ALIGNED(y_), z_ = MGC_ALIGNED(z_), f_ = MGC_ALIGNED(f_), g_ = MGC_ALIGNED(g_); \
-    (void)gx_, (void)gy_, (void)gz_; \
+    (void)gx_, (void)gy_, (void)gz_, (void)nothing, (void)receives; \
     ADD_GRADIENTS_##operands(operands, gx, gy, gz) \
 }
 MGC_TABLE(ROW)

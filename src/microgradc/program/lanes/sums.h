@@ -76,7 +76,7 @@ MGC_INLINE MGC_V(mask) MGC_V(first)(Py_ssize_t count)
 static double MGC_V(sum)(const double *x, Py_ssize_t valid)
 {
     enum { CHAINS = 4 };
-    const vector *v = (const vector *)x;
+    const MGC_V(unaligned) *v = (const MGC_V(unaligned) *)x;
     const Py_ssize_t whole = valid / MGC_WIDTH;
     vector acc[CHAINS] = {SPLAT(0.0), SPLAT(0.0), SPLAT(0.0), SPLAT(0.0)};
     Py_ssize_t b = 0;
@@ -95,6 +95,7 @@ static double MGC_V(sum)(const double *x, Py_ssize_t valid)
 static int MGC_V(advances)(const uint64_t *numbers, uint64_t start, uint64_t stride, Py_ssize_t count)
 {
     uint64_t differences = 0;
+    MGC_UNROLLED_4      /* so short a loop takes half as long again if it happens to lie across two lines of code */
     for (Py_ssize_t i = 0; i < count; i++, start += stride) differences |= numbers[i] ^ start;
     return !differences;
 }

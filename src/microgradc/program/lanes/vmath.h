@@ -6,9 +6,9 @@
  * -fno-math-errno -fno-trapping-math -ffp-contract=off, and never with -ffast-math: nan, infinities, signed zeros and
  * subnormals are as in C99, annex F.
  *
- * Largest errors in units in the last place, of some millions of arguments: exp 0.9, expm1 1.2, log 0.9, log1p 0.9,
- * log2 0.8, pow 1.2, sinh 1.0, cosh 1.0, tanh 1.5, asinh 1.4, acosh 1.8, atanh 1.5, sigmoid 1.4, erf 2.0, sin 1.0,
- * cos 1.0, tan 1.5, asin 1.2, acos 1.2, atan 1.7, atan2 1.6, hypot 1.2 . Angles are bounded: see vmath_angles.h.
+ * Largest errors in units in the last place, of 10^8 arguments: exp 1.1, expm1 1.3, log 0.9, log1p 0.9,
+ * log2 0.8, pow 1.2, sinh 1.0, cosh 1.0, tanh 1.9, asinh 1.4, acosh 1.8, atanh 1.5, sigmoid 1.7, erf 1.8, sin 1.4,
+ * cos 1.4, tan 1.5, asin 1.2, acos 1.2, atan 1.7, atan2 1.6, hypot 1.2 . Angles are bounded: see vmath_angles.h.
  *
  * libm's remain: fmod and floor, in the rows of % and //, pow on two lanes, and what few programs compute in quantity:
  * log10, exp2, cbrt, erfc, lgamma, and the loops of special.h.
@@ -37,9 +37,9 @@
 /* The coefficients, the constant first, are minimax ones (Remez' algorithm) on the interval that the argument is
    reduced to; the error is that of the function. */
 
-/* (exp(r) - 1 - r - r^2 / 2) / r^3, |r| <= log(2) / 2; relative error of expm1 2^-61.7 */
+/* (exp(r) - 1 - r) / r^2, |r| <= log(2) / 2; relative error of expm1 2^-61.7 */
 static const double mgc_exp_p[] = {
-    0.16666666666666677, 0.04166666666666669, 0.008333333333321698, 0.0013888888888870133, 0.0001984126988597825,
+    0.5, 0.16666666666666677, 0.04166666666666669, 0.008333333333321698, 0.0013888888888870133, 0.0001984126988597825,
     2.4801587356170105e-05, 2.7557244343530785e-06, 2.755724549538658e-07, 2.5108993791415422e-08, 2.09237942118761e-09,
 };
 
@@ -110,6 +110,21 @@ MGC_INLINE double MGC_V(poly)(const double *p, int terms, double x)
     return terms % 2 ? MGC_MADD(b, x, a) : MGC_MADD(a, x, b);
 }
 
+/* Some functions have a near form, for all arguments but those near the ends of what doubles can be; MGC_V(exp) takes
+   all, and has the same value where the near form will do. rows.h looks at a row of arguments for one that is far:
+   MGC_V(look_at_exp) gives it, and takes a note. */
+#define MGC_LOOKED_AT 0
+#define MGC_ALL_NEAR 1
+#define MGC_SOME_FAR 2
+#define MGC_KEPT 3              /* the value is known: see one.h */
+#undef LOOK_AT
+#define LOOK_AT(name, is_far) \
+    MGC_INLINE double MGC_V(look_at_##name)(double x, uint64_t *any_far) \
+    { \
+        *any_far |= is_far ? 1 : 0; \
+        return x; \
+    }
+
 /* Exponentials */
 
 /* x + x_low = n log(2) + r + low, |r| <= log(2) / 2, by Cody and Waite's method; returns r, and n as the bits of n +
@@ -124,82 +139,102 @@ MGC_INLINE double MGC_V(reduce_exp)(double x, double x_low, double *low, uint64_
 }
 
 /* exp(r + low) - 1 - r */
-MGC_INLINE double MGC_V(exp_tail)(double r, double low)
+MGC_INLINE double MGC_V(exp_tail)(double r, double low) { return MGC_MADD(r * r, MGC_POLY(mgc_exp_p, r), low); }
+
+/* exp(x) / 2^n - 1, with a rounding error more than reduce_exp would leave. */
+MGC_INLINE double MGC_V(reduced_expm1)(double x, uint64_t *n)
 {
-    const double rr = r * r;
-    return MGC_MADD(rr * r, MGC_POLY(mgc_exp_p, r), MGC_MADD(rr, 0.5, low));
+    const double rounded = MGC_MADD(x, MGC_1_LN2, MGC_ROUND), whole = rounded - MGC_ROUND;
+    const double r = MGC_MADD(whole, -MGC_LN2_LO, MGC_MADD(whole, -MGC_LN2_HI, x));
+    *n = mgc_bits(rounded);
+    return MGC_MADD(r * r, MGC_POLY(mgc_exp_p, r), r);
 }
 
-/* 2^shift exp(x + x_low) for |x| < 1000, and its rounding error: scaled in two steps, as 2^n may be too large or too
-   small for a double when the result is not. */
+/* x 2^n for a result between 2^-1100 and 2^1100: in two steps, as 2^n may be too large or too small for a double when
+   the result is not. */
+MGC_INLINE double MGC_V(scaled)(double x, uint64_t n)
+{
+    const uint64_t half = ((n + 4096) & 8191) >> 1;   /* floor(n / 2) + 2048 */
+    return x * mgc_power_of_2(half - 2048) * mgc_power_of_2(n - half + 2048);
+}
+
+MGC_INLINE double MGC_V(near_exp)(double x)
+{
+    uint64_t n;
+    const double y = 1 + MGC_V(reduced_expm1)(x, &n);
+    return mgc_from_bits(mgc_bits(y) + (n << 52));
+}
+
+MGC_INLINE double MGC_V(exp)(double x)
+{
+    uint64_t n;
+    const double y = 1 + MGC_V(reduced_expm1)(x > 710 ? 710 : x < -746 ? -746 : x, &n);    /* inf and 0 there */
+    return MGC_V(scaled)(y, n);
+}
+
+LOOK_AT(exp, !(fabs(x) <= 708))
+
+/* 2^shift exp(x + x_low) for |x| < 1000, and its rounding error. */
 MGC_INLINE double MGC_V(scaled_exp)(double x, double x_low, uint64_t shift, double *error)
 {
     uint64_t n;
     double low;
     const double r = MGC_V(reduce_exp)(x, x_low, &low, &n), y_1 = r + MGC_V(exp_tail)(r, low), y = 1 + y_1;
     n += shift;
-    const uint64_t half = ((n + 4096) & 8191) >> 1;   /* floor(n / 2) + 2048 */
-    const double scale_1 = mgc_power_of_2(half - 2048), scale_2 = mgc_power_of_2(n - half + 2048);
-    *error = (y_1 - (y - 1)) * scale_1 * scale_2;
-    return y * scale_1 * scale_2;
+    *error = MGC_V(scaled)(y_1 - (y - 1), n);
+    return MGC_V(scaled)(y, n);
 }
 
-MGC_INLINE double MGC_V(exp)(double x)
-{
-    double error;
-    x = x > 710 ? 710 : x < -746 ? -746 : x;   /* inf and 0 from there on */
-    return MGC_V(scaled_exp)(x, 0, 0, &error);
-}
-
-/* (exp(x) - 1) / 2 for |x| < 710, unless it is almost subnormal, and its rounding error. */
-MGC_INLINE double MGC_V(half_expm1)(double x, double *error)
+/* 2^(n - 1) - 1 / 2 and its sum with 2^(n - 1) r, of which the rounding error is kept: the two may cancel. */
+MGC_INLINE double MGC_V(expm1)(double x)
 {
     uint64_t n;
     double low;
-    const double r = MGC_V(reduce_exp)(x, 0, &low, &n), scale = mgc_power_of_2(n - 1);   /* exp(710) overflows */
+    const double r = MGC_V(reduce_exp)(x > 709.8 ? 709.8 : x < -50 ? -50 : x, 0, &low, &n);
+    const double scale = mgc_power_of_2(n - 1);     /* exp(709.8) overflows */
     const double a = scale - 0.5, b = scale * r, sum = a + b, b_part = sum - a;
-    const double sum_error = (a - (sum - b_part)) + (b - b_part);
-    const double rest = MGC_MADD(scale, MGC_V(exp_tail)(r, low), sum_error), y = sum + rest;
-    *error = sum - y + rest;
-    return y;
+    const double error = (a - (sum - b_part)) + (b - b_part);
+    const double half = sum + MGC_MADD(scale, MGC_V(exp_tail)(r, low), error);
+    return fabs(x) < 0x1p-54 ? x : x > 709.8 ? HUGE_VAL : 2 * half;   /* tiny ones would lose a bit in half */
 }
 
-MGC_INLINE double MGC_V(expm1)(double x)
+/* 1 / (1 + exp(-x)), while that sum is exact but for one rounding; then e (1 - e), e = exp(x) */
+MGC_INLINE double MGC_V(near_sigmoid)(double x)
 {
-    double error;
-    const double y = MGC_V(half_expm1)(x > 709.8 ? 709.8 : x < -50 ? -50 : x, &error);
-    return fabs(x) < 0x1p-54 ? x : x > 709.8 ? HUGE_VAL : 2 * y;   /* tiny ones would lose a bit in y */
+    uint64_t n;
+    const double y = MGC_V(reduced_expm1)(x > 708 ? -708 : -x, &n), scale = mgc_power_of_2(n);
+    return 1 / MGC_MADD(scale, y, 1 + scale);
 }
 
-/* exp(x) / (1 + exp(x)) for x < 0, else 1 / (1 + exp(-x)); then Newton's step, with the rounding errors. */
+LOOK_AT(sigmoid, x < -36)
+
 MGC_INLINE double MGC_V(sigmoid)(double x)
 {
-    double error;
-    const double size = fabs(x), e = MGC_V(scaled_exp)(size > 746 ? -746 : -size, 0, 0, &error);
-    const double above = x < 0 ? e : 1, above_error = x < 0 ? error : 0;
-    const double below = 1 + e, below_error = e - (below - 1) + error;
-    const double f = above / below, inverse = x < 0 ? 1 - f : f;   /* 1 / below */
-    return MGC_MADD(MGC_MADD(-f, below_error, above_error), inverse, f);
+    const double e = MGC_V(exp)(x), near = MGC_V(near_sigmoid)(x < -36 ? -36 : x);
+    return x < -36 ? MGC_MADD(-e, e, e) : near;
 }
 
-/* With y = expm1(-2 |x|) / 2, tanh(|x|) = -y / (1 + y); then Newton's step, with the rounding errors. */
+/* (1 - e) / (1 + e), e = exp(-2 |x|), both halved; then Newton's step, with the rounding errors. */
 MGC_INLINE double MGC_V(tanh)(double x)
 {
-    double error;
-    const double size = fabs(x), y = MGC_V(half_expm1)(-2 * (size > 20 ? 20 : size), &error);
-    const double below = 1 + y, below_error = y - (below - 1), f = -y / below;
-    const double exact = MGC_MADD(-MGC_MADD(f, below_error + error, error), 1 + f, f);   /* 1 + f = 1 / below */
-    return size < 0x1p-28 ? x : copysign(exact, x);
+    uint64_t n;
+    const double size = fabs(x), y = MGC_V(reduced_expm1)(-2 * (size > 20 ? 20 : size), &n);
+    const double scale = mgc_power_of_2(n - 1), a = 0.5 - scale, b = 0.5 + scale;
+    const double above = MGC_MADD(-scale, y, a), above_error = MGC_MADD(-scale, y, a - above);
+    const double below = MGC_MADD(scale, y, b), below_error = MGC_MADD(scale, y, b - below), f = above / below;
+    return copysign(MGC_MADD(MGC_MADD(-f, below_error, above_error), 1 + f, f), x);    /* 1 + f = 1 / below */
 }
 
-/* -expm1(log(erfc(x))): one polynomial gives log(erfc), whose error counts less as erf comes near to 1. */
+/* 1 - exp(log(erfc(x))): one polynomial gives log(erfc), whose error counts less as erf comes near to 1. */
 MGC_INLINE double MGC_V(erf)(double x)
 {
-    double error;
+    uint64_t n;
     const double size = fabs(x), clipped = size > 6 ? 6 : size;
-    const double minus_log = MGC_MADD(clipped, MGC_POLY(mgc_erf_p, clipped), clipped);
-    const double y = MGC_V(half_expm1)(-minus_log, &error);
-    return size < 0x1p-30 ? MGC_MADD(x, mgc_erf_p[0], x) : copysign(2 * y, x);
+    const double p = MGC_POLY(mgc_erf_p, clipped), minus_log = MGC_MADD(clipped, p, clipped);
+    const double rest = MGC_MADD(clipped, p, clipped - minus_log);
+    const double y = MGC_V(reduced_expm1)(-minus_log, &n), scale = mgc_power_of_2(n);
+    const double f = MGC_MADD(-scale, y, 1 - scale);
+    return size < 0x1p-30 ? MGC_MADD(x, mgc_erf_p[0], x) : copysign(MGC_MADD(rest, 1 - f, f), x);
 }
 
 /* (exp(x) - exp(-x)) / 2, from 1 on; a polynomial below, where they cancel. */
@@ -241,6 +276,15 @@ MGC_INLINE double MGC_V(log_special)(double x, double y)
 {
     return x < 0 ? NAN : x == 0 ? -HUGE_VAL : x < HUGE_VAL ? y : x;
 }
+
+MGC_INLINE double MGC_V(near_log)(double x)
+{
+    double k;
+    const double m = MGC_V(reduce_log)(x, &k);
+    return MGC_V(reduced_log)(k, m - 1, 0);
+}
+
+LOOK_AT(log, !((x >= DBL_MIN) & (x <= DBL_MAX)))
 
 MGC_INLINE double MGC_V(log)(double x)
 {

@@ -7,20 +7,18 @@
 #define MGC_HALF_PI 1.5707963267948966
 #define MGC_PI_LOW 3.8981718325193755e-17   /* the error of MGC_PI and of MGC_HALF_PI, relative to them */
 
-/* Up to here sin, cos and tan are right. Beyond, the reduction of the argument needs pi to a thousand bits: libm's
-   have that. */
+/* Up to here the near forms of sin, cos and tan are right. Beyond, the reduction of the argument needs pi to a thousand
+   bits: libm's have that. */
 #define MGC_ANGLE_BOUND 0x1p20
 
-/* What a loop does with them (rows.h). */
-#define MGC_ANGLES_LOOKED_AT 0
-#define MGC_ANGLES_NEAR 1
-#define MGC_ANGLES_FAR 2
-
-/* pi / 2 in four parts; those of 33 bits give exact products with integers below 2^20. */
+/* pi / 2 in four parts: those of 33 bits give exact products with integers below 2^20. In three, where multiply-adds
+   are fused: what is left after the first one is exact, the second one has 33 bits. */
 #define MGC_HALF_PI_1 0x1.921fb544p+0
 #define MGC_HALF_PI_2 0x1.0b4611a6p-34
 #define MGC_HALF_PI_3 0x1.3198a2ep-69
 #define MGC_HALF_PI_4 0x1.b839a252049c1p-104
+#define MGC_HALF_PI_FUSED_2 0x1.1a626331p-54
+#define MGC_HALF_PI_FUSED_3 0x1.1701b839a252p-88
 
 /* (sin(r) / r - 1) / r^2 at z = r^2, |r| <= pi / 4; error 2^-58 */
 static const double mgc_sin_p[] = {
@@ -58,27 +56,40 @@ static const double mgc_asin_p[] = {
     0.02176315559184997, -0.02107679400604281, 0.03267656997191695,
 };
 
-/* odd & 1 ? x : y */
-static inline double mgc_if_odd(uint64_t odd, double x, double y)
-{
-    const uint64_t mask = -(odd & 1);
-    return mgc_from_bits((mgc_bits(x) & mask) | (mgc_bits(y) & ~mask));
-}
-
 #endif
+
+/* n & 1 ? x : y */
+MGC_INLINE double MGC_V(if_odd)(uint64_t n, double x, double y)
+{
+#if MGC_WIDTH < 4
+    const uint64_t mask = -(n & 1);
+    return mgc_from_bits((mgc_bits(x) & mask) | (mgc_bits(y) & ~mask));
+#else
+    return (int64_t)(n << 63) < 0 ? x : y;      /* which looks at the sign alone */
+#endif
+}
 
 /* x = n pi / 2 + r + low, |r| <= pi / 4, by Cody and Waite's method; returns r, and n as the bits of n + MGC_ROUND.
    Where parts cancel, their difference is exact. */
-MGC_INLINE double MGC_V(reduce_angle)(double x, double *low, uint64_t *n)
+MGC_INLINE double MGC_V(reduce_angle)(double x, double *low, uint64_t *bits)
 {
-    const double rounded = MGC_MADD(x, MGC_2_PI, MGC_ROUND), whole = rounded - MGC_ROUND;
-    const double r_1 = MGC_MADD(whole, -MGC_HALF_PI_1, x);
-    const double r_2 = MGC_MADD(whole, -MGC_HALF_PI_2, r_1), error_2 = MGC_MADD(whole, -MGC_HALF_PI_2, r_1 - r_2);
-    const double r_3 = MGC_MADD(whole, -MGC_HALF_PI_3, r_2), error_3 = MGC_MADD(whole, -MGC_HALF_PI_3, r_2 - r_3);
-    const double rest = MGC_MADD(whole, -MGC_HALF_PI_4, error_2 + error_3), r = r_3 + rest;
-    *low = r_3 - r + rest;
-    *n = mgc_bits(rounded);
-    return r;
+    const double rounded = MGC_MADD(x, MGC_2_PI, MGC_ROUND), n = rounded - MGC_ROUND;
+    const int is_fused = MGC_MADD(1 + 0x1p-30, 1 - 0x1p-30, -1.0) != 0;
+    double r, rest;
+    if (is_fused) {
+        const double r_1 = MGC_MADD(n, -MGC_HALF_PI, x);
+        r = MGC_MADD(n, -MGC_HALF_PI_FUSED_2, r_1);
+        rest = MGC_MADD(n, -MGC_HALF_PI_FUSED_3, MGC_MADD(n, -MGC_HALF_PI_FUSED_2, r_1 - r));
+    } else {
+        const double r_1 = MGC_MADD(n, -MGC_HALF_PI_1, x), r_2 = MGC_MADD(n, -MGC_HALF_PI_2, r_1);
+        r = MGC_MADD(n, -MGC_HALF_PI_3, r_2);
+        rest = MGC_MADD(n, -MGC_HALF_PI_2, r_1 - r_2) + MGC_MADD(n, -MGC_HALF_PI_3, r_2 - r);
+        rest = MGC_MADD(n, -MGC_HALF_PI_4, rest);
+    }
+    const double sum = r + rest;
+    *bits = mgc_bits(rounded);
+    *low = r - sum + rest;
+    return sum;
 }
 
 /* sin(x + quarters pi / 2) */
@@ -86,18 +97,18 @@ MGC_INLINE double MGC_V(sin_after)(double x, uint64_t quarters)
 {
     uint64_t n;
     double low;
-    const double r = MGC_V(reduce_angle)(x, &low, &n), z = r * r, half_z = 0.5 * z, most = 1 - half_z;
+    const double r = MGC_V(reduce_angle)(x, &low, &n), z = r * r;
     const double sin_r = r + MGC_MADD(r * z, MGC_POLY(mgc_sin_p, z), low);
-    const double cos_r = most + (1 - most - half_z + MGC_MADD(z * z, MGC_POLY(mgc_cos_p, z), -r * low));
+    const double cos_r = 1 + MGC_MADD(z, MGC_MADD(z, MGC_POLY(mgc_cos_p, z), -0.5), -r * low);
     n += quarters;
-    return mgc_from_bits(mgc_bits(mgc_if_odd(n, cos_r, sin_r)) ^ (n & 2) << 62);
+    return mgc_from_bits(mgc_bits(MGC_V(if_odd)(n, cos_r, sin_r)) ^ (n & 2) << 62);
 }
 
-MGC_INLINE double MGC_V(sin)(double x) { return fabs(x) < 0x1p-27 ? x : MGC_V(sin_after)(x, 0); }
-MGC_INLINE double MGC_V(cos)(double x) { return MGC_V(sin_after)(x, 1); }
+MGC_INLINE double MGC_V(near_sin)(double x) { return x == 0 ? x : MGC_V(sin_after)(x, 0); }     /* -0 stays */
+MGC_INLINE double MGC_V(near_cos)(double x) { return MGC_V(sin_after)(x, 1); }
 
 /* tan(r), or after an odd number of quarters -1 / tan(r), by Newton's step from the rounded one. */
-MGC_INLINE double MGC_V(tan)(double x)
+MGC_INLINE double MGC_V(near_tan)(double x)
 {
     uint64_t n;
     double low;
@@ -105,21 +116,23 @@ MGC_INLINE double MGC_V(tan)(double x)
     const double tail = MGC_MADD(r * z, MGC_POLY(mgc_tan_p, z), MGC_MADD(low, z, low));
     const double y = r + tail, error = tail - (y - r);
     const double inverse = -1 / y;
-    return fabs(x) < 0x1p-27 ? x : mgc_if_odd(n, MGC_MADD(inverse * inverse, error, inverse), y);
+    return fabs(x) < 0x1p-27 ? x : MGC_V(if_odd)(n, MGC_MADD(inverse * inverse, error, inverse), y);
 }
 
-/* The angle, and a note of whether it is beyond MGC_ANGLE_BOUND; nan is not. */
-MGC_INLINE double MGC_V(look_at)(double x, uint64_t *any_far)
+/* A loop that calls these is not vectorised, but no lane's value depends on another. nan is not far. */
+LOOK_AT(sin, fabs(x) > MGC_ANGLE_BOUND)
+LOOK_AT(cos, fabs(x) > MGC_ANGLE_BOUND)
+LOOK_AT(tan, fabs(x) > MGC_ANGLE_BOUND)
+MGC_INLINE double MGC_V(sin)(double x) { return fabs(x) > MGC_ANGLE_BOUND ? sin(x) : MGC_V(near_sin)(x); }
+MGC_INLINE double MGC_V(cos)(double x) { return fabs(x) > MGC_ANGLE_BOUND ? cos(x) : MGC_V(near_cos)(x); }
+MGC_INLINE double MGC_V(tan)(double x) { return fabs(x) > MGC_ANGLE_BOUND ? tan(x) : MGC_V(near_tan)(x); }
+
+/* sin(x) and cos(x), by one reduction: compilers find what the two have in common. */
+MGC_INLINE void MGC_V(sin_and_cos)(double x, double *sin_x, double *cos_x)
 {
-    *any_far |= fabs(x) > MGC_ANGLE_BOUND ? 1 : 0;
-    return x;
+    if (fabs(x) > MGC_ANGLE_BOUND) *sin_x = sin(x), *cos_x = cos(x);
+    else *sin_x = MGC_V(near_sin)(x), *cos_x = MGC_V(near_cos)(x);
 }
-
-/* If one is, the loop over lanes is to call these, which choose lane by lane: it is not vectorised, but no lane's value
-   depends on another. */
-MGC_INLINE double MGC_V(far_sin)(double x) { return fabs(x) > MGC_ANGLE_BOUND ? sin(x) : MGC_V(sin)(x); }
-MGC_INLINE double MGC_V(far_cos)(double x) { return fabs(x) > MGC_ANGLE_BOUND ? cos(x) : MGC_V(cos)(x); }
-MGC_INLINE double MGC_V(far_tan)(double x) { return fabs(x) > MGC_ANGLE_BOUND ? tan(x) : MGC_V(tan)(x); }
 
 /* base + t + tail, where base is 0 or pi / 2 or pi, and not smaller than t unless it is 0. */
 MGC_INLINE double MGC_V(angle)(double base, double t, double tail)
