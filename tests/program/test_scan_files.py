@@ -19,6 +19,7 @@ from test_function_file import leaves, mutated, rewrite, saved
 import microgradc
 from microgradc import Value, compile, load_compiled, nn, scan, take
 from microgradc.program import function_file
+from microgradc.program.graph import Graph, Loop
 
 GOLDEN = Path(__file__).parents[1] / "data" / "function-format-2.safetensors"
 
@@ -185,6 +186,11 @@ def an_index_that_is_divided(content, arrays):
     arrays["loops.0.operands"][2] = 3
 
 
+def a_sum_with_a_loop(content, arrays):
+    content["operations"].append("exp")
+    arrays["ops"][7], arrays["parts"] = 5, np.delete(arrays["parts"], 2)
+
+
 def very_deep(content, arrays):
     inside = content["loops"][0]
     for _ in range(40):
@@ -223,6 +229,8 @@ HOSTILE = [
     (without("parts"), "no entry 'parts'"),
     (without("loops.0.constants"), "no entry 'loops.0.constants'"),
     (without("loops.0.parts"), "no entry 'loops.0.parts'"),
+    (put("outputs", 0, 5), "output 5 is a loop; it must be one of its results"),
+    (a_sum_with_a_loop, "operand 5 of expression 7 is a loop; it must be one of its results"),
     (put("parts", 0, 1), "expression 5 must be one of 1 loops, got 1"),
     (put("parts", 0, -1), "expression 5 must be one of 1 loops, got -1"),
     (put("parts", 1, 4), "expression 6 must be one of 4 results, got 4"),
@@ -426,3 +434,15 @@ def test_low_level_callables_with_a_wrong_index():
     assert [called(low, 0.5, i) for i in (0.0, 1.0)] == [3.5, 5.5]
     assert all(math.isnan(called(low, 0.5, i)) for i in (2.0, -1.0, 0.5, math.nan))
     assert math.isnan(called(low, 0.5))
+
+
+def test_a_loop_is_no_number():
+    body, graph = Graph(), Graph()
+    body.outputs = [body.add("exp", body.input())]
+    x = graph.input()
+    result, = graph.scan(Loop(body, 3, 1, 0), x)
+    scan_place = graph[result].operands[0]
+    for call in (lambda: graph.add("exp", scan_place), lambda: graph.scan(Loop(body, 2, 1, 0), scan_place),
+                 lambda: setattr(graph, "outputs", [scan_place])):
+        with pytest.raises(ValueError, match=f"place {scan_place} is a loop, which has no number of its own"):
+            call()
