@@ -161,5 +161,5 @@ def test_files_stay_short():
         for path in ROOT.glob(pattern):
             if path.suffix in (".py", ".pyx", ".pxi", ".pxd", ".pyi", ".h"):
                 lines = path.read_text().splitlines()
-                assert len(lines) <= 500, path
+                assert len(lines) <= (600 if path.suffix == ".pyi" else 500), path     # a stub lists what is public
                 assert max(map(len, lines), default=0) <= 120, path

@@ -1,8 +1,8 @@
 /* The plan of a loop: its body's steps, on slots of their own, and how numbers get into them and out. Changes with what
  * a loop is made of. Included by planning.h.
  *
- * A body is planned as a graph of its own, but that it shares what the plan around has: scalars, weights, slots. What it
- * uses of the graph around is there already, a scalar or a row, for all iterations.
+ * A body is planned as a graph of its own, but that it shares what the plan around has: scalars, weights, slots. What
+ * it uses of the graph around is there already, a scalar or a row, for all iterations.
  */
 
 typedef struct mgc_loop_planning {
