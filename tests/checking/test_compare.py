@@ -1,5 +1,6 @@
 """compare_with_torch, and the command that prints its table."""
 
+import math
 import subprocess
 import sys
 
@@ -22,6 +23,9 @@ def rosenbrock(x):
 
 def wrong(x, y):
     return (x + y.data * 0) * (3.0 if type(x) is microgradc.Value else 2.0)
+
+def own(x):
+    return microgradc.Value(x.data**2, (x,), (3 * x.data,))
 
 def fails(x):
     raise ZeroDivisionError("no such x")
@@ -97,11 +101,71 @@ def test_what_has_a_rule_of_its_own():
         return Value(x.data**2, (x,), (2 * x.data,)) * x
 
     found = compare_with_torch(f, 3.0)
-    assert found.agrees
+    assert found.agrees is None
+    assert bool(found) is False
     assert [line.eager for line in found.lines] == [27.0, 27.0]
     assert any("No second derivatives" in note for note in found.notes)
     assert any("Not compiled" in note for note in found.notes)
     assert found.lines[0].compiled is None
+
+
+def badsq(x):
+    out = Value(x.data**2, (x,), "badsq")
+
+    def backward():
+        x.grad += 3 * x.data * out.grad
+
+    out._backward = backward
+    return out
+
+
+def bad_product(x):
+    out = x * microgradc.exp(x)
+    out._backward = lambda: None
+    return out
+
+
+compiled_square = compile(lambda x: x * x)
+
+OWN_RULES = [
+    (badsq, "badsq"),
+    (bad_product, "*"),
+    (lambda x: Value(x.data**2, (x,), (3 * x.data,)), "custom"),
+    (lambda x: x.func(math.sin, derivative=math.sin), "sin"),
+    (microgradc.function(derivative=lambda x: 3 * x)(math.cosh), "cosh"),
+    (lambda x: compiled_square(x) * 1.0, "custom"),
+]
+
+
+@pytest.mark.parametrize(("f", "name"), OWN_RULES, ids=lambda x: str(x))
+def test_a_rule_of_ones_own_is_not_compared_with_itself(f, name):
+    found = compare_with_torch(lambda x: [f(x), microgradc.exp(x)], 1.5, order=1)
+    assert found.agrees is None
+    assert not found
+    assert found.not_compared == [name]
+    assert [line.other for line in found.lines[:2]] == [None, None]
+    assert found.lines[3].other == pytest.approx(math.exp(1.5))
+    assert str(found).endswith(f"\nnot compared: {name!r} has a rule of its own, which gradcheck checks")
+    assert "All agree" not in str(found)
+    assert repr(found) == "<Comparison of 4 numbers: not all are compared>"
+
+
+def test_several_rules_of_ones_own():
+    found = compare_with_torch(lambda x: badsq(x) + bad_product(badsq(x)), 1.5)
+    assert str(found).endswith("\nnot compared: 'badsq', '*' have rules of their own, which gradcheck checks")
+
+
+def test_a_rule_of_ones_own_in_a_function_that_takes_tensors():
+    def f(x):
+        out = x * x
+        if isinstance(x, Value):
+            out._backward = lambda: None
+        return out
+
+    found = compare_with_torch(f, 1.5, order=1)
+    assert (found.agrees, found.not_compared) == (False, [])
+    assert [line.other for line in found.lines] == [2.25, 3.0]
+    assert str(found).endswith("1 of 2 numbers differ.")
 
 
 def test_corners():
@@ -141,13 +205,15 @@ def test_the_command(folder, capsys):
     assert "d f / d inputs[0][2]" in capsys.readouterr().out
     assert main(["check", "checked_models:wrong", "--inputs=1,2"]) == 1
     assert "numbers differ." in capsys.readouterr().out
+    assert main(["check", "checked_models:own", "--inputs=1"]) == 1
+    assert capsys.readouterr().out.endswith("not compared: 'custom' has a rule of its own, which gradcheck checks\n")
 
 
 @pytest.mark.parametrize(
     ("target", "inputs", "message"),
     [
         ("no_such_module_here:f", "1", "there is no module no_such_module_here, here or among what is installed"),
-        ("checked_models:g", "1", "there is no function g in checked_models; it has product, rosenbrock, wrong, fails"),
+        ("checked_models:g", "1", "there is no function g in checked_models; it has product, rosenbrock, wrong, own"),
         ("checked_models:pi", "1", "checked_models:pi is not a function, but float 3.14"),
         ("checked_models", "1", "what is checked is MODULE:FUNCTION, such as models:loss, got 'checked_models'"),
         ("checked_models:product", "1", "checked_models:product(x, y) takes 2 numbers, and --inputs has 1"),

@@ -193,6 +193,32 @@ def test_a_bend_is_called_one():
     assert gradcheck(lambda x: x.relu(), 1e-3)
 
 
+def test_what_is_not_finite_blames_no_rule():
+    with pytest.raises(GradcheckError) as caught:
+        gradcheck(lambda x: x * x + x, (1e200,))
+    found = caught.value
+    assert (found.operation, found.operand, found.by_rule) == ("*", 0, 2e200)
+    assert math.isnan(found.by_differences)
+    assert found.place is not None
+    assert "the value of the operation '*' is inf, with operand 0, at 1e+200: differences say nothing" in str(found)
+    assert "wrong is" not in str(found)
+    assert gradcheck(lambda x: x * x, (1e200,), raise_exception=False) is False
+
+    def at_1_alone(x):
+        return Value(2.0 if x.data == 1 else math.nan, (x,), (2.0,))
+
+    message = "'custom' has no finite differences with respect to operand 0, at 1.0, where its derivative is 2.0 by its"
+    with pytest.raises(GradcheckError, match=message) as caught:
+        gradcheck(lambda x: at_1_alone(x) * x, 1.0)
+    assert "wrong is" not in str(caught.value)
+    with pytest.raises(GradcheckError, match="the function has no finite differences there") as caught:
+        gradcheck(lambda x: x * 2.0, 1.0, eps=1e308)
+    assert caught.value.operation is None
+    assert "past the graph" not in str(caught.value)
+    with pytest.raises(GradcheckError, match="wrong is the operation 'square'"):      # a wrong rule, behind an inf
+        gradcheck(lambda x: x * 1e200 * 1e200 + wrong_square(x), 2.0)
+
+
 def test_second_derivatives():
     assert gradcheck(lambda x, y: (x * y).tanh() / y, (0.5, 2.0), order=2)
     with pytest.raises(TypeError, match="rule of its own"):

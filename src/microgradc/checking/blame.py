@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ Compute = Callable[[], list[Any]]
 
 
 class Wrong(NamedTuple):
-    """An operation whose derivative is wrong."""
+    """An operation whose derivative is wrong; or one of which nothing is known, for it has no finite differences."""
 
     node: Value
     operation: str
@@ -22,6 +23,11 @@ class Wrong(NamedTuple):
     by_rule: float
     by_differences: float
     place: tuple[str, int] | None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there are differences that say that the rule is wrong."""
+        return math.isfinite(self.by_differences)
 
 
 class Tolerance(NamedTuple):
@@ -54,7 +60,9 @@ class Graph:
         self._place_of = {id(v): i for i, v in enumerate(self._made)}
 
     def wrong_in(self, result: Any, tolerance: Tolerance) -> Wrong | None:
-        """Return the first operation, operands before results, whose derivative is wrong; None if there is none."""
+        """Return the first operation, operands before results, whose derivative is wrong; else the first of which
+        nothing is known; None if there is neither."""
+        unknown = None
         for node, op, operands, local, has_closure, _ in operations_of(result) if isinstance(result, Value) else []:
             if op == "leaf":
                 continue
@@ -65,8 +73,11 @@ class Graph:
                 found = self._by_hand(node, x) if is_by_hand else _alone(op, operands, x)
                 if found is not None and not tolerance.holds(by_rule[key], *found):
                     i = next(i for i, o in enumerate(operands) if o is x)
-                    return Wrong(node, node._op or op, i, x.data, by_rule[key], found[0], place_of(node))
-        return None
+                    wrong = Wrong(node, node._op or op, i, x.data, by_rule[key], found[0], place_of(node))
+                    if wrong.is_known:
+                        return wrong
+                    unknown = unknown or wrong
+        return unknown
 
     def _by_hand(self, node: Value, operand: Value) -> tuple[float, float] | None:
         """Return the derivative of a node that code of the user's makes: it is run again up to this node, with another

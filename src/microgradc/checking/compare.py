@@ -20,7 +20,7 @@ MOST_ROWS = 60      # of a table that is printed
 
 
 class Line(NamedTuple):
-    """A number by each way; None where a way has none."""
+    """A number by each way; None where a way has none. It agrees if those that there are do."""
 
     name: str
     eager: float
@@ -33,19 +33,24 @@ class Comparison:
     """What `compare_with_torch` found. `print` shows it as a table.
 
     Attributes:
-        agrees: whether all numbers agree; it is also the truth value.
+        agrees: True if all numbers agree, False if some differ; None if none differ, but some were not compared with
+            PyTorch, for they come from rules of one's own. The comparison itself is true for True alone.
         lines: a `Line` for each value, derivative and second derivative: name, eager, compiled, other, agrees.
         other: what the last column is: 'PyTorch'; or 'differences', where PyTorch is not installed.
         parts: the first operation at which microgradc and PyTorch part, in words; None if there is none.
         notes: what else is to be said: why something was not compiled, say.
+        not_compared: the names of operations with a rule of one's own, which PyTorch has no counterpart of.
     """
 
-    def __init__(self, lines: list[Line], other: str, parts: str | None, notes: list[str]) -> None:
-        self.lines, self.other, self.parts, self.notes = lines, other, parts, notes
-        self.agrees = parts is None and all(line.agrees for line in lines)
+    def __init__(
+        self, lines: list[Line], other: str, parts: str | None, notes: list[str], not_compared: list[str]
+    ) -> None:
+        self.lines, self.other, self.parts, self.notes, self.not_compared = lines, other, parts, notes, not_compared
+        agrees = parts is None and all(line.agrees for line in lines)
+        self.agrees = None if agrees and not_compared else agrees
 
     def __bool__(self) -> bool:
-        return self.agrees
+        return self.agrees is True
 
     def __str__(self) -> str:
         shown = sorted(self.lines, key=lambda line: line.agrees) if len(self.lines) > MOST_ROWS else self.lines
@@ -58,12 +63,19 @@ class Comparison:
             text.append(f"… {len(shown) - MOST_ROWS:,} more, which agree" if shown[MOST_ROWS].agrees else "… and more")
         text += [] if self.parts is None else [f"They part at {self.parts}"]
         text += self.notes
+        if len(self.not_compared) == 1:
+            text.append(f"not compared: {self.not_compared[0]!r} has a rule of its own, which gradcheck checks")
+        elif self.not_compared:
+            names = ", ".join(map(repr, self.not_compared))
+            text.append(f"not compared: {names} have rules of their own, which gradcheck checks")
         different = sum(not line.agrees for line in self.lines)
-        text.append("All agree." if self.agrees else f"{different} of {len(self.lines)} numbers differ.")
+        if self.agrees is not None:
+            text.append("All agree." if self.agrees else f"{different} of {len(self.lines)} numbers differ.")
         return "\n".join(text)
 
     def __repr__(self) -> str:
-        return f"<Comparison of {len(self.lines)} numbers: {'all agree' if self.agrees else 'they differ'}>"
+        verdict = {True: "all agree", False: "they differ", None: "not all are compared"}[self.agrees]
+        return f"<Comparison of {len(self.lines)} numbers: {verdict}>"
 
 
 def _number(x: float | None) -> str:
@@ -77,7 +89,9 @@ def compare_with_torch(
     """Run a function on Values, compiled, and on PyTorch's float64 tensors; compare all numbers.
 
     The function is called with tensors. Where it does not take them, for it calls functions of microgradc, its graph is
-    run on tensors instead, operation by operation. That is done in any case, to find where they part.
+    run on tensors instead, operation by operation. That is done in any case, to find where they part. PyTorch has no
+    counterpart of a rule of one's own (a closure, local gradients, `func`, `function`, a compiled function): results of
+    such a graph are not compared with it, and `gradcheck` is for these.
 
     Args:
         f: a function that returns a Value, or a nest of them; or a compiled one. It is called as `f(*inputs)`.
@@ -86,7 +100,7 @@ def compare_with_torch(
         atol, rtol: numbers agree that are atol + rtol * abs(number) apart, or less.
 
     Returns:
-        A Comparison: `print(c)` shows a table, `c.agrees` says whether all agree.
+        A Comparison: `print(c)` shows a table, `c.agrees` says whether all agree; None if some were not compared.
 
     Raises:
         ImportError: PyTorch is not installed.
@@ -120,10 +134,10 @@ def compared(
         order = 1
     compiled = _compiled(plain, given, len(results), order, notes)
     parts = None
+    not_compared: list[str] = []
     if with_torch:
         tensors = Tensors(results, given, tolerance)
-        other: list[float] | list[float | None]
-        other, note = tensors.numbers(plain, order)
+        other, note, not_compared = tensors.numbers(plain, order)
         notes += [note] if note else []
         parts = _in_words(tensors.parting())
     else:
@@ -135,7 +149,7 @@ def compared(
         Line(name, x, y, z, _agree(Tolerance(atol, rtol), x, y) and _agree(tolerance, x, z))
         for name, x, y, z in zip(names, eager, compiled, other, strict=True)
     ]
-    return Comparison(lines, "PyTorch" if with_torch else "differences", parts, notes)
+    return Comparison(lines, "PyTorch" if with_torch else "differences", parts, notes, not_compared)
 
 
 def _agree(tolerance: Tolerance, x: float, y: float | None) -> bool:

@@ -17,11 +17,11 @@ from microgradc.program.compile import Compiled, compile
 
 
 class GradcheckError(RuntimeError):
-    """A derivative is not that of the function.
+    """A derivative is not that of the function; or nobody can say, for there are no finite differences.
 
     Attributes:
-        operation: the name of the operation whose derivative is wrong, as `_op` has it; None if each is right by
-            itself.
+        operation: the name of the operation whose derivative is wrong, as `_op` has it; where `by_differences` is not
+            finite, of the first that has no finite differences there; None if each is right by itself.
         operand: which of its operands, from 0.
         by_rule, by_differences: the two numbers: of that operation; of the whole function, if each is right by itself.
         place: the file and line of your code that made the node; None if that is not known.
@@ -68,7 +68,8 @@ def gradcheck(
 
     Raises:
         GradcheckError: a derivative is wrong. It names the operation, the operand, both numbers and the line; at a
-            bend, as that of `relu` at 0, it says so.
+            bend, as that of `relu` at 0, it says so. Or a value or its differences are not finite, which say nothing
+            of a rule: then it says where.
         TypeError: f is not callable, it returns something else than Values and numbers, or inputs have nothing that has
             a derivative; for order=2, a node has a rule of its own, which has no second derivative.
         ValueError: order is not 1 or 2.
@@ -177,12 +178,16 @@ class _Check:
         bend = _bend(along, x)
         graph = Graph(compute)
         wrong, hooked = graph.wrong_in(graph.results[i], self.tolerance), _hooked(graph.results[i])
-        if wrong is not None:
+        if wrong is not None and not wrong.is_known:
+            lines += [_not_finite(wrong), place_as_text(wrong.place)]
+        elif wrong is not None:
             lines.append(
                 f"wrong is the operation {wrong.operation!r}: its derivative with respect to operand {wrong.operand}, "
                 f"at {wrong.at!r}, is {wrong.by_rule!r} by its rule and {wrong.by_differences!r} by differences"
             )
             lines.append(place_as_text(wrong.place))
+        elif not math.isfinite(numbers[1]):
+            lines.append("the function has no finite differences there, which say nothing of its derivative")
         elif hooked:
             lines.append(f"each operation is right by itself, but a hook changes the gradient of {hooked}")
         elif not is_plain:
@@ -239,6 +244,17 @@ def _result_at(compute: Compute, v: Value, known: dict[float, list[float]], i: i
 
 def _result(i: int) -> str:
     return f"result {i}"
+
+
+def _not_finite(unknown: Wrong) -> str:
+    """Return in words why nothing is known of the rule of an operation."""
+    op, number, operand = unknown.operation, unknown.node.data, f"operand {unknown.operand}, at {unknown.at!r}"
+    if not math.isfinite(number):
+        return f"the value of the operation {op!r} is {number!r}, with {operand}: differences say nothing of its rule"
+    return (
+        f"the operation {op!r} has no finite differences with respect to {operand}, where its derivative is "
+        f"{unknown.by_rule!r} by its rule: they say nothing of it"
+    )
 
 
 def _shown(f: Any) -> str:

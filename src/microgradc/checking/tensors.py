@@ -38,10 +38,13 @@ class Tensors:
         self._results, self._given, self._tolerance = results, given, tolerance
         self._tensors: dict[int, Any] = {id(v): _leaf(v.data) for v in given.values}
         self._nodes: dict[int, tuple[Value, str]] = {}
-        for y in results:
+        self._own_rules: list[list[str]] = [[] for _ in results]    # for each result, who has a rule of its own
+        for y, own_rules in zip(results, self._own_rules, strict=True):
             for node, op, operands, local, has_closure, _ in operations_of(y) if isinstance(y, Value) else []:
                 if id(node) not in self._nodes:
                     self._nodes[id(node)] = node, op
+                if op != "leaf" and _has_own_rule(op, has_closure):
+                    own_rules.append(node._op or op)
                 if id(node) not in self._tensors:
                     self._tensors[id(node)] = self._computed(node, op, operands, local, has_closure)
 
@@ -53,32 +56,36 @@ class Tensors:
         tensors = [self._tensors[id(x)] if isinstance(x, Value) else _leaf(x, False) for x in operands]
         if op == "leaf":
             return _leaf(node.data)
-        if op not in torch_rows() or has_closure:      # a rule of its own is taken as it is
+        if _has_own_rule(op, has_closure):      # taken as it is
             of_nodes = {id(x): x for x in operands if isinstance(x, Value)}
             slopes = sent(node, of_nodes, operands, local)
             return _given(node.data, [self._tensors[key] for key in of_nodes], [slopes[key] for key in of_nodes])
         return torch.as_tensor(torch_rows()[op](*tensors), dtype=torch.float64)
 
-    def numbers(self, f: Callable[..., Any], order: int) -> tuple[list[float], str]:
-        """Return value, gradient and the upper half of the Hessian, of each result in turn; and what is to be said."""
+    def numbers(self, f: Callable[..., Any], order: int) -> tuple[list[float | None], str, list[str]]:
+        """Return value, gradient and the upper half of the Hessian, of each result in turn; what is to be said; and the
+        operations that have no counterpart. None for each number of a result that depends on one."""
         xs = [_leaf(v.data) for v in self._given.values]
         note = ""
+        own_rules: list[list[str]] = [[] for _ in self._results]      # called with tensors, all of it is PyTorch's
         try:
             ys = trees.flatten(self._given.call_with(f, xs))[0]
             if len(ys) != len(self._results) or not all(hasattr(y, "grad_fn") for y in ys):
                 raise TypeError("it returns something else than tensors")
         except Exception as error:
             note = f"Called with tensors, it raises {type(error).__name__}; so its graph was run on tensors."
+            own_rules = self._own_rules
             xs = [self._tensors[id(v)] for v in self._given.values]
             ys = [self._tensors[id(y)] if isinstance(y, Value) else _leaf(y, False) for y in self._results]
-        found: list[float] = []
-        for y in ys:
+        found: list[float | None] = []
+        for y, names in zip(ys, own_rules, strict=True):
             slopes = _gradients(y, xs)
-            found += [y.item(), *[g.item() for g in slopes]]
+            numbers = [y.item(), *[g.item() for g in slopes]]
             if order == 2:
                 for i, g in enumerate(slopes):
-                    found += [s.item() for s in _gradients(g, xs)[i:]]
-        return found, note
+                    numbers += [s.item() for s in _gradients(g, xs)[i:]]
+            found += [None] * len(numbers) if names else numbers
+        return found, note, list(dict.fromkeys(name for names in own_rules for name in names))
 
     def parting(self) -> Parting | None:
         """Return the first node whose number is another one, operands first; else whose gradient is, results first."""
@@ -101,6 +108,10 @@ class Tensors:
         if self._tolerance.holds(ours, theirs) or (math.isnan(ours) and math.isnan(theirs)):
             return None
         return Parting(node, node._op or op, what, ours, theirs, place_of(node))
+
+
+def _has_own_rule(op: str, has_closure: bool) -> bool:
+    return has_closure or op not in torch_rows()
 
 
 def _leaf(number: Any, requires_grad: bool = True) -> Any:

@@ -17,7 +17,7 @@ class CheckError(Exception):
 
 
 def check(target: str, inputs: str, order: int) -> int:
-    """Print the table; return 0 if all numbers agree, and 1 if they do not.
+    """Print the table; return 0 if all numbers agree, and 1 if they do not, or were not compared.
 
     Args:
         target: MODULE:FUNCTION, the module as it is imported from the current folder.
