@@ -146,7 +146,7 @@ static int mgc_complete_loop(mgc_planning *p, mgc_loop *loop, const mgc_loop_pla
     return 0;
 }
 
-enum { MGC_MOST_SLOTS_KEPT = 1 << 20 };        /* numbers: a cache's worth; beyond, it is faster to compute them again */
+enum { MGC_MOST_SLOTS_KEPT = 1 << 20 };  /* numbers, a cache's worth: beyond, it is faster to compute them again */
 
 /* Set aside what a loop keeps; returns where it begins, -1 if there is too much. */
 static int mgc_keep_rows(int *kept, const mgc_loop *loop, int keeps_slots, int wanted)

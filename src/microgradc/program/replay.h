@@ -402,8 +402,8 @@ static void mgc_run_block(const mgc_call *c, Py_ssize_t block, double *memory, d
     double *gbase = kept + p->kept_rows * c->block;
     double *gbroadcast = partial + p->weight_count, *sums = gbroadcast + p->broadcast_count;
     mgc_block b = {.call = c, .base = base, .gbase = gbase, .scratch = gbase + p->slot_count * c->block,
-                   .kept = kept, .gweights = partial, .nothing = memory, .seeds = memory + c->block, .first = first, .n = n,
-                   .valid = valid};
+                   .kept = kept, .gweights = partial, .nothing = memory, .seeds = memory + c->block, .first = first,
+                   .n = n, .valid = valid};
     mgc_find_in_place(&b);
     mgc_load(&b);
     mgc_run(&b, p->lane_steps, p->lane_step_count, p->loop_count);
@@ -420,10 +420,10 @@ static void mgc_run_block(const mgc_call *c, Py_ssize_t block, double *memory, d
     if (c->input_grads) mgc_store_input_gradients(&b);
 }
 
-/* One of `workers` takes its partitions; memory is that of its block, 64-byte aligned: (2 + slot_count +
-   kept_rows) * block numbers, and for gradients slot_count * block and MGC_SCRATCH more, and in a careful run the rows set aside. Returns
-   0 now and then, after a fiftieth of a second of the process, for the caller to look at signals and to go on from
-   there; 1 when all is done, or was stopped. */
+/* One of `workers` takes its partitions; memory is that of its block, 64-byte aligned: (2 + slot_count + kept_rows) *
+   block numbers, and for gradients slot_count * block and MGC_SCRATCH more, and in a careful run the rows set aside.
+   Returns 0 now and then, after a fiftieth of a second of the process, for the caller to look at signals and to go on
+   from there; 1 when all is done, or was stopped. */
 static int mgc_work(const mgc_call *c, int workers, double *memory, mgc_progress *at)
 {
     const Py_ssize_t size = mgc_partial_size(c->program);
