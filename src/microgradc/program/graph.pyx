@@ -150,7 +150,8 @@ cdef class Graph:
         cdef int number = NUMBERS.get(op, MGC_CONSTANT)
         self.require_no_body()
         if number < 0 or number == MGC_SCAN or number == MGC_RESULT:
-            raise ValueError(f"op must be an operation, one of {', '.join(list(NUMBERS)[3:])}, got {op!r:.60}")
+            operations = [name for name in NUMBERS if name and NUMBERS[name] >= 0 and name not in ("scan", "result")]
+            raise ValueError(f"op must be an operation, one of {', '.join(operations)}, got {op!r:.60}")
         check_operand_count(op, number, len(operands))
         cdef mgc_ints list_of
         list_of.items, list_of.count, list_of.capacity = NULL, 0, 0
