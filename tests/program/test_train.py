@@ -27,7 +27,7 @@ from microgradc import (
     take,
 )
 from microgradc.engine import CompileError
-from microgradc.program.program import Order
+from microgradc.program.program import Order, Steps
 
 OPTIMIZERS = {
     "SGD": lambda p: SGD(p, lr=0.1),
@@ -183,6 +183,22 @@ def test_seeds_of_all_kinds(make):
             losses = by_hand(f, optimizer, X, y, epochs=3, batch_size=5, seed=make())
         found.append((losses, numbers(model, optimizer), random.random()))
     assert found[0] == found[1]
+
+
+def test_a_shuffle_that_is_none_is_refused():
+    X, y = examples()
+    model, f, optimizer = learner(OPTIMIZERS["SGD"])
+
+    class Wrong(random.Random):
+        def shuffle(self, x):
+            x[0] = 10**9
+
+    before = model.vector().tolist()
+    with pytest.raises(ValueError, match="does not shuffle"):
+        f.train(optimizer, X, y, batch_size=5, seed=Wrong())
+    assert model.vector().tolist() == before
+    with pytest.raises(TypeError, match="not initialised"):
+        Steps.__new__(Steps).run((X, y), None, [], Order(23, None, False), 1, 1, 1, -1.0, True)
 
 
 def test_parameters_that_only_one_of_both_has():

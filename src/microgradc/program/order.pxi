@@ -62,13 +62,16 @@ cdef class Order:
         if not self.is_twister:
             order = list(range(self.n))
             self.rng.shuffle(order)
+            if sorted(order) != list(range(self.n)):     # rows are read at these places, unchecked
+                raise ValueError(f"{self.rng!r:.60} does not shuffle: it changes what is in the list")
             for i in range(self.n):
                 self.places[i] = order[i]
         elif not (self.is_own and self.is_known):
             _, state, _ = self.rng.getstate()
             for i in range(TWISTER_SIZE):
                 self.state[i] = state[i]
-            self.place, self.is_known = state[TWISTER_SIZE], True
+            self.place = max(0, state[TWISTER_SIZE])
+            self.is_known = True
         return 0
 
     cdef int end(self) except -1:

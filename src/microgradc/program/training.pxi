@@ -173,6 +173,8 @@ cdef class Steps:
         """
         cdef Py_ssize_t i
         cdef bint is_finite
+        if self.program is None:
+            raise TypeError("these Steps were not initialised: Steps(program, parameters, shared)")
         if order.n >= 1 << 32:
             raise ValueError("there must be less than 2**32 examples")
         self.steps = self.epoch = 0
