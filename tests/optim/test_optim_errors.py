@@ -193,7 +193,7 @@ def test_states_that_were_changed(kind, settings):
 def test_the_loops_check_for_themselves():
     values = three()
     good = np.zeros(3)
-    adam = {"step_size": 1, "root_correction": 1, "beta1": 0, "beta2": 0, "eps": 0, "weight_decay": 0, "decay": 1}
+    adam = {"step": 1, "lr": 1, "beta1": 0, "beta2": 0, "eps": 0, "weight_decay": 0, "decay": 1}
     adam["maximize"] = False
     rmsprop = {"lr": 1, "alpha": 0, "eps": 0, "weight_decay": 0, "momentum": 0, "maximize": False}
     sgd = {"lr": 1, "momentum": 1, "dampening": 0, "weight_decay": 0, "nesterov": False, "maximize": False}

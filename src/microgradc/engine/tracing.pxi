@@ -44,6 +44,7 @@ cdef dict WAYS_OUT = {
     "f.mean": "call the function itself for one example, and mean, sum or map of the outer one",
     "f.program": "call the function itself, and program of the outer one",
     "f.save": "save the outer one",
+    "f.train": "call it outside of the compiled function, which it trains",
     "f.value_and_grad": "call the function itself, and value_and_grad of the outer one",
     "a copy": "it would be a leaf of its own, with one example's number; use the Value itself",
     "local gradients": "they are numbers of one example; read them outside of the function",

@@ -79,6 +79,9 @@ cdef class Value:
 # and reads them again when it is another number.
 cdef uint64_t *leaf_version
 
+# How many buffers there are through which the data of leaves may be written at any time, which nobody counts.
+cdef Py_ssize_t *open_views
+
 cdef void zero_gradients(list params) noexcept
 cdef int read_number(object o, double *out) except -1
 cdef object not_a_number(object o, str name, str expected)

@@ -21,7 +21,7 @@ from typing import (
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import disjoint_base
+from typing_extensions import Buffer, disjoint_base
 
 _Number: TypeAlias = SupportsFloat | SupportsIndex
 _P = ParamSpec("_P")
@@ -455,6 +455,12 @@ class IntegerInput(Input):
     """An integer among them."""
 
     def __index__(self) -> int: ...
+
+def vector_of(params: list[Value], gradients: bool) -> Buffer | None:
+    """Return the numbers or gradients of Values as a buffer that is a view of them; None if they do not lie evenly."""
+
+def write_vector(params: list[Value], numbers: list[float]) -> None:
+    """Set the numbers of Values to as many floats."""
 
 def refuse(what: str) -> None:
     """Raise the CompileError that says what was refused, in which line, and what to do instead."""

@@ -11,7 +11,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyTypeObject, Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.math cimport INFINITY, NAN, fabs, fmax, fmin, frexp, isfinite, ldexp, nextafter
-from libc.stdint cimport uint64_t, uintptr_t
+from libc.stdint cimport intptr_t, uint64_t, uintptr_t
 from libc.string cimport memset
 
 import os
@@ -489,6 +489,7 @@ mgc_install_attributes(<PyTypeObject *>Value, <PyTypeObject *>Baggage)
 Value.__module__ = "microgradc.engine"
 
 include "tracing.pxi"
+include "vectors.pxi"
 
 for _public in (AnomalyError, CompileError, Row, Trace, Input, IntegerInput, RemovableHandle, detect_anomaly, function,
                 no_grad, topological_sort, _restore):

@@ -6,6 +6,8 @@ cdef extern from "engine/memory.h":
     uint64_t mgc_leaf_version
 
 cdef uint64_t *leaf_version = &mgc_leaf_version
+cdef Py_ssize_t open_view_count = 0
+cdef Py_ssize_t *open_views = &open_view_count
 
 
 cdef inline void write_data(Value v, double x) noexcept:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from microgradc import changes, checks
-from microgradc.engine.value import Value, zero_grad
+from microgradc.engine.value import Value, vector_of, write_vector, zero_grad
 from microgradc.keywords import suggest_keywords
 from microgradc.nn.search import find_modules, find_parameters
 
@@ -76,6 +76,60 @@ class Module:
             return iter(list(zip(names, values, strict=True)))
         found = {id(value): name for name, value in zip(names, values, strict=True)}
         return iter([(found.get(id(p), f"parameters.{i}"), p) for i, p in enumerate(self.parameters())])
+
+    def vector(self, of: str = "data") -> np.ndarray:
+        """Return the parameters, in the order of `parameters()`, as one float64 array: a view of them.
+
+        What is written to it, the model has, and compiled functions see it when they are called next. Where parameters
+        do not lie evenly in memory (they do when they were made one after another), it is a copy of their numbers,
+        which is read-only: `flags.writeable` is False. `set_vector` writes in both cases.
+
+        Args:
+            of: "data", or "grad" for the gradients.
+
+        Returns:
+            Shape (n,). It belongs to the Values that are the parameters now, and keeps them.
+
+        Raises:
+            ValueError: of is something else.
+
+        >>> line = Module()
+        >>> line.w, line.b = [Value(1.0), Value(2.0)], Value(3.0)
+        >>> line.vector(), line.vector("grad")
+        (array([1., 2., 3.]), array([0., 0., 0.]))
+        """
+        import numpy as np
+
+        if of not in ("data", "grad"):
+            raise ValueError(f"of must be 'data' or 'grad', got {of!r:.40}")
+        params = list(self.parameters())
+        view = vector_of(params, of == "grad")
+        if view is not None:
+            return np.asarray(view)
+        copy = np.array([getattr(p, of) for p in params], float)
+        copy.flags.writeable = False
+        return copy
+
+    def set_vector(self, theta: Any) -> None:
+        """Set the parameters, in the order of `parameters()`, to the numbers in an array. Either all are set or none.
+
+        Args:
+            theta: n real numbers, as `vector()` returns them.
+
+        Raises:
+            TypeError, ValueError: theta is not made of n real numbers.
+
+        >>> line = Module()
+        >>> line.w, line.b = [Value(1.0), Value(2.0)], Value(3.0)
+        >>> line.set_vector([4, 5, 6])
+        >>> line.vector()
+        array([4., 5., 6.])
+        """
+        array, params = checks.real_array(theta, "theta"), list(self.parameters())
+        if array.shape != (len(params),):
+            expected = f"shape ({len(params)},), a number for each parameter"
+            raise ValueError(f"theta must have {expected}, got shape {array.shape}")
+        write_vector(params, array.astype(float).tolist())
 
     def modules(self) -> Iterator[Module]:
         """Return this module and all modules among its attributes, each once; they are where parameters may be."""

@@ -25,9 +25,10 @@ class Group:
         step: the number of the step that is taken, from 1.
         first: whether a buffer is new, all 0.
         known: the parameters that have passed all checks.
+        held: where the rule of the update is put for a loop in C; None for the update itself.
     """
 
-    __slots__ = ("buffers", "first", "given", "known", "names", "params", "settings", "step")
+    __slots__ = ("buffers", "first", "given", "held", "known", "names", "params", "settings", "step")
 
     def __init__(self) -> None:
         self.params: list[Value] = []
@@ -35,6 +36,7 @@ class Group:
         self.buffers: dict[str, Any] = {}
         self.step, self.first = 0, False
         self.known = updates.Known()
+        self.held: updates.Held | None = None
         self.given: list[Any] | None = None     # what the settings were made of
         self.names: list[str] = []              # of the buffers
 

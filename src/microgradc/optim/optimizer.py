@@ -16,6 +16,8 @@ from microgradc.engine.value import Value
 from microgradc.optim import updates
 from microgradc.optim.group import Group, checked_state, copied_settings, listed, parameters
 
+_OURS = {"step", "zero_grad", "_update"}     # the methods that say what a step is
+
 Check = Callable[[Any, str], Any]     # takes a value and its name in errors; returns the value, as it is used
 
 
@@ -112,6 +114,14 @@ class Optimizer:
             TypeError, ValueError: a group was changed to something that cannot be used. No parameter has changed.
         """
         loss = None if closure is None else closure()
+        self._begin()
+        for group, state in zip(self._groups, self.state, strict=False):
+            self._update(group)
+            self._advance(group, state, 1)
+        return loss
+
+    def _begin(self) -> None:
+        """Read the groups for a step; raise what it would raise."""
         if len(self.param_groups) != len(self.state):
             n, added = len(self.param_groups), len(self.state)
             raise ValueError(f"there are {n} param_groups, {added} of them added with add_param_group")
@@ -119,12 +129,38 @@ class Optimizer:
             self._groups.append(Group())
         for i, (group, entry, state) in enumerate(zip(self._groups, self.param_groups, self.state, strict=False)):
             self._read(group, i, entry, state)
-        for group, state in zip(self._groups, self.state, strict=False):
+
+    def _advance(self, group: Group, state: dict[str, Any], steps: int) -> None:
+        """Note in the state of a group that it has made so many steps."""
+        if group.first:
+            state.update(group.buffers)
+        state["step"] = group.step + steps - 1
+
+    def _hold(self) -> list[tuple[Group, updates.Held]] | None:
+        """Return the groups, each with the rule of its update, for steps that a loop in C takes.
+
+        It returns None where a class or an object has methods of its own, which alone know what a step is.
+        """
+        if vars(self).keys() & _OURS or any(
+            not getattr(type(self), name).__module__.startswith("microgradc.optim.") for name in _OURS
+        ):
+            return None
+        self._begin()
+        return [(group, self._held(group)) for group in self._groups[: len(self.state)]]
+
+    def _held(self, group: Group) -> updates.Held:
+        group.held = held = updates.Held()
+        try:
             self._update(group)
-            if group.first:
-                state.update(group.buffers)
-            state["step"] = group.step
-        return loss
+        finally:
+            group.held = None
+        return held
+
+    def _release(self, steps: int) -> None:
+        """Note in the state that such a loop has taken so many steps."""
+        if steps:
+            for group, state in zip(self._groups, self.state, strict=False):
+                self._advance(group, state, steps)
 
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to 0, before the next `backward()`."""

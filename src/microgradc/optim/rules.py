@@ -58,7 +58,8 @@ class SGD(Optimizer):
             raise ValueError(f"nesterov needs a momentum, got {momentum}, and no dampening, got {dampening}")
 
     def _update(self, group: Group) -> None:
-        updates.sgd(group.params, group.known, group.buffers.get("momentum_buffer"), group.first, **group.settings)
+        momentum_buffer = group.buffers.get("momentum_buffer")
+        updates.sgd(group.params, group.known, momentum_buffer, group.first, group.held, **group.settings)
 
 
 class Adam(Optimizer):
@@ -96,7 +97,7 @@ class Adam(Optimizer):
         super().__init__(params, {**defaults, "amsgrad": amsgrad, "maximize": maximize})
 
     def _update(self, group: Group) -> None:
-        settings, buffers, step = group.settings, group.buffers, group.step
+        settings, buffers = group.settings, group.buffers
         beta1, beta2 = settings["betas"]
         lr, weight_decay = settings["lr"], settings["weight_decay"]
         updates.adam(
@@ -105,8 +106,9 @@ class Adam(Optimizer):
             buffers["exp_avg"],
             buffers["exp_avg_sq"],
             buffers.get("max_exp_avg_sq"),
-            step_size=lr / (1 - beta1**step),
-            root_correction=(1 - beta2**step) ** 0.5,
+            group.step,
+            group.held,
+            lr=lr,
             beta1=beta1,
             beta2=beta2,
             eps=settings["eps"],
@@ -183,5 +185,6 @@ class RMSprop(Optimizer):
             buffers["square_avg"],
             buffers.get("grad_avg"),
             buffers.get("momentum_buffer"),
+            group.held,
             **{name: value for name, value in group.settings.items() if name != "centered"},
         )

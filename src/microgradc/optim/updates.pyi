@@ -1,12 +1,13 @@
 """The loops of `optim` over a list of parameters. Everything is checked before the first of them changes."""
 
-from typing import Any
+from typing import Any, SupportsIndex
 
 from typing_extensions import disjoint_base
 
 from microgradc.engine.value import Value, _Number
 
 __all__ = [
+    "Held",
     "Known",
     "adam",
     "clamp_grads",
@@ -25,6 +26,13 @@ __all__ = [
 class Known:
     """A list of parameters that has passed all checks, as a tuple: it owns them, and what is a leaf remains one."""
 
+@disjoint_base
+class Held:
+    """The rule of a group of parameters, as a loop in C takes it: its settings, and its buffers, which it owns."""
+
+    def capsule(self) -> Any:
+        """Return a capsule of an `mgc_update`, which this must outlive."""
+
 def require_parameters(params: list[Value], buffers: dict[str, Any], known: Known | None = None) -> None:
     """Raise what a step over these parameters with these buffers, arrays by name, would raise."""
     ...
@@ -42,6 +50,7 @@ def sgd(
     known: Known,
     momentum_buffer: Any,
     first: bool,
+    held: Held | None = None,
     *,
     lr: _Number,
     momentum: _Number,
@@ -59,9 +68,10 @@ def adam(
     exp_avg: Any,
     exp_avg_sq: Any,
     max_exp_avg_sq: Any,
+    step: SupportsIndex,
+    held: Held | None = None,
     *,
-    step_size: _Number,
-    root_correction: _Number,
+    lr: _Number,
     beta1: _Number,
     beta2: _Number,
     eps: _Number,
@@ -78,6 +88,7 @@ def rmsprop(
     square_avg: Any,
     grad_avg: Any,
     momentum_buffer: Any,
+    held: Held | None = None,
     *,
     lr: _Number,
     alpha: _Number,

@@ -1,12 +1,12 @@
 # cython: cdivision=True
 """The loops of `optim` over a list of parameters. Everything is checked before the first of them changes.
 
-The formulas are those of PyTorch's single-tensor optimizers, with the roundings in the same order. Each loop names its
-source there.
+The formulas, in `rules.h`, are those of PyTorch's single-tensor optimizers, with the roundings in the same order.
 """
 
 from cpython.buffer cimport PyBuffer_Release
 from cpython.object cimport PyObject
+from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport INFINITY, fabs, isfinite, isnan, pow, sqrt
 from libc.string cimport memcmp
 
@@ -20,16 +20,44 @@ from microgradc.engine.value import refuse
 cdef extern from "Python.h":
     PyObject **PySequence_Fast_ITEMS(object)
 
-cdef extern from "optim/adam.h":
+cdef extern from "optim/rules.h":
+    enum:
+        MGC_UPDATE_BUFFERS
+
+    ctypedef struct mgc_update:
+        void (*begin)(mgc_update *, Py_ssize_t step, bint first)
+        void (*change)(const mgc_update *, Py_ssize_t, Py_ssize_t, double *, double *)
+        double *buffers[MGC_UPDATE_BUFFERS]
+
+    ctypedef struct mgc_sgd:
+        double lr, momentum, dampening, weight_decay
+        bint nesterov, maximize
+
     ctypedef struct mgc_adam:
-        double step_size, root_correction, beta1, beta2, eps, weight_decay, decay
+        double lr, beta1, beta2, eps, weight_decay, decay
         bint maximize
 
-    void mgc_adam_step(const mgc_adam *, PyObject **items, Py_ssize_t n, double *m, double *v, double *largest)
+    ctypedef struct mgc_rmsprop:
+        double lr, alpha, eps, weight_decay, momentum
+        bint maximize
+
+    ctypedef union mgc_rule:
+        mgc_update update
+        mgc_sgd sgd
+        mgc_adam adam
+        mgc_rmsprop rmsprop
+
+    void mgc_begin_sgd(mgc_update *, Py_ssize_t, bint)
+    void mgc_begin_adam(mgc_update *, Py_ssize_t, bint)
+    void mgc_begin_rmsprop(mgc_update *, Py_ssize_t, bint)
+    void mgc_change_sgd(const mgc_update *, Py_ssize_t, Py_ssize_t, double *, double *)
+    void mgc_change_adam(const mgc_update *, Py_ssize_t, Py_ssize_t, double *, double *)
+    void mgc_change_rmsprop(const mgc_update *, Py_ssize_t, Py_ssize_t, double *, double *)
+    void mgc_change_values(const mgc_update *, PyObject **items, Py_ssize_t n)
 
 __all__ = [
-    "Known", "adam", "clamp_grads", "grad_norm", "not_finite", "require_parameters", "rmsprop", "scale_grads", "sgd",
-    "zero_grad",
+    "Held", "Known", "adam", "clamp_grads", "grad_norm", "not_finite", "require_parameters", "rmsprop", "scale_grads",
+    "sgd", "zero_grad",
 ]
 
 
@@ -62,7 +90,7 @@ cdef class Known:
 
 
 cdef enum:
-    MOST = 3     # buffers of a rule
+    MOST = MGC_UPDATE_BUFFERS
 
 
 cdef class Buffers:
@@ -182,90 +210,89 @@ def require_parameters(list params not None, dict buffers not None, Known known=
         begin(params, known, (name,), (array,), 1)
 
 
-def sgd(list params not None, Known known not None, momentum_buffer, bint first, *, double lr, double momentum,
-        double dampening, double weight_decay, bint nesterov, bint maximize):
+cdef class Held:
+    """The rule of a group of parameters, as a loop in C takes it: its settings, and its buffers, which it owns."""
+    cdef mgc_rule rule
+    cdef Buffers buffers
+
+    def capsule(self):
+        """Return a capsule of an `mgc_update`, which this must outlive."""
+        if self.buffers is None:
+            raise ValueError("there is no rule yet")
+        return PyCapsule_New(&self.rule.update, "microgradc.update", NULL)
+
+    def __reduce__(self):
+        return Held, ()     # a copy's buffers are others
+
+
+cdef int apply(mgc_rule *rule, list params, Buffers buffers, Py_ssize_t step, bint first, Held held) except -1:
+    """Take a step by a rule; if there is a place for it, put it there instead."""
+    cdef Py_ssize_t i
+    for i in range(MOST):
+        rule.update.buffers[i] = buffers.numbers[i]
+    if held is not None:
+        held.rule, held.buffers = rule[0], buffers
+        return 0
+    rule.update.begin(&rule.update, step, first)
+    leaf_version[0] += 1
+    mgc_change_values(&rule.update, PySequence_Fast_ITEMS(params), buffers.n)
+    return 0
+
+
+def sgd(list params not None, Known known not None, momentum_buffer, bint first, Held held=None, *, double lr,
+        double momentum, double dampening, double weight_decay, bint nesterov, bint maximize):
     """Take a step of stochastic gradient descent.
 
     Args:
         momentum_buffer: not used if momentum is 0.
         first: whether momentum_buffer has no numbers yet; it gets the gradients.
+        held: where the rule is put, instead of a step.
     """
     cdef Buffers buffers = begin(params, known, ("momentum_buffer",), (momentum_buffer if momentum != 0 else None,), 0)
-    cdef Py_ssize_t n = buffers.n, i
-    cdef PyObject **items = PySequence_Fast_ITEMS(params)
-    cdef double *buffer = buffers.numbers[0]
-    cdef bint with_momentum = buffer != NULL
-    cdef mgc_node *p
-    cdef double g
-    leaf_version[0] += 1
-    for i in range(n):     # torch/optim/sgd.py, _single_tensor_sgd
-        p = mgc_node_of(items[i])
-        g = -p.grad if maximize else p.grad
-        if weight_decay != 0:
-            g += weight_decay * p.data
-        if with_momentum:
-            buffer[i] = g if first else buffer[i] * momentum + (1 - dampening) * g
-            g = g + momentum * buffer[i] if nesterov else buffer[i]
-        p.data += -lr * g
+    cdef mgc_rule rule
+    rule.update.begin, rule.update.change = mgc_begin_sgd, mgc_change_sgd
+    rule.sgd.lr, rule.sgd.momentum, rule.sgd.dampening, rule.sgd.weight_decay = lr, momentum, dampening, weight_decay
+    rule.sgd.nesterov, rule.sgd.maximize = nesterov, maximize
+    apply(&rule, params, buffers, 1, first, held)
 
 
-cdef inline double lerp(double x, double y, double weight) noexcept nogil:
-    """x + weight (y - x), from the nearer end, as aten/src/ATen/native/Lerp.h has it."""
-    return x + weight * (y - x) if weight < 0.5 else y - (y - x) * (1 - weight)
-
-
-def adam(list params not None, Known known not None, exp_avg, exp_avg_sq, max_exp_avg_sq, *, double step_size,
-         double root_correction, double beta1, double beta2, double eps, double weight_decay, double decay,
+def adam(list params not None, Known known not None, exp_avg, exp_avg_sq, max_exp_avg_sq, Py_ssize_t step,
+         Held held=None, *, double lr, double beta1, double beta2, double eps, double weight_decay, double decay,
          bint maximize):
     """Take a step of Adam.
 
     Args:
         max_exp_avg_sq: None for no AMSGrad.
-        step_size: the learning rate, divided by the bias correction of the first moment.
-        root_correction: the square root of the bias correction of the second moment.
+        step: the number of the step, from 1.
+        held: where the rule is put, instead of a step.
         weight_decay: what is added to the gradient for each unit of the parameter.
         decay: what the parameter is multiplied with before the step (AdamW), 1 for nothing.
     """
     cdef Buffers buffers = begin(
         params, known, ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"), (exp_avg, exp_avg_sq, max_exp_avg_sq), 2
     )
-    cdef mgc_adam rule
-    rule.step_size, rule.root_correction, rule.beta1, rule.beta2 = step_size, root_correction, beta1, beta2
-    rule.eps, rule.weight_decay, rule.decay, rule.maximize = eps, weight_decay, decay, maximize
-    leaf_version[0] += 1
-    mgc_adam_step(&rule, PySequence_Fast_ITEMS(params), buffers.n, buffers.numbers[0], buffers.numbers[1],
-                  buffers.numbers[2])
+    cdef mgc_rule rule
+    rule.update.begin, rule.update.change = mgc_begin_adam, mgc_change_adam
+    rule.adam.lr, rule.adam.beta1, rule.adam.beta2, rule.adam.eps = lr, beta1, beta2, eps
+    rule.adam.weight_decay, rule.adam.decay, rule.adam.maximize = weight_decay, decay, maximize
+    apply(&rule, params, buffers, step, False, held)
 
 
-def rmsprop(list params not None, Known known not None, square_avg, grad_avg, momentum_buffer, *, double lr,
-            double alpha, double eps, double weight_decay, double momentum, bint maximize):
-    """Take a step of RMSprop. grad_avg is None for the variant that is not centred, momentum_buffer for none."""
+def rmsprop(list params not None, Known known not None, square_avg, grad_avg, momentum_buffer, Held held=None, *,
+            double lr, double alpha, double eps, double weight_decay, double momentum, bint maximize):
+    """Take a step of RMSprop. grad_avg is None for the variant that is not centred, momentum_buffer for none.
+
+    Args:
+        held: where the rule is put, instead of a step.
+    """
     cdef Buffers buffers = begin(
         params, known, ("square_avg", "grad_avg", "momentum_buffer"), (square_avg, grad_avg, momentum_buffer), 1
     )
-    cdef Py_ssize_t n = buffers.n, i
-    cdef PyObject **items = PySequence_Fast_ITEMS(params)
-    cdef double *squares = buffers.numbers[0]
-    cdef double *means = buffers.numbers[1]
-    cdef double *buffer = buffers.numbers[2]
-    cdef mgc_node *p
-    cdef double g, variance
-    leaf_version[0] += 1
-    for i in range(n):     # torch/optim/rmsprop.py, _single_tensor_rmsprop
-        p = mgc_node_of(items[i])
-        g = -p.grad if maximize else p.grad
-        if weight_decay != 0:
-            g += weight_decay * p.data
-        squares[i] = squares[i] * alpha + (1 - alpha) * g * g
-        variance = squares[i]
-        if means != NULL:
-            means[i] = lerp(means[i], g, 1 - alpha)
-            variance -= means[i] * means[i]
-        if buffer != NULL:
-            buffer[i] = buffer[i] * momentum + g / (sqrt(variance) + eps)
-            p.data += -lr * buffer[i]
-        else:
-            p.data += -lr * g / (sqrt(variance) + eps)
+    cdef mgc_rule rule
+    rule.update.begin, rule.update.change = mgc_begin_rmsprop, mgc_change_rmsprop
+    rule.rmsprop.lr, rule.rmsprop.alpha, rule.rmsprop.eps = lr, alpha, eps
+    rule.rmsprop.weight_decay, rule.rmsprop.momentum, rule.rmsprop.maximize = weight_decay, momentum, maximize
+    apply(&rule, params, buffers, 1, False, held)
 
 
 def grad_norm(list params not None, double p):

@@ -40,6 +40,7 @@ from microgradc.program.program import (
     plain_batch,
 )
 from microgradc.program.recording import Recording, Recordings
+from microgradc.program.training import Training
 
 __all__ = ["Compiled", "compile"]
 
@@ -75,7 +76,7 @@ def compile(
             first, and is made anew when it is needed.
 
     Returns:
-        A `Compiled`, which has `mean`, `sum`, `map`, `value_and_grad` and `map_value_and_grad`.
+        A `Compiled`, which has `mean`, `sum`, `map`, `value_and_grad`, `map_value_and_grad` and `train`.
 
     >>> from microgradc import nn
     >>> model = nn.MLP(2, [8, 1], seed=0)
@@ -93,7 +94,7 @@ def compile(
     return Compiled(f, lanes, recordings, static, shared)
 
 
-class Compiled(Deriving, Leaving):
+class Compiled(Deriving, Leaving, Training):
     """A function that is traced and replayed; see `compile`.
 
     A batch is the same arguments with one more axis in front. A number becomes an array of shape (n,). An array of

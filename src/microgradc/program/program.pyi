@@ -1,7 +1,7 @@
 """Program: a graph of Values, recorded once and replayed over many examples at once."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Self, SupportsFloat, final
+from typing import Any, Self, SupportsFloat, SupportsIndex, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -208,6 +208,49 @@ class Watch:
     ) -> None: ...
     def __bool__(self) -> bool:
         """Return whether each is where it was."""
+
+@disjoint_base
+class Order:
+    """The places of n examples, in the order that `rng.shuffle(list(range(n)))` gives them, again and again."""
+
+    is_twister: bool
+    def __new__(cls, n: SupportsIndex, rng: Any, is_own: bool) -> Self: ...
+    def give_back(self) -> None:
+        """Give the state of the generator back, from which others go on."""
+
+    def visited(self) -> NDArray[np.intp]:
+        """Return the places of the examples in the order of the last epoch."""
+
+@disjoint_base
+class Steps:
+    """The steps of a training, of the mean over a batch of a program's first output."""
+
+    program: Program
+    steps: int
+    loss: float
+    has_hooks: bool
+    losses: list[float]
+    def __init__(self, program: Program, parameters: list[Value], shared: Example | None) -> None: ...
+    def is_for(self, program: Program, parameters: list[Value], shared: Example | None) -> bool:
+        """Return whether these are of the same program and parameters, and Values in the same shared places."""
+
+    def not_finite(self) -> tuple[Value, float] | None:
+        """Return the first parameter whose gradient is inf or nan, and the gradient; None if there is none."""
+
+    def run(
+        self,
+        arrays: tuple[_Floats, ...],
+        shared: Example | None,
+        rules: list[Any],
+        order: Order,
+        batch: SupportsIndex,
+        epochs: SupportsIndex,
+        most: SupportsIndex,
+        clip: SupportsFloat,
+        check: bool,
+        outputs: Any = None,
+    ) -> bool:
+        """Take steps, without the GIL as long as nothing asks for it. What was begun in the run before goes on."""
 
 def require_unmasked(a: Any) -> None:
     """Raise TypeError for a masked array in which something is masked."""

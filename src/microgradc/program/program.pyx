@@ -8,7 +8,8 @@ from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.pyport cimport PY_SSIZE_T_MAX
-from libc.math cimport floor, isnan
+from libc.math cimport floor, isfinite, isnan, sqrt
+from libc.stdint cimport uint32_t
 from libc.string cimport memcmp, memcpy, memset
 
 from microgradc.engine.float64 cimport view_float64
@@ -116,6 +117,8 @@ include "examples.pxi"
 include "indices.pxi"
 include "runner.pxi"
 include "running.pxi"
+include "order.pxi"
+include "training.pxi"
 include "later.pxi"
 include "watching.pxi"
 include "latest.pxi"

@@ -249,13 +249,22 @@ cdef class Call:
         cdef unsigned int flags = 0
         cdef double *to = self.scalars.doubles + program.shared_count
         cdef mgc_node **nodes = program.nodes
-        if self.version == leaf_version[0]:
+        if self.version == leaf_version[0] and not (open_views[0] and self.is_behind(program)):
             return 0
         for i in range(self.runner.program.parameter_count - program.shared_count):
             to[i] = nodes[i].data
             flags |= nodes[i].flags
         self.parameter_flags, self.version, self.has_shared = flags, leaf_version[0], False
         return 0
+
+    cdef bint is_behind(self, Program program) noexcept:
+        """Whether a parameter has another number than was read: somebody may have written to it through a view."""
+        cdef int i
+        cdef const double *read = self.scalars.doubles + program.shared_count
+        for i in range(self.runner.program.parameter_count - program.shared_count):
+            if memcmp(&program.nodes[i].data, &read[i], sizeof(double)):
+                return True
+        return False
 
     cdef int set_shared(self, Program program, Example shared) except -1:
         """Take the numbers of the arguments that have no axis for the examples."""
@@ -299,7 +308,7 @@ cdef class Call:
                 return True
         return False
 
-    cdef bint has_nan_gradient(self) noexcept:
+    cdef bint has_nan_gradient(self) noexcept nogil:
         cdef Py_ssize_t i, a
         for i in range(self.runner.program.parameter_count):
             if isnan(self.gscalars.doubles[i]):

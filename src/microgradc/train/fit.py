@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -101,5 +102,8 @@ def fit(
     if held_out is not None:
         task.check(held_out[1], count, "the validation data's ")
     steps = make_optimizer(optimizer, model, lr)
-    loop = Loop(model, task, steps, examples, held_out, rng, batch_size, shuffle, check_finite, compile, callback)
+    is_own = not (rng is random or rng is seed)
+    loop = Loop(
+        model, task, steps, examples, held_out, rng, batch_size, shuffle, check_finite, compile, callback, is_own
+    )
     return loop.run(epochs, progress)

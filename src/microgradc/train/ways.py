@@ -71,6 +71,8 @@ class Replayed:
             return task.loss([prediction], [y]), prediction     # a batch of one, as for `Eager`
 
         self.model, self.task = model, task
+        # Whether nothing in an epoch depends on the outputs: this loss looks at those of each batch before its step.
+        self.sees_outputs_later = task.loss is not losses.binary_cross_entropy
         self.example, self.arguments = example, (x.tolist(), target.tolist())
         self.program = compile(example).program(*self.arguments)
         with evaluating(model):      # what a model does may depend on `training`
@@ -83,15 +85,16 @@ class Replayed:
     def evaluate(self, X: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss and the outputs of examples."""
         found = self.evaluation(X, y.astype(float))
-        return float(found[:, 0].mean()), self._predictions(found, y)
+        return float(found[:, 0].mean()), self.predictions(found, y)
 
     def add_gradients(self, X: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """Add the gradients of the loss of a batch to those of the parameters; return the loss and the outputs."""
         seeds = [1 / len(X)] + [0.0] * (self.program.output_count - 1)
         sums, found = self.program.add_gradients((X, y.astype(float)), seeds)
-        return sums[0] / len(X), self._predictions(found, y)
+        return sums[0] / len(X), self.predictions(found, y)
 
-    def _predictions(self, found: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def predictions(self, found: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the model's outputs among those of the program."""
         predictions = found[:, 1] if self.program.output_count == 2 else found[:, 1:]
         if self.task.loss is losses.binary_cross_entropy and not ((predictions >= 0) & (predictions <= 1)).all():
             self.task.loss(predictions.tolist(), y.tolist())  # which says what is wrong; a program does not

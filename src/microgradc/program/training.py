@@ -1,0 +1,269 @@
+"""Training by a compiled loss: the steps of an optimizer, without Python between them where nothing asks for it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from math import inf, isfinite, sqrt
+from typing import Any
+
+import numpy as np
+
+from microgradc import checks, trees
+from microgradc.checks import BOUND
+from microgradc.engine import EnableGrad, Value, is_tracing, refuse
+from microgradc.engine.value import is_detecting
+from microgradc.keywords import suggest_keywords
+from microgradc.program.arguments import Arguments, is_static
+from microgradc.program.batch import BATCHES
+from microgradc.program.program import Example, Order, Steps
+from microgradc.program.recording import Recording
+
+__all__ = ["Training", "held_rules", "order_of"]
+
+MOST_EPOCHS = 10_000     # of one run
+
+
+class Training:
+    """This method of `Compiled`."""
+
+    _arguments: Arguments
+
+    def mean(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the mean over a batch."""
+        raise NotImplementedError
+
+    def _batch(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Recording, tuple[np.ndarray, ...], int, list[Any] | None, Example | None]:
+        raise NotImplementedError
+
+    @suggest_keywords
+    def train(
+        self,
+        optimizer: Any,
+        *batch: Any,
+        epochs: int = 1,
+        batch_size: int | None = None,
+        shuffle: bool = True,
+        seed: Any = None,
+        schedule: Any = None,
+        schedule_every: str = "epoch",
+        clip_norm: float | None = None,
+        callback: Callable[[int, float], Any] | None = None,
+    ) -> np.ndarray:
+        """Minimize the mean over a batch, in steps of an optimizer: the loop by hand, in C.
+
+        Each step is `f.mean(…)` over some of the examples, `zero_grad()`, `backward()` and the optimizer's `step()`,
+        with the same bits. The optimizers of microgradc take all steps in one call without the GIL, except that a
+        schedule and a callback are Python; other optimizers, and parameters with hooks, have the loop in Python.
+
+        Args:
+            optimizer: an optimizer of the parameters; anything with `zero_grad()` and `step()`.
+            batch: the arguments of all examples, as for `f.mean`.
+            epochs: how often to go through the examples.
+            batch_size: how many examples make a step; the last step of an epoch takes what is left. None for all of
+                them, in the order that they have.
+            shuffle, seed: the order of the examples, as for `batches`.
+            schedule: a schedule of the optimizer's learning rates; or anything with `step()`.
+            schedule_every: when it steps, after each "epoch" or "step".
+            clip_norm: the largest norm of the gradients of all the optimizer's parameters, see `clip_grad_norm_`.
+            callback: called after each epoch with its number, from 0, and its mean loss; a true result ends the
+                training.
+
+        Returns:
+            The mean loss of each epoch, each example at its turn: float64 of shape (epochs,), or shorter if the
+            callback ended it. The gradients of the last step remain.
+
+        Raises:
+            TypeError, ValueError: an argument is wrong; see `mean` for those of a batch.
+            FloatingPointError: the loss or a gradient became inf or nan. The parameters are those before that step.
+            KeyboardInterrupt: after Ctrl-C. The last step is a whole one, and parameters and state are those after it.
+
+        >>> from microgradc import SGD, Value, compile
+        >>> w = Value(0.0)
+        >>> loss = compile(lambda x, y: (w * x - y) ** 2)
+        >>> losses = loss.train(SGD([w], lr=0.1), [1.0, 2.0], [3.0, 6.0], epochs=20)
+        >>> round(w.data, 3), len(losses)
+        (3.0, 20)
+        """
+        if is_tracing():
+            refuse("f.train")
+        for name in ("zero_grad", "step"):
+            if not callable(getattr(optimizer, name, None)):
+                expected = "an optimizer, such as SGD(model.parameters())"
+                raise TypeError(f"optimizer must be {expected}, got {optimizer!r:.60}")
+        if schedule is not None and not callable(getattr(schedule, "step", None)):
+            raise TypeError(f"schedule must be a schedule, such as StepLR(optimizer, 10), got {schedule!r:.60}")
+        if schedule_every not in ("epoch", "step"):
+            raise ValueError(f"schedule_every must be 'epoch' or 'step', got {schedule_every!r:.40}")
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be a function of an epoch's number and its loss, got {callback!r:.60}")
+        count = checks.integer(epochs, "epochs", 1)
+        size = None if batch_size is None else checks.integer(batch_size, "batch_size", 1)
+        clip = -1.0 if clip_norm is None else checks.number(clip_norm, "clip_norm", BOUND)
+        mixed = checks.flag(shuffle, "shuffle") and size is not None
+        turns = Turns(self, optimizer, batch, size, seed if mixed else False, clip)
+        losses: list[float] = []
+        by_step = schedule is not None and schedule_every == "step"
+        one_epoch = schedule is not None or callback is not None
+        while len(losses) < count:
+            with EnableGrad():
+                found = turns.take(1 if one_epoch else min(MOST_EPOCHS, count - len(losses)), 1 if by_step else None)
+            losses += found
+            if schedule is not None and (by_step or found):
+                schedule.step()
+            if callback is not None and found and callback(len(losses) - 1, losses[-1]):
+                break
+        return np.array(losses)
+
+
+class Turns:
+    """The steps of a training, by the fastest way that there is each time.
+
+    Args:
+        compiled: a Compiled.
+        size: how many examples make a step, None for all.
+        seed: for the order, False to keep it.
+        clip: the largest norm of the gradients; less than 0 for any.
+    """
+
+    def __init__(
+        self, compiled: Any, optimizer: Any, batch: tuple[Any, ...], size: int | None, seed: Any, clip: float
+    ) -> None:
+        self.compiled, self.optimizer, self.batch, self.size, self.clip = compiled, optimizer, batch, size, clip
+        self.steps: Steps | None = None
+        self.order: Order | None = None
+        self.rng = None if seed is False else checks.seed(seed)
+        self.seed = seed
+        self.left: list[Any] = []        # by hand: the turns of an epoch that are left
+        self.done, self.total = 0.0, 0.0
+
+    def take(self, epochs: int, most: int | None) -> list[float]:
+        """Go on for so many epochs, or steps, at most; return the mean losses of the epochs that ended."""
+        if not self.left and not is_detecting():
+            recording, arrays, n, values, shared = self.compiled._batch(self.batch, {})
+            recording.require_one_output()
+            held = None if values is not None else held_rules(self.optimizer)
+            if held is not None:
+                params, rules = held
+                if self.steps is None or not self.steps.is_for(recording.program, params, shared):
+                    self.steps = Steps(recording.program, params, shared)
+                if not self.steps.has_hooks:
+                    return self._run(self.steps, arrays, n, shared, rules, epochs, most)
+        losses: list[float] = []
+        steps = 0
+        while len(losses) < epochs and steps != most:
+            losses += self._step_by_hand()
+            steps += 1
+        return losses
+
+    def _run(
+        self, steps: Steps, arrays: tuple[np.ndarray, ...], n: int, shared: Example | None, rules: list[Any],
+        epochs: int, most: int | None,
+    ) -> list[float]:
+        if self.order is None:
+            self.order = order_of(n, self.rng, self.seed)
+        size = n if self.size is None else self.size
+        try:
+            is_finite = steps.run(
+                arrays, shared, rules, self.order, size, epochs, -1 if most is None else most, self.clip, True
+            )
+        finally:
+            self.optimizer._release(steps.steps)
+        if not is_finite:
+            raise _not_finite(steps.loss, steps.not_finite())
+        return steps.losses
+
+    def _step_by_hand(self) -> list[float]:
+        """Take a step; return the mean loss of the epoch in a list if it has ended."""
+        if not self.left:
+            self.left, self.done, self.total = self._turns(), 0, 0.0
+        rows = self.left.pop(0)
+        total = self.compiled.mean(*self._taken(rows))
+        if not isinstance(total, Value):
+            raise ValueError(f"the function must return one Value to be minimized, got {type(total).__name__}")
+        self.optimizer.zero_grad()
+        total.backward()
+        params = self._parameters()
+        bad = next(((p, p.grad) for p in params if not isfinite(p.grad)), None)
+        if bad is not None or not isfinite(total.data):
+            raise _not_finite(total.data, bad)
+        if self.clip >= 0:
+            _clip(params, self.clip)
+        self.optimizer.step()
+        self.total += total.data * len(rows)
+        self.done += len(rows)
+        return [] if self.left else [total.data if len(rows) == self.done else self.total / self.done]
+
+    def _turns(self) -> list[Any]:
+        arrays = self.compiled._batch(self.batch, {})[1]
+        n = len(arrays[0])
+        order = list(range(n))
+        if self.rng is not None:
+            self.rng.shuffle(order)
+        size = n if self.size is None else self.size
+        return [order[i : i + size] for i in range(0, n, size)]
+
+    def _taken(self, rows: list[int]) -> list[Any]:
+        """Return the arguments of some of the examples."""
+        given, names = self.compiled._arguments.given(self.batch, {})
+        shared = self.compiled._arguments.shared_in(len(given), names)
+
+        def taken(leaf: Any) -> Any:
+            if is_static(leaf):
+                return leaf
+            return leaf[rows] if isinstance(leaf, np.ndarray) else [leaf[i] for i in rows]
+
+        return [
+            a if i in shared or is_static(a) else trees.map_leaves(taken, _read(a), BATCHES)
+            for i, a in enumerate(given)
+        ]
+
+    def _parameters(self) -> Iterable[Value]:
+        groups = getattr(self.optimizer, "param_groups", None)
+        if isinstance(groups, list):
+            return [p for group in groups for p in group["params"]]
+        return list(self.compiled._batch(self.batch, {})[0].program.parameters)
+
+
+def held_rules(optimizer: Any) -> tuple[list[Value], list[Any]] | None:
+    """Return an optimizer's parameters and the rules of its groups, as `Steps` take them; None if it has none."""
+    hold = getattr(optimizer, "_hold", None)
+    held = None if hold is None else hold()
+    if held is None:
+        return None
+    params = [p for group, _ in held for p in group.params]
+    return params, [(rule, len(group.params), group.step - 1, group.first) for group, rule in held]
+
+
+def order_of(n: int, rng: Any, seed: Any) -> Order:
+    """Return the order of n examples that rng, which `checks.seed` made of seed, gives."""
+    return Order(n, rng, not (rng is random or rng is seed))
+
+
+def _read(a: Any) -> Any:
+    """Return an argument whose leaves have rows: a frame, a tensor and the like as an array."""
+    return a if isinstance(a, (list, tuple, dict)) or not hasattr(a, "__array__") else np.asarray(a)
+
+
+def _not_finite(loss: float, bad: tuple[Value, float] | None) -> FloatingPointError:
+    before = "the parameters are those before that step"
+    if bad is None or not isfinite(loss):
+        return FloatingPointError(f"the loss became {loss}, and {before}; a lower learning rate may help, or clip_norm")
+    p, grad = bad
+    name = f" {p.label!r}" if p.label else ""
+    return FloatingPointError(
+        f"the gradient of a parameter{name} became {grad}, though the loss is {loss}, and {before}: somewhere an "
+        "infinite derivative meets a 0, such as that of sqrt or log at 0"
+    )
+
+
+def _clip(params: Iterable[Value], largest: float) -> None:
+    """Do what `optim.clip_grad_norm_` does."""
+    params, total = list(params), 0.0
+    for p in params:
+        total += p.grad * p.grad
+    factor = largest / (sqrt(total) + 1e-6) if total < inf else 0.0
+    for p in params:
+        p.grad *= 1.0 if factor > 1 else factor
