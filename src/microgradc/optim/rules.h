@@ -1,5 +1,5 @@
-/* The rules of the optimizers, for a part of the parameters: arithmetic on arrays, which compilers vectorise. Each names
- * its source in PyTorch, and rounds in the same order. Changes with the rules.
+/* The rules of the optimizers, for a part of the parameters: arithmetic on arrays, which compilers vectorise. Each
+ * names its source in PyTorch, and rounds in the same order. Changes with the rules.
  */
 #ifndef MGC_RULES_H
 #define MGC_RULES_H
