@@ -80,7 +80,8 @@ def golden_by_numpy(numbers):
 def contents(path):
     """Return the metadata and the arrays of a file."""
     with safe_open(path, "numpy") as file:
-        return json.loads(file.metadata()["microgradc"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return json.loads(file.metadata()["microgradc"]), tensors
 
 
 @pytest.fixture
