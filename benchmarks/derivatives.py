@@ -3,7 +3,6 @@
 All engines of a work run in this process by turns, on one thread: see `programs.py`. Results are compared first.
 """
 
-import statistics
 import sys
 from collections.abc import Callable
 from itertools import pairwise
@@ -11,9 +10,8 @@ from typing import Any
 
 import numpy as np
 from compiled_workloads import compiled
-from programs import ROUNDS, Work, casadi_call, jax_or_none, rosenbrock, times
+from programs import ROUNDS, Work, casadi_call, jax_or_none, print_table, rosenbrock
 
-import microgradc
 from microgradc import nn
 
 rng = np.random.default_rng(0)
@@ -105,12 +103,7 @@ WORKS: dict[str, Callable[[], dict[str, Work | None]]] = {
 
 def main(rounds: int = ROUNDS, part: str = "") -> None:
     """Print the table."""
-    microgradc.set_num_threads(1)
-    print("| work | engine | least, µs | median, µs |\n|---|---|---|---|")
-    for work, make in WORKS.items():
-        if part in work:
-            for name, taken in times(make(), rounds):
-                print(f"| {work} | {name} | {min(taken):.2f} | {statistics.median(taken):.2f} |", flush=True)
+    print_table(WORKS, rounds, part)
 
 
 if __name__ == "__main__":

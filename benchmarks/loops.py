@@ -4,7 +4,6 @@ All engines of a work run in this process by turns, on one thread: see `programs
 first call of each, in which a function is recorded or compiled, is printed after its name.
 """
 
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from compiled_workloads import compiled
-from programs import ROUNDS, Work, jax_or_none, times
+from programs import ROUNDS, Work, jax_or_none, print_table
 
 import microgradc
 from microgradc import Value, scan
@@ -135,12 +134,7 @@ WORKS: dict[str, Callable[[], dict[str, Work | None]]] = {
 
 def main(rounds: int = ROUNDS, part: str = "") -> None:
     """Print the table."""
-    microgradc.set_num_threads(1)
-    print("| work | engine | least, µs | median, µs |\n|---|---|---|---|")
-    for work, make in WORKS.items():
-        if part in work:
-            for name, taken in times(make(), rounds if "of 1,000" not in work else min(rounds, 5)):
-                print(f"| {work} | {name} | {min(taken):.1f} | {statistics.median(taken):.1f} |", flush=True)
+    print_table(WORKS, rounds, part)
 
 
 if __name__ == "__main__":

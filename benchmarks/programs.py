@@ -224,14 +224,19 @@ def times(engines: dict[str, Work | None], rounds: int) -> Iterator[tuple[str, l
     yield from taken.items()
 
 
-def main(rounds: int = ROUNDS, part: str = "") -> None:
-    """Print the table."""
+def print_table(works: dict[str, Callable[[], dict[str, Work | None]]], rounds: int, part: str) -> None:
+    """Print how long each engine takes for each work whose name has the part in it."""
     microgradc.set_num_threads(1)
     print("| work | engine | least, µs | median, µs |\n|---|---|---|---|")
-    for work, make in WORKS.items():
+    for work, make in works.items():
         if part in work:
             for name, taken in times(make(), rounds):
                 print(f"| {work} | {name} | {min(taken):.2f} | {statistics.median(taken):.2f} |", flush=True)
+
+
+def main(rounds: int = ROUNDS, part: str = "") -> None:
+    """Print the table."""
+    print_table(WORKS, rounds, part)
 
 
 if __name__ == "__main__":
