@@ -30,6 +30,7 @@ from microgradc.optim import clip_grad_norm_ as clip_grad_norm_, clip_grad_value
 from microgradc.program.calculus import gradients as gradients
 from microgradc.program.compile import compile as compile
 from microgradc.program.loaded import load_compiled as load_compiled
+from microgradc.program.partial import Partial as Partial, combine as combine
 from microgradc.program.program import Program as Program, get_num_threads as get_num_threads
 from microgradc.program.program import set_num_threads as set_num_threads
 from microgradc.train import data as data

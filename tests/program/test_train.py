@@ -331,7 +331,7 @@ def test_a_view_and_a_compiled_function_see_what_was_trained():
     assert theta.tolist() == [p.data for p in model.parameters()]
 
 
-def test_ctrl_c_ends_after_a_whole_step():
+def test_ctrl_c_ends_after_a_whole_step(ctrl_c):
     X, y = examples()
     model, f, optimizer = learner(OPTIMIZERS["Adam"])
     f.train(optimizer, X, y)

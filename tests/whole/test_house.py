@@ -24,6 +24,7 @@ FLOORS = [
     {"derivatives"},
     {"nn", "losses", "optim"},
     {"train"},
+    {"distributed"},
     {"checkpoint", "checking", "interop", "viz"},
     {"cli"},
     {"__init__", "__main__", "_kernels"},
@@ -32,7 +33,12 @@ FLOOR_OF = {name: i for i, floor in enumerate(FLOORS) for name in floor}
 
 # Methods that lead upward: they import in their body, and what they call imports nothing back (which the search for
 # circles sees).
-UPWARD = {("nn.module", "train.fit"), ("nn.module", "train.scores"), ("nn.containers", "interop")}
+UPWARD = {
+    ("nn.module", "train.fit"),
+    ("nn.module", "train.scores"),
+    ("nn.containers", "interop"),
+    ("program.chunks", "distributed"),
+}
 
 
 def name_of(path):

@@ -42,6 +42,7 @@ cdef dict WAYS_OUT = {
     "no_grad": "enter it around the call of the compiled function",
     "values[i]": "an integer argument is another one for each example; use microgradc.take(values, i)",
     "f.mean": "call the function itself for one example, and mean, sum or map of the outer one",
+    "f.partial": "call the function itself for one example, and partial of the outer one",
     "f.program": "call the function itself, and program of the outer one",
     "f.save": "save the outer one",
     "f.train": "call it outside of the compiled function, which it trains",

@@ -12,6 +12,7 @@ import numpy as np
 from microgradc import checks, trees
 from microgradc.engine import Value, is_tracing, refuse
 from microgradc.program.arguments import STATIC, is_static
+from microgradc.program.lazy_arrays import is_dask_array
 from microgradc.program.plain_calls import without_values
 from microgradc.program.program import require_unmasked
 
@@ -63,6 +64,11 @@ class Batch:
 
     def _read(self, a: Any, i: int) -> np.ndarray:
         """Return what is in argument i as an array with an entry or row for each example."""
+        if is_dask_array(a):
+            raise TypeError(
+                f"argument {i} is a dask array, which this would have to compute as a whole; f.mean, f.sum, f.map and "
+                "f.train go through it chunk by chunk, f.partial takes one chunk, and .compute() gives all numbers"
+            )
         require_unmasked(a)
         array = checks.real_array(a, f"argument {i}", and_objects=True)
         if array.dtype.kind == "O":

@@ -46,7 +46,7 @@ class Carried(NamedTuple):
         names, shared = (*self.all_keys[0][2:], (), frozenset())[:2]
         made = Recording.of_program(self.program, self.shape, layout.arguments() if is_plain else None, names, shared,
                                     self.constants)
-        return made, [keys.map_names(_name_of, key) for key in self.all_keys]
+        return made, list(map(here, self.all_keys))
 
 
 def _by_name(step: trees.Step | None) -> trees.Step | None:
@@ -276,8 +276,17 @@ def _is_of_example(key: Any) -> bool:
 
 
 def _carry(recording: Recording, all_keys: list[keys.Key]) -> Carried:
-    return Carried(recording.program, recording.shape, [keys.map_names(_held, key) for key in all_keys],
-                   tuple(recording.constants))
+    return Carried(recording.program, recording.shape, list(map(portable, all_keys)), tuple(recording.constants))
+
+
+def portable(key: keys.Key) -> keys.Key:
+    """Return a key of `keys.plain` that holds what it refers to, and can be pickled if that can."""
+    return keys.map_names(_held, key)
+
+
+def here(key: keys.Key) -> keys.Key:
+    """Return such a key as it is in this process."""
+    return keys.map_names(_name_of, key)
 
 
 def _held(name: Any) -> Any:

@@ -27,9 +27,11 @@ from microgradc.program.carried import (
     named,
     names_of,
 )
+from microgradc.program.chunks import chunked
 from microgradc.program.deriving import Deriving
 from microgradc.program.layouts import gradients_in, layout_of
 from microgradc.program.leaving import Leaving
+from microgradc.program.partial import Partials
 from microgradc.program.plain_calls import is_trying
 from microgradc.program.program import (
     Example,
@@ -94,7 +96,7 @@ def compile(
     return Compiled(f, lanes, recordings, static, shared)
 
 
-class Compiled(Deriving, Leaving, Training):
+class Compiled(Deriving, Leaving, Partials, Training):
     """A function that is traced and replayed; see `compile`.
 
     A batch is the same arguments with one more axis in front. A number becomes an array of shape (n,). An array of
@@ -180,6 +182,9 @@ class Compiled(Deriving, Leaving, Training):
         found = self._latest.map(given, names)
         if found is not None:
             return found
+        chunks = chunked(self, args, kwargs)
+        if chunks is not None:
+            return chunks.map()
         if is_detecting():
             return anomalies.checked(self, "map", args, kwargs)
         recording, arrays, _, _, shared = self._batch(args, kwargs)
@@ -229,6 +234,9 @@ class Compiled(Deriving, Leaving, Training):
             float64 of shape (n,), and the gradients of the arguments, arrays of their shapes with the axis for the
             examples, those of shared ones too; for which and in which order, see `value_and_grad`.
         """
+        chunks = chunked(self, args, kwargs)
+        if chunks is not None:
+            return chunks.map_value_and_grad()
         if is_detecting():
             return anomalies.checked(self, "map_value_and_grad", args, kwargs)
         given, names = self._arguments.given(args, kwargs)
@@ -285,6 +293,9 @@ class Compiled(Deriving, Leaving, Training):
         found = self._latest.total(*self._quick(args, kwargs), mean)
         if found is not None:
             return found
+        chunks = chunked(self, args, kwargs)
+        if chunks is not None:
+            return chunks.total(mean)
         if is_detecting():
             return anomalies.checked(self, "mean" if mean else "sum", args, kwargs)
         recording, arrays, n, values, shared = self._batch(args, kwargs)
@@ -294,13 +305,16 @@ class Compiled(Deriving, Leaving, Training):
         found = self._latest.total_and_grad(*self._quick(args, kwargs), name == "mean_value_and_grad")
         if found is not None:
             return found
-        if is_detecting():
-            return anomalies.checked(self, name, args, kwargs)
         given, names = self._arguments.given(args, kwargs)
         shared = self._arguments.shared_in(len(given), names)
         if not shared:
             wanted = "is given" if self._arguments.shared else "is there: compile(f, shared=('theta',)) says which"
             raise ValueError(f"{name} returns the gradient of shared arguments, and none {wanted}")
+        chunks = chunked(self, args, kwargs)
+        if chunks is not None:
+            return chunks.total_and_grad(name == "mean_value_and_grad")
+        if is_detecting():
+            return anomalies.checked(self, name, args, kwargs)
         recording, arrays, n, _, example = self._batch(args, kwargs)
         recording.require_one_output()
         factor = 1 / n if name == "mean_value_and_grad" else 1.0
@@ -339,10 +353,12 @@ class Compiled(Deriving, Leaving, Training):
 
     def _of_batch(self, batch: Batch, names: tuple[str, ...], shared: frozenset[int]) -> Recording:
         """Return the recording for the first example of a batch, in which some arguments may be shared."""
-        key = _key(Example(batch.first), names)
-        if shared:
-            key = (*key[:2], names, shared)
-        return self._recordings.find(key) or self._recordings.record(key, batch.first, names, shared)
+        return self._known_of_batch(batch, names, shared) or self._recordings.record(
+            _batch_key(batch, names, shared), batch.first, names, shared
+        )
+
+    def _known_of_batch(self, batch: Batch, names: tuple[str, ...], shared: frozenset[int]) -> Recording | None:
+        return self._recordings.find(_batch_key(batch, names, shared))
 
     def _find(self, example: Example, names: tuple[str, ...]) -> Recording | None:
         return self._recordings.find(_key(example, names))
@@ -425,6 +441,12 @@ def _find_or_make(
     made._recordings = CarriedRecordings(f, settings["lanes"], settings["recordings"], carried)
     made._latest = Latest(made._recordings)
     return made
+
+
+def _batch_key(batch: Batch, names: tuple[str, ...], shared: frozenset[int]) -> Any:
+    """Return the key of the recording for the first example of a batch."""
+    key = _key(Example(batch.first), names)
+    return (*key[:2], names, shared) if shared else key
 
 
 def _key(example: Example, names: tuple[str, ...]) -> Any:

@@ -40,6 +40,8 @@ class Program:
         with_outputs: bool,
         with_input_grads: bool,
         shared: Example | None = None,
+        parameters: _Floats | None = None,
+        threads: SupportsInt = 0,
     ) -> tuple[list[float], Any, Any, Any]:
         """Run the program over n examples."""
 
@@ -251,6 +253,11 @@ class Steps:
         outputs: Any = None,
     ) -> bool:
         """Take steps, without the GIL as long as nothing asks for it. What was begun in the run before goes on."""
+
+def values_of_sums(
+    program: Program, sums: list[float], gradients: _Floats | None, shared_values: list[Value | None] | None = None
+) -> list[Value]:
+    """Return numbers as nodes over the parameters of a program."""
 
 def require_unmasked(a: Any) -> None:
     """Raise TypeError for a masked array in which something is masked."""

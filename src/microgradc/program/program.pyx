@@ -120,6 +120,7 @@ include "running.pxi"
 include "order.pxi"
 include "training.pxi"
 include "later.pxi"
+include "sums_of_parts.pxi"
 include "watching.pxi"
 include "latest.pxi"
 include "derived.pxi"
@@ -286,7 +287,8 @@ cdef class Program:
         """
         return self.run(arrays, seeds=None, with_outputs=True, with_input_grads=False)[1]
 
-    def run(self, tuple arrays, seeds, bint with_outputs, bint with_input_grads, Example shared=None):
+    def run(self, tuple arrays, seeds, bint with_outputs, bint with_input_grads, Example shared=None, parameters=None,
+            int threads=0):
         """Run the program over n examples.
 
         Args:
@@ -295,6 +297,9 @@ cdef class Program:
             with_outputs: whether to return the outputs of each example.
             with_input_grads: whether to return the gradients of the inputs.
             shared: an Example of the shared inputs' numbers, if there are such.
+            parameters: a float64 array of other numbers for the parameters, for this call; by default, those that they
+                have.
+            threads: how many to use at most; 0 for as many as `set_num_threads` said.
 
         Returns:
             The sum of each output over the examples, a list; the outputs, an array of shape (n, number of outputs), or
@@ -303,7 +308,7 @@ cdef class Program:
             and outputs of seed times output.
         """
         cdef int wanted = FORWARD if seeds is None else INPUT_GRADIENTS if with_input_grads else PARAMETER_GRADIENTS
-        cdef Call call = self.runner(wanted).run(self, arrays, seeds, with_outputs, shared)
+        cdef Call call = self.runner(wanted).run(self, arrays, seeds, with_outputs, shared, parameters, threads)
         results = call.sums_list(), call.outputs, call.parameter_gradients(), call.input_grads
         call.release()
         return results

@@ -93,7 +93,8 @@ cdef class Runner:
         """A call to be made."""
         return self.spare.pop() if self.spare else Call(self)
 
-    cdef Call run(self, Program program, tuple arrays, seeds, bint with_outputs, Example shared):
+    cdef Call run(self, Program program, tuple arrays, seeds, bint with_outputs, Example shared, parameters=None,
+                  int threads=0):
         """Return a call that is done, and has its results; give it back by `release`."""
         cdef Call call = self.call()
         call.set_arrays(arrays)
@@ -101,8 +102,15 @@ cdef class Runner:
             call.set_outputs(new_array((call.call.n, self.program.output_count)))
         call.set_seeds(seeds)
         call.set_shared(program, shared)
-        call.read_parameters(program)
-        call.execute()
+        if parameters is None:
+            call.read_parameters(program)
+        else:
+            call.set_numbers(program, parameters)
+        call.most_threads = threads
+        try:
+            call.execute()
+        finally:
+            call.most_threads = 0
         return call
 
     cdef list steps(self, mgc_step *first, int count):

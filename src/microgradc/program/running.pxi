@@ -45,6 +45,7 @@ cdef class Call:
     cdef uint64_t version            # of the leaves when the parameters were read; 0: they are others
     cdef bint has_shared             # whether what depends on no example was computed from the parameters
     cdef int trouble                 # what stopped a loop
+    cdef int most_threads            # that it may use; 0 for as many as `set_num_threads` said
     cdef object interruption         # the exception that a signal raised meanwhile, or None
 
     def __cinit__(self, Runner runner):
@@ -57,7 +58,7 @@ cdef class Call:
         self.seeds, self.sums = self.small.doubles, self.small.doubles + p.output_count
         self.partials, self.lane_memory = Doubles(0), []
         self.row, self.row_grads = Doubles(p.input_count + 1), Doubles(p.input_count + 1)
-        self.views = <Py_buffer *>PyMem_Malloc((2 * most + 2) * sizeof(Py_buffer))
+        self.views = <Py_buffer *>PyMem_Malloc((2 * most + 3) * sizeof(Py_buffer))
         self.pointers = <const double **>PyMem_Malloc(most * sizeof(double *))
         self.grad_pointers = <double **>PyMem_Malloc(most * sizeof(double *))
         self.columns = <int *>PyMem_Malloc(most * sizeof(int))
@@ -282,6 +283,18 @@ cdef class Call:
         self.version, self.has_shared = 0, False
         return 0
 
+    cdef int set_numbers(self, Program program, parameters) except -1:
+        """Take the numbers in an array for those of the parameters, for this call."""
+        cdef Py_ssize_t count = self.runner.program.parameter_count - program.shared_count
+        cdef Py_buffer *view
+        if parameters.size != count:
+            raise ValueError(f"the program has {count} parameters, got {parameters.size} numbers")
+        if count:
+            view = self.view(parameters, False)
+            memcpy(self.scalars.doubles + program.shared_count, view.buf, count * sizeof(double))
+        self.version, self.has_shared = 0, False
+        return 0
+
     cdef int execute(self) except -1:
         """Run, and once more, carefully, if a gradient is nan for something that sent none may have sent a 0."""
         self.run_now(False)
@@ -332,7 +345,7 @@ cdef class Call:
         self.call.slice = <Py_ssize_t>(SLICE_WORK / (self.runner.work * self.call.block + 1)) + 1
         self.call.stop = False
         if expected >= LEAST_SHARED:
-            workers = workers_for(expected, min(get_num_threads(), self.call.partitions))
+            workers = workers_for(expected, min(self.most_threads or get_num_threads(), self.call.partitions))
         if is_timed:
             begin = clock()
         for i in range(workers):

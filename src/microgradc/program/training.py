@@ -16,6 +16,7 @@ from microgradc.engine.value import is_detecting
 from microgradc.keywords import suggest_keywords
 from microgradc.program.arguments import Arguments, is_static
 from microgradc.program.batch import BATCHES
+from microgradc.program.chunks import chunked
 from microgradc.program.program import Example, Order, Steps
 from microgradc.program.recording import Recording
 
@@ -103,7 +104,10 @@ class Training:
         size = None if batch_size is None else checks.integer(batch_size, "batch_size", 1)
         clip = -1.0 if clip_norm is None else checks.number(clip_norm, "clip_norm", BOUND)
         mixed = checks.flag(shuffle, "shuffle") and size is not None
-        turns = Turns(self, optimizer, batch, size, seed if mixed else False, clip)
+        chunks = chunked(self, batch, {})
+        turns: Any = Turns(self, optimizer, batch, size, seed if mixed else False, clip)
+        if chunks is not None:
+            turns = chunks.turns(turns, seed if mixed else False)
         losses: list[float] = []
         by_step = schedule is not None and schedule_every == "step"
         one_epoch = schedule is not None or callback is not None
@@ -181,6 +185,13 @@ class Turns:
             self.left, self.done, self.total = self._turns(), 0, 0.0
         rows = self.left.pop(0)
         total = self.compiled.mean(*self._taken(rows))
+        self.step(total)
+        self.total += total.data * len(rows)
+        self.done += len(rows)
+        return [] if self.left else [total.data if len(rows) == self.done else self.total / self.done]
+
+    def step(self, total: Any) -> None:
+        """Take the step of a mean over some examples."""
         if not isinstance(total, Value):
             raise ValueError(f"the function must return one Value to be minimized, got {type(total).__name__}")
         self.optimizer.zero_grad()
@@ -192,9 +203,10 @@ class Turns:
         if self.clip >= 0:
             _clip(params, self.clip)
         self.optimizer.step()
-        self.total += total.data * len(rows)
-        self.done += len(rows)
-        return [] if self.left else [total.data if len(rows) == self.done else self.total / self.done]
+
+    def go_on_with(self, batch: tuple[Any, ...]) -> None:
+        """Take other examples from now on."""
+        self.batch, self.order, self.left = batch, None, []
 
     def _turns(self) -> list[Any]:
         arrays = self.compiled._batch(self.batch, {})[1]

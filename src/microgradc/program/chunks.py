@@ -1,0 +1,16 @@
+"""Arguments in chunks: `microgradc.distributed` is imported when there are some."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from microgradc.program.lazy_arrays import has_chunks
+
+
+def chunked(compiled: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return the arguments of a compiled function as `microgradc.distributed.Chunks`; None if there are no chunks."""
+    if not has_chunks(args, kwargs):
+        return None
+    from microgradc.distributed import Chunks
+
+    return Chunks(compiled, args, kwargs)
