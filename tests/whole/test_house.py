@@ -37,7 +37,7 @@ UPWARD = {
     ("nn.module", "train.fit"),
     ("nn.module", "train.scores"),
     ("nn.containers", "interop"),
-    ("program.chunks", "distributed"),
+    ("program.chunks", "distributed.chunks"),
 }
 
 

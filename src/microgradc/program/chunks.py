@@ -8,9 +8,9 @@ from microgradc.program.lazy_arrays import has_chunks
 
 
 def chunked(compiled: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Return the arguments of a compiled function as `microgradc.distributed.Chunks`; None if there are no chunks."""
+    """Return the arguments of a compiled function as `distributed.chunks.Chunks`; None if there are no chunks."""
     if not has_chunks(args, kwargs):
         return None
-    from microgradc.distributed import Chunks
+    from microgradc.distributed.chunks import Chunks
 
     return Chunks(compiled, args, kwargs)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from microgradc.engine import Value, is_tracing, refuse
+from microgradc.engine import is_tracing, refuse
 from microgradc.engine.value import is_grad_enabled
 from microgradc.program import keys
 from microgradc.program.arguments import Arguments, is_static

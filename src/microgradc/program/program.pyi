@@ -41,7 +41,7 @@ class Program:
         with_input_grads: bool,
         shared: Example | None = None,
         parameters: _Floats | None = None,
-        threads: SupportsInt = 0,
+        threads: SupportsIndex = 0,
     ) -> tuple[list[float], Any, Any, Any]:
         """Run the program over n examples."""
 

@@ -1,152 +1,34 @@
-"""Batches in chunks: dask arrays, on the workers of a cluster or, without one, out of core on this machine's threads.
-
-Nothing here is imported before a compiled function is called with a dask array. See docs/distributed.md.
-"""
+"""The arguments of a batch, some of which are dask arrays, and what compiled functions do with them."""
 
 from __future__ import annotations
 
 import math
-import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from hashlib import sha256
 from itertools import count as numbered
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import dask
 import dask.array as da
 import numpy as np
 
-from microgradc import __version__, checks, trees
+from microgradc import checks, trees
+from microgradc.distributed import tasks
+from microgradc.distributed.cluster import current_client, sent_to
+from microgradc.distributed.tasks import Payload, Point
+from microgradc.distributed.turns import ChunkTurns
 from microgradc.engine import Value
 from microgradc.engine.value import is_grad_enabled
 from microgradc.program.arguments import STATIC, for_one, is_static
 from microgradc.program.batch import Batch
-from microgradc.program.keys import Key
 from microgradc.program.layouts import Part, gradients_in, layout_of
-from microgradc.program.partial import Partial, combine, empty_part, key_of, partial_of, value_of
-from microgradc.program.program import Example, Program, program_of
+from microgradc.program.partial import Partial, combine, key_of, value_of
+from microgradc.program.program import Example
 from microgradc.program.recording import Recording
-
-__all__ = ["Chunks"]
 
 GROUP = 16      # parts that one task adds: a power of 2, so that the tree of sums stays what it is
 _LEAVES = (np.ndarray, list, da.Array, *STATIC)
-_programs: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()    # by client: what its workers were sent
-_MOST_PROGRAMS = 16     # of one client
 _call_numbers = numbered()
-
-
-class Payload:
-    """A program as it travels: without the numbers of its parameters, so that it is the same at each step.
-
-    Args:
-        text: what `pack` made of a program.
-        version: of microgradc, where it was made.
-    """
-
-    def __init__(self, text: bytes, version: str) -> None:
-        self.text, self.version = text, version
-
-    def __reduce__(self) -> Any:
-        return Payload, (self.text, self.version)
-
-    @cached_property
-    def name(self) -> str:
-        """What two payloads of the same program have in common."""
-        return f"microgradc-program-{sha256(self.version.encode() + self.text).hexdigest()[:32]}"
-
-    @cached_property
-    def program(self) -> Program:
-        """The program; it is made once in each process.
-
-        Raises:
-            RuntimeError: another version of microgradc made it.
-        """
-        if self.version != __version__:
-            raise RuntimeError(
-                f"this worker has microgradc {__version__}, and the program was recorded by {self.version}: results "
-                "would depend on who computes what; install one version everywhere"
-            )
-        graph, is_parameter, numbers, largest, lanes, shared_count = pickle.loads(self.text)
-        leaves = [Value(0.0) if it_is else None for it_is in is_parameter]
-        return program_of(graph, leaves, numbers, largest, lanes, shared_count)
-
-
-def pack(program: Program) -> Payload:
-    """Return a program as it travels."""
-    graph, leaves, numbers, largest, lanes, shared_count = program.__reduce__()[1]     # type: ignore[index, misc]
-    is_parameter = [leaf is not None for leaf in leaves]
-    return Payload(pickle.dumps((graph, is_parameter, numbers, largest, lanes, shared_count), 5), __version__)
-
-
-class Point(NamedTuple):
-    """Where a function is evaluated, and what is wanted of it."""
-
-    parameters: np.ndarray
-    shared: np.ndarray | None       # numbers of the shared arguments
-    with_gradients: bool
-    key: Key                        # of the arguments
-
-    def numbers(self) -> np.ndarray:
-        """Return the parameters as a program takes them: what came over a network may lie anywhere in memory."""
-        return np.require(self.parameters, float, ["C", "A"])
-
-    def example(self) -> Example | None:
-        """Return the shared arguments as a program takes them."""
-        return None if self.shared is None else Example(tuple(self.shared.tolist()))
-
-
-def rows_of(chunk: Sequence[Any], number: int) -> tuple[tuple[np.ndarray, ...], int]:
-    """Return arrays of one chunk as a program takes them, and how many examples there are.
-
-    Args:
-        chunk: an array for each argument that is not static.
-        number: of the chunk, for errors.
-    """
-    arrays = [checks.real_array(a, f"argument {i} in chunk {number}") for i, a in enumerate(chunk)]
-    n = len(arrays[0])
-    for i, a in enumerate(arrays):
-        if len(a) != n:
-            raise ValueError(
-                f"the arguments must have the same rows in each chunk, got {n} and, in argument {i}, {len(a)} in "
-                f"chunk {number}; .compute_chunk_sizes() says how many there are, so that they can be aligned"
-            )
-    return tuple([np.require(a, float, ["C", "A"]).reshape(n, -1) if n else a for a in arrays]), n
-
-
-def part_of_chunk(payload: Payload, point: Point, number: int, chunk: Sequence[Any]) -> Partial:
-    """Return what a chunk adds: a task, which takes one thread."""
-    program = payload.program
-    arrays, n = rows_of(chunk, number)
-    if not n:
-        return empty_part(program, point.with_gradients, point.key)
-    try:
-        return partial_of(
-            program, arrays, n, point.example(), point.with_gradients, point.key, point.numbers(), threads=1
-        )
-    except IndexError as error:
-        error.add_note(f"in chunk {number}, where example 0 is its first row")
-        raise
-
-
-def parts_of_chunks(payload: Payload, point: Point, numbers: list[int], chunks: list[Sequence[Any]]) -> list[Partial]:
-    """Return what each of some chunks adds: one task for those that are in one place."""
-    return [part_of_chunk(payload, point, i, chunk) for i, chunk in zip(numbers, chunks, strict=True)]
-
-
-def outputs_of_chunk(payload: Payload, point: Point, with_gradients: bool, *chunk: Any) -> np.ndarray:
-    """Return the outputs for each row of a chunk, and next to them the gradients of the inputs if they are wanted."""
-    program = payload.program
-    arrays, n = rows_of(chunk, 0)
-    if not n:
-        return np.zeros((0, program.output_count + with_gradients * program.input_count))
-    seeds = [1.0] if with_gradients else None
-    _, outputs, _, grads = program.run(arrays, seeds, True, with_gradients, point.example(), point.numbers(), 1)
-    if not with_gradients:
-        return outputs if outputs.base is None else outputs.copy()
-    return np.concatenate([outputs, *[g.reshape(n, -1) for g in grads]], axis=1)
 
 
 class Chunks:
@@ -204,7 +86,7 @@ class Chunks:
         if leaf.ndim == 0 or any(map(math.isnan, leaf.shape[1:])):
             raise ValueError(f"argument {i} must have rows of a known size, got a dask array of shape {leaf.shape}")
         if any(k != 1 for k in leaf.numblocks[1:]):
-            leaf = leaf.rechunk(dict.fromkeys(range(1, leaf.ndim), -1))     # type: ignore[no-untyped-call]
+            leaf = leaf.rechunk(dict.fromkeys(range(1, leaf.ndim), -1))
         sizes = leaf.chunks[0]
         if any(map(math.isnan, sizes)) or not is_known:
             if len(sizes) != len(self.sizes):
@@ -216,7 +98,7 @@ class Chunks:
         if sum(sizes) != sum(self.sizes):
             got = f"{sum(self.sizes)} and, in argument {i}, {sum(sizes)}"
             raise ValueError(f"the arguments must have one row for each example, got {got}")
-        return leaf if sizes == self.sizes else leaf.rechunk({0: self.sizes})   # type: ignore[no-untyped-call]
+        return leaf if sizes == self.sizes else leaf.rechunk({0: self.sizes})
 
     def with_leaves(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
         """Return the arguments with other arrays in place of those that have rows."""
@@ -241,7 +123,7 @@ class Chunks:
         for i, size in enumerate(self.sizes):
             if size == 0:
                 continue
-            rows = dask.compute(*[leaf.to_delayed().ravel()[i][:1] for leaf in self.leaves])    # type: ignore[attr-defined]
+            rows = dask.compute(*[leaf.to_delayed().ravel()[i][:1] for leaf in self.leaves])
             if all(map(len, rows)):
                 return list(rows)
         raise ValueError("a batch must have at least one example, got none: all chunks are empty")
@@ -251,7 +133,7 @@ class Chunks:
         if self._payload is None or self._payload[0] is not recording:
             found = recording.derived.get("payload")
             if found is None:
-                found = recording.derived["payload"] = pack(recording.program)
+                found = recording.derived["payload"] = tasks.pack(recording.program)
             self._payload = recording, found
         return self._payload[1]
 
@@ -277,12 +159,12 @@ class Chunks:
         """Compute the parts as tasks behind those that make the chunks, each chunk alone."""
         sent = dask.delayed(payload, name=payload.name, traverse=False) if client is None else sent_to(client, payload)
         where = dask.delayed(point, name=f"microgradc-point-{next(_call_numbers)}", traverse=False)
-        blocks = [leaf.to_delayed().ravel() for leaf in self.leaves]        # type: ignore[no-untyped-call]
-        task, add = dask.delayed(part_of_chunk, pure=False), dask.delayed(combine, pure=False)
+        blocks = [leaf.to_delayed().ravel() for leaf in self.leaves]
+        task, add = dask.delayed(tasks.part_of_chunk, pure=False), dask.delayed(combine, pure=False)
         level = [task(sent, where, i, list(chunk)) for i, chunk in enumerate(zip(*blocks, strict=True))]
         while len(level) > 1:
             level = [add(level[i : i + GROUP]) for i in range(0, len(level), GROUP)]
-        return dask.compute(level[0])[0]        # type: ignore[attr-defined, no-any-return]
+        return dask.compute(level[0])[0]
 
     def _by_place(self, client: Any, payload: Payload, point: Point) -> Partial | None:
         """Compute the parts where the chunks are, with one task for each place; None if they are not computed yet."""
@@ -295,12 +177,12 @@ class Chunks:
         for i, chunk in enumerate(chunks):
             groups.setdefault(tuple(where.get(chunk[0].key, ()))[:1], []).append(i)
         sent = sent_to(client, payload)
-        tasks = [
-            client.submit(parts_of_chunks, sent, point, numbers, [chunks[i] for i in numbers], pure=False)
+        running = [
+            client.submit(tasks.parts_of_chunks, sent, point, numbers, [chunks[i] for i in numbers], pure=False)
             for numbers in groups.values()
         ]
         parts: list[Any] = [None] * len(chunks)
-        for numbers, found in zip(groups.values(), client.gather(tasks), strict=True):
+        for numbers, found in zip(groups.values(), client.gather(running), strict=True):
             for i, part in zip(numbers, found, strict=True):
                 parts[i] = part
         return combine(parts)
@@ -315,7 +197,7 @@ class Chunks:
         columns = []
         for leaf in self.leaves:
             known = {future.key: future for future in futures_of(leaf)}
-            wanted = [key for key in dask.core.flatten(leaf.__dask_keys__())]
+            wanted = list(dask.core.flatten(leaf.__dask_keys__()))
             if len(leaf.__dask_graph__()) != len(wanted) or any(key not in known for key in wanted):
                 return None
             columns.append([known[key] for key in wanted])
@@ -369,13 +251,13 @@ class Chunks:
         payload, point = self.payload(recording), self.point(recording, with_gradients)
         width = program.output_count + with_gradients * program.input_count
         sent = dask.delayed(payload, name=payload.name, traverse=False)
-        blocks = [leaf.to_delayed().ravel() for leaf in self.leaves]        # type: ignore[no-untyped-call]
-        task = dask.delayed(outputs_of_chunk, pure=False)
+        blocks = [leaf.to_delayed().ravel() for leaf in self.leaves]
+        task = dask.delayed(tasks.outputs_of_chunk, pure=False)
         rows = [
-            da.from_delayed(task(sent, point, with_gradients, *chunk), (size, width), float)  # type: ignore[no-untyped-call]
+            da.from_delayed(task(sent, point, with_gradients, *chunk), (size, width), float)
             for size, chunk in zip(self.sizes, zip(*blocks, strict=True), strict=True)
         ]
-        return da.concatenate(rows, allow_unknown_chunksizes=True)      # type: ignore[no-untyped-call]
+        return da.concatenate(rows, allow_unknown_chunksizes=True)
 
     def turns(self, turns: Any, seed: Any) -> ChunkTurns:
         """Return the steps of a training over the chunks, for `f.train`."""
@@ -383,96 +265,9 @@ class Chunks:
 
     def computed(self, i: int) -> tuple[tuple[Any, ...], int]:
         """Return the arguments of chunk i, in this process, and how many rows it has."""
-        arrays = dask.compute(*[leaf.to_delayed().ravel()[i] for leaf in self.leaves])    # type: ignore[attr-defined]
-        _, n = rows_of(arrays, i)
+        arrays = dask.compute(*[leaf.to_delayed().ravel()[i] for leaf in self.leaves])
+        _, n = tasks.rows_of(arrays, i)
         return self.with_leaves(arrays), n
-
-
-class ChunkTurns:
-    """The steps of a training over chunks.
-
-    Without a batch size each step is over all chunks. With one, chunks come one after another in this process, and
-    each is gone through in steps of so many rows: the order of the chunks and that of the rows of each is shuffled.
-
-    Args:
-        turns: the `Turns` of program/training.py.
-        seed: see there.
-    """
-
-    def __init__(self, chunks: Chunks, turns: Any, seed: Any) -> None:
-        self.chunks, self.turns = chunks, turns
-        self.rng = None if seed is False else checks.seed(seed)
-        if self.rng is not None:
-            turns.rng = turns.seed = self.rng       # one generator for all orders
-        self.left: Iterator[int] | None = None      # chunks of this epoch
-        self.rows = 0                               # of the chunk that was begun
-        self.done, self.total = 0, 0.0
-
-    def take(self, epochs: int, most: int | None) -> list[float]:
-        """Go on for so many epochs, or steps, at most; return the mean losses of the epochs that ended."""
-        losses: list[float] = []
-        steps = 0
-        while len(losses) < epochs and steps != most:
-            losses += self._step_over_all() if self.turns.size is None else self._part_of_epoch(most)
-            steps += 1
-        return losses
-
-    def _step_over_all(self) -> list[float]:
-        total = self.chunks.total(mean=True)
-        self.turns.step(total)
-        return [total.data]
-
-    def _part_of_epoch(self, most: int | None) -> list[float]:
-        """Go through a chunk, or take so many steps of it; return the mean loss of the epoch if it has ended."""
-        if self.left is None:
-            order = list(range(len(self.chunks)))
-            if self.rng is not None:
-                self.rng.shuffle(order)
-            self.left, self.done, self.total = iter(order), 0, 0.0
-        while not self.rows:
-            i = next(self.left, None)
-            if i is None:
-                self.left = None
-                if not self.done:
-                    raise ValueError("a batch must have at least one example, got none: all chunks are empty")
-                return [self.total / self.done]
-            args, self.rows = self.chunks.computed(i)
-            self.turns.go_on_with(args)
-        found = self.turns.take(1, most)
-        if found:
-            self.total += found[0] * self.rows
-            self.done += self.rows
-            self.rows = 0
-        return []
-
-
-def current_client() -> Any:
-    """Return the client of a cluster if one is in force, else None."""
-    import sys
-
-    if "distributed" not in sys.modules:
-        return None
-    from distributed import default_client
-
-    try:
-        return default_client()
-    except ValueError:
-        return None
-
-
-def sent_to(client: Any, payload: Payload) -> Any:
-    """Return the future of a program on a cluster: each worker that needs it fetches it once."""
-    known = _programs.setdefault(client, {})
-    found = known.get(payload.name)
-    if found is None or found.cancelled():
-        while len(known) >= _MOST_PROGRAMS:
-            del known[next(iter(known))]
-        found = known[payload.name] = client.submit(_itself, payload, key=payload.name)
-    return found
-
-
-def _itself(payload: Payload) -> Payload:
-    return payload
 
 
 def shared_values(theta: tuple[Any, ...]) -> list[Any] | None:
