@@ -14,7 +14,7 @@ import numpy as np
 
 from microgradc import checks, trees
 from microgradc.distributed import tasks
-from microgradc.distributed.cluster import current_client, sent_to
+from microgradc.distributed.cluster import current_client, places_of, sent_to
 from microgradc.distributed.tasks import Payload, Point
 from microgradc.distributed.turns import ChunkTurns
 from microgradc.engine import Value
@@ -171,11 +171,10 @@ class Chunks:
         chunks = self._futures
         if chunks is None:
             return None
-        where = client.who_has([chunk[0] for chunk in chunks]) if self._places is None else self._places
-        self._places = where
+        places = places_of(client, tuple([leaf.name for leaf in self.leaves]), [chunk[0] for chunk in chunks])
         groups: dict[Any, list[int]] = {}
-        for i, chunk in enumerate(chunks):
-            groups.setdefault(tuple(where.get(chunk[0].key, ()))[:1], []).append(i)
+        for i, place in enumerate(places):
+            groups.setdefault(place, []).append(i)
         sent = sent_to(client, payload)
         running = [
             client.submit(tasks.parts_of_chunks, sent, point, numbers, [chunks[i] for i in numbers], pure=False)
@@ -186,8 +185,6 @@ class Chunks:
             for i, part in zip(numbers, found, strict=True):
                 parts[i] = part
         return combine(parts)
-
-    _places: Any = None
 
     @cached_property
     def _futures(self) -> list[list[Any]] | None:
