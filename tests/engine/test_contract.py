@@ -312,7 +312,7 @@ def moons_losses(engine, steps, after_step=lambda: None):
     return losses
 
 
-STEPS = 100 if os.environ.get("MICROGRADC_LONG") else 20     # micrograd's, each takes the better part of a second
+STEPS = 100 if os.environ.get("MICROGRADC_LONG") else 6     # micrograd's, each takes the better part of a second
 
 
 @pytest.fixture(scope="module")

@@ -406,7 +406,7 @@ import _thread, signal, threading, time
 from microgradc import Value
 x = Value(1.0)
 y = x
-for _ in range(10_000_000):
+for _ in range(3_000_000):
     y = y + x
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 y.backward()
@@ -426,9 +426,9 @@ for share in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.2, 1.6):  # first w
     stopped_early.append(x.grad)
 x.grad = 0.0
 y.backward()
-assert x.grad == 10_000_001
+assert x.grad == 3_000_001
 print(*stopped_early)
 """)
     reached = [float(x) for x in out.split()]
     assert 0.0 in reached  # in the sort: no leaf has changed
-    assert any(0.0 < x < 10_000_001 for x in reached)  # in the sweep
+    assert any(0.0 < x < 3_000_001 for x in reached)  # in the sweep

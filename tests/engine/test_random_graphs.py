@@ -1,6 +1,7 @@
 """Random graphs against PyTorch in float64: values, and gradients over several roots and repeated passes."""
 
 import math
+import os
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 import microgradc
 from microgradc import Value, topological_sort
 
-slow = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+EXAMPLES = 300 if os.environ.get("MICROGRADC_LONG") else 100
+slow = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def close(ours, theirs):
