@@ -77,8 +77,8 @@ def test_there_are_docstring_examples():
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 # A block of code, and what it needs if it is marked: <!-- needs torch -->
 BLOCK = re.compile(r"(?:<!-- needs (\w+) -->\n)?```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-NEEDED = {name: find_spec(name) for name in ("torch", "dask", "joblib", "mpi4py", "ray")}
-NEEDED |= {"dot": shutil.which("dot"), "cc": shutil.which("cc")}
+NEEDED = {name: find_spec(name) for name in ("torch", "dask", "joblib", "ray")}
+NEEDED |= {"mpi4py": find_spec("mpi4py") and shutil.which("mpiexec"), "dot": shutil.which("dot"), "cc": shutil.which("cc")}
 
 
 def page_examples():

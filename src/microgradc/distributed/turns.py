@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from microgradc import checks
@@ -11,8 +12,8 @@ from microgradc import checks
 class ChunkTurns:
     """The steps of a training over chunks.
 
-    Without a batch size each step is over all chunks. With one, chunks come one after another in this process, and
-    each is gone through in steps of so many rows: the order of the chunks and that of the rows of each is shuffled.
+    Without a batch size each step is over all chunks. With one, chunks come one after another in this process, the
+    next one while one is gone through, and each is gone through in steps of so many rows: the order of the chunks and that of the rows of each is shuffled.
 
     Args:
         chunks: a `Chunks`.
@@ -26,6 +27,8 @@ class ChunkTurns:
         if self.rng is not None:
             turns.rng = turns.seed = self.rng       # one generator for all orders
         self.left: Iterator[int] | None = None      # chunks of this epoch
+        self.loader = ThreadPoolExecutor(1, "microgradc-chunks")
+        self.loading: Future[tuple[tuple[Any, ...], int]] | None = None     # the next chunk
         self.rows = 0                               # of the chunk that was begun
         self.done, self.total = 0, 0.0
 
@@ -50,14 +53,15 @@ class ChunkTurns:
             if self.rng is not None:
                 self.rng.shuffle(order)
             self.left, self.done, self.total = iter(order), 0, 0.0
+            self._load_next()
         while not self.rows:
-            i = next(self.left, None)
-            if i is None:
+            if self.loading is None:
                 self.left = None
                 if not self.done:
                     raise ValueError("a batch must have at least one example, got none: all chunks are empty")
                 return [self.total / self.done]
-            args, self.rows = self.chunks.computed(i)
+            args, self.rows = self.loading.result()
+            self._load_next()
             self.turns.go_on_with(args)
         found = self.turns.take(1, most)
         if found:
@@ -65,3 +69,8 @@ class ChunkTurns:
             self.done += self.rows
             self.rows = 0
         return []
+
+    def _load_next(self) -> None:
+        """Begin to compute the next chunk of the epoch, while another one is gone through."""
+        i = next(self.left or iter(()), None)
+        self.loading = None if i is None else self.loader.submit(self.chunks.computed, i)
