@@ -3,8 +3,8 @@
     python examples/many_rows.py [--rows 100_000_000] [--workers 1 2] [--steps 8]
 
 y ~ Poisson(exp(x w + b)). Each chunk of 250,000 rows is drawn anew from a seed of its own whenever it is needed, as if
-it were read from a file. Newton's method with the expected Hessian: a step is one pass over all rows, in which the
-program finds the likelihood, its gradient, and what the Hessian is made of. Needs `pip install 'microgradc[distributed]'`.
+it were read from a file. Newton's method with the expected Hessian: a step is one pass over all rows, for the
+likelihood and its gradient. It needs `pip install 'microgradc[distributed]'`.
 """
 
 import argparse

@@ -78,7 +78,8 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 # A block of code, and what it needs if it is marked: <!-- needs torch -->
 BLOCK = re.compile(r"(?:<!-- needs (\w+) -->\n)?```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 NEEDED = {name: find_spec(name) for name in ("torch", "dask", "joblib", "ray")}
-NEEDED |= {"mpi4py": find_spec("mpi4py") and shutil.which("mpiexec"), "dot": shutil.which("dot"), "cc": shutil.which("cc")}
+NEEDED |= {"dot": shutil.which("dot"), "cc": shutil.which("cc")}
+NEEDED["mpi4py"] = find_spec("mpi4py") and shutil.which("mpiexec")      # which is nothing without a library of MPI
 
 
 def page_examples():

@@ -12,8 +12,9 @@ from microgradc import checks
 class ChunkTurns:
     """The steps of a training over chunks.
 
-    Without a batch size each step is over all chunks. With one, chunks come one after another in this process, the
-    next one while one is gone through, and each is gone through in steps of so many rows: the order of the chunks and that of the rows of each is shuffled.
+    Without a batch size each step is over all chunks. With one, chunks come one after another in this process, the next
+    one while one is gone through, and each is gone through in steps of so many rows: the order of the chunks and that
+    of the rows of each is shuffled.
 
     Args:
         chunks: a `Chunks`.
