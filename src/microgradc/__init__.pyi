@@ -24,8 +24,12 @@ from microgradc.losses import cross_entropy as cross_entropy, hinge_loss as hing
 from microgradc.losses import l1_loss as l1_loss, mse_loss as mse_loss, nll_loss as nll_loss
 from microgradc.nn import MLP as MLP, Activation as Activation, Dropout as Dropout, Layer as Layer
 from microgradc.nn import Module as Module, Neuron as Neuron, Sequential as Sequential, init as init
-from microgradc.optim import SGD as SGD, Adam as Adam, AdamW as AdamW, CosineAnnealingLR as CosineAnnealingLR
-from microgradc.optim import LambdaLR as LambdaLR, LinearLR as LinearLR, RMSprop as RMSprop, StepLR as StepLR
+from microgradc.optim import SGD as SGD, Adagrad as Adagrad, Adam as Adam, AdamW as AdamW, NAdam as NAdam
+from microgradc.optim import CosineAnnealingLR as CosineAnnealingLR, RMSprop as RMSprop
+from microgradc.optim import CosineAnnealingWarmRestarts as CosineAnnealingWarmRestarts
+from microgradc.optim import ExponentialLR as ExponentialLR, LambdaLR as LambdaLR, LinearLR as LinearLR
+from microgradc.optim import MultiStepLR as MultiStepLR, ReduceLROnPlateau as ReduceLROnPlateau
+from microgradc.optim import SequentialLR as SequentialLR, StepLR as StepLR
 from microgradc.optim import clip_grad_norm_ as clip_grad_norm_, clip_grad_value_ as clip_grad_value_
 from microgradc.program.calculus import gradients as gradients
 from microgradc.program.compile import compile as compile

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import pickle
+import random
 
 import pytest
 
@@ -23,6 +24,33 @@ SCHEDULES = [
     ("CosineAnnealingLR", {"T_max": 13, "eta_min": 0.02}),
     ("CosineAnnealingLR", {"T_max": 1, "eta_min": 0.02}),
     ("CosineAnnealingLR", {"T_max": 20, "eta_min": 1.0}),
+    ("ExponentialLR", {"gamma": 0.95}),
+    ("ExponentialLR", {"gamma": 0.0}),
+    ("ExponentialLR", {"gamma": 1.02}),
+    ("MultiStepLR", {"milestones": [3, 7, 60]}),
+    ("MultiStepLR", {"milestones": [0, 5, 5, 6], "gamma": 0.5}),
+    ("MultiStepLR", {"milestones": (), "gamma": 0.5}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 10}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 1, "eta_min": 0.02}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2, "eta_min": 0.02}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 1, "T_mult": 3}),
+    ("SequentialLR", {"schedulers": [("LinearLR", {"total_iters": 9}), ("StepLR", {"step_size": 3})], "milestones": [9]}),
+    (
+        "SequentialLR",
+        {
+            "schedulers": [
+                ("MultiStepLR", {"milestones": [0, 2]}),
+                ("CosineAnnealingLR", {"T_max": 13}),
+                ("LambdaLR", {"lr_lambda": lambda epoch: 0.9**epoch}),
+                ("ExponentialLR", {"gamma": 0.97}),
+                ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2}),
+            ],
+            "milestones": [5, 30, 31, 40],
+        },
+    ),
+    ("SequentialLR", {"schedulers": [("CosineAnnealingWarmRestarts", {"T_0": 4}), ("LinearLR", {})], "milestones": [6]}),
+    ("SequentialLR", {"schedulers": [("LinearLR", {}), ("ExponentialLR", {"gamma": 0.5})], "milestones": [0]}),
+    ("SequentialLR", {"schedulers": [("StepLR", {"step_size": 2})], "milestones": []}),
     ("LambdaLR", {"lr_lambda": lambda epoch: 0.95**epoch}),
     ("LambdaLR", {"lr_lambda": lambda epoch: max(0, 1 - epoch / 50)}),
     ("LambdaLR", {"lr_lambda": [lambda epoch: epoch // 10, lambda epoch: 1 / (1 + epoch)]}),
@@ -33,8 +61,16 @@ schedules = pytest.mark.parametrize(("name", "arguments"), SCHEDULES, ids=lambda
 
 def test_every_schedule_has_cases():
     classes = {name: thing for name, thing in vars(optim).items() if isinstance(thing, type)}
-    assert {name for name, thing in classes.items() if issubclass(thing, optim.lr_scheduler.LRScheduler)} == KINDS
-    assert set(optim.lr_scheduler.__all__) == KINDS | {"LRScheduler"}
+    kinds = {name for name, thing in classes.items() if issubclass(thing, optim.lr_scheduler.LRScheduler)}
+    assert kinds == KINDS | {"ReduceLROnPlateau"}
+    assert set(optim.lr_scheduler.__all__) == kinds | {"LRScheduler"}
+
+
+def add(optimizer, package, name, arguments):
+    if "schedulers" in arguments:
+        parts = [add(optimizer, package, *part) for part in arguments["schedulers"]]
+        arguments = {**arguments, "schedulers": parts}
+    return getattr(package, name)(optimizer, **arguments)
 
 
 def make_optimizer():
@@ -45,14 +81,14 @@ def make_optimizer():
 def make(name, arguments):
     """Our optimizer and schedule."""
     optimizer = make_optimizer()
-    return optimizer, getattr(optim.lr_scheduler, name)(optimizer, **arguments)
+    return optimizer, add(optimizer, optim.lr_scheduler, name, arguments)
 
 
 def make_torch(name, arguments):
     torch = pytest.importorskip("torch", reason="compares with PyTorch")
     a, b = (torch.nn.Parameter(torch.zeros(1, dtype=torch.float64)) for _ in range(2))
     optimizer = torch.optim.SGD([{"params": [a]}, {"params": [b], "lr": 0.3}], lr=0.1)
-    return optimizer, getattr(torch.optim.lr_scheduler, name)(optimizer, **arguments)
+    return optimizer, add(optimizer, torch.optim.lr_scheduler, name, arguments)
 
 
 def rates(optimizer):
@@ -90,16 +126,12 @@ def test_going_on(name, arguments, epochs):
     assert schedule_by_state.get_last_lr() == schedule.get_last_lr()
     by_epoch = make_optimizer()
     by_epoch.load_state_dict(saved_optimizer)
-    schedule_by_epoch = getattr(optim, name)(by_epoch, **arguments, last_epoch=epochs - 1)
+    schedule_by_epoch = add(by_epoch, optim, name, {**arguments, "last_epoch": epochs - 1})
     for _ in range(30):
         assert rates(by_epoch) == rates(by_state) == rates(optimizer)
         for each in (schedule, schedule_by_state, schedule_by_epoch):
             each.step()
     assert saved["last_epoch"] == epochs
-
-
-def add(optimizer, package, name, arguments):
-    return getattr(package, name)(optimizer, **arguments)
 
 
 def follow(ours, theirs, our_schedules, their_schedules, epochs=30):
@@ -120,6 +152,9 @@ PAIRED = [
     ("CosineAnnealingLR", {"T_max": 13, "eta_min": 0.02}),
     ("CosineAnnealingLR", {"T_max": 1}),
     ("LambdaLR", {"lr_lambda": lambda epoch: 0.95**epoch}),
+    ("ExponentialLR", {"gamma": 0.95}),
+    ("MultiStepLR", {"milestones": [0, 4, 4, 9], "gamma": 0.5}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 4, "T_mult": 2}),
 ]
 
 
@@ -255,6 +290,17 @@ def test_lists_are_copies():
             ValueError,
             r"param_groups\[0\] has no 'initial_lr'.*load the optimizer's state",
         ),
+        ("ExponentialLR", {"gamma": -1}, ValueError, "gamma must be at least 0"),
+        ("MultiStepLR", {"milestones": 5}, TypeError, r"milestones must be a list of epochs, such as \[30, 80\], got 5"),
+        ("MultiStepLR", {"milestones": [5, 4]}, ValueError, r"milestones must be in their order, got \[5, 4\]"),
+        ("MultiStepLR", {"milestones": [-1]}, ValueError, r"milestones\[0\] must be an integer of at least 0"),
+        ("CosineAnnealingWarmRestarts", {"T_0": 0}, ValueError, "T_0 must be a positive integer"),
+        ("CosineAnnealingWarmRestarts", {"T_0": 2, "T_mult": 1.5}, TypeError, "T_mult must be a positive integer"),
+        ("ReduceLROnPlateau", {"mode": "best"}, ValueError, "mode must be 'min' or 'max', got 'best'"),
+        ("ReduceLROnPlateau", {"factor": 1.0}, ValueError, r"factor must be in \[0, 1\), got 1.0"),
+        ("ReduceLROnPlateau", {"patience": -1}, ValueError, "patience must be an integer of at least 0"),
+        ("ReduceLROnPlateau", {"threshold_mode": None}, TypeError, "threshold_mode must be 'rel' or 'abs'"),
+        ("ReduceLROnPlateau", {"min_lr": [0.1]}, ValueError, "min_lr must be a list of 2 numbers"),
         ("LinearLR", {"start_factor": 0}, ValueError, r"start_factor must be in \(0, 1\], got 0"),
         ("LinearLR", {"end_factor": 1.5}, ValueError, r"end_factor must be in \[0, 1\], got 1.5"),
         ("LinearLR", {"total_iters": 0}, ValueError, "total_iters must be a positive integer"),
@@ -336,3 +382,173 @@ def test_states_that_do_not_fit(change, error, message):
     with pytest.raises(error, match=message):
         schedule.load_state_dict(change and {**before, **change})
     assert schedule.state_dict() == before
+
+
+# ReduceLROnPlateau
+
+PLATEAUS = [
+    {},
+    {"patience": 0, "factor": 0.5},
+    {"patience": 2, "factor": 0.3, "threshold": 0.1, "cooldown": 3},
+    {"mode": "max", "patience": 1, "factor": 0.9},
+    {"mode": "max", "patience": 1, "factor": 0.9, "threshold": 0.05, "threshold_mode": "abs", "min_lr": 0.05},
+    {"patience": 1, "factor": 0.5, "threshold": 0.2, "threshold_mode": "abs", "min_lr": [0.01, 0.2], "eps": 1e-3},
+    {"patience": 0, "factor": 0.0},
+]
+
+
+def metrics():
+    """A loss that falls, with noise, a rise, and what is not finite."""
+    rng = random.Random(0)
+    yield from (2.0 / (1 + k) + 0.1 * rng.random() for k in range(50))
+    yield from (0.5, math.nan, math.inf, -1.0, -1.0, math.nan)
+    yield from (0.05 * k + rng.random() for k in range(44))
+
+
+@pytest.mark.parametrize("arguments", PLATEAUS, ids=str)
+def test_plateaus(arguments):
+    (ours, our_schedule), (theirs, their_schedule) = (f("ReduceLROnPlateau", arguments) for f in (make, make_torch))
+    for epoch, metric in enumerate(metrics()):
+        assert rates(ours) == our_schedule.get_last_lr() == pytest.approx(rates(theirs), rel=1e-12)
+        assert our_schedule.last_epoch == epoch
+        our_schedule.step(Value(metric) if epoch % 2 else metric)
+        their_schedule.step(metric)
+        assert our_schedule.in_cooldown == their_schedule.in_cooldown
+        if epoch == 40:     # on from the states, through JSON
+            saved = json.loads(json.dumps([ours.state_dict(), our_schedule.state_dict()]))
+            ours, our_schedule = make("ReduceLROnPlateau", {})
+            ours.load_state_dict(saved[0])
+            our_schedule.load_state_dict(saved[1])
+    state = our_schedule.state_dict()
+    assert state == {key: pytest.approx(their_schedule.state_dict()[key]) for key in state}
+    assert epoch == 99
+
+
+def test_a_plateau_next_to_another_schedule():
+    pairs = [(f(*PAIRED[0]), package) for f, package in ((make, optim), (make_torch, None))]
+    torch = pytest.importorskip("torch", reason="compares with PyTorch")
+    optimizers, plateaus = [], []
+    for (optimizer, schedule), package in pairs:
+        package = package or torch.optim.lr_scheduler
+        plateau = add(optimizer, package, "ReduceLROnPlateau", {"patience": 1, "factor": 0.5})
+        optimizers.append(optimizer)
+        plateaus.append((schedule, plateau))
+    for metric in metrics():
+        assert rates(optimizers[0]) == pytest.approx(rates(optimizers[1]), rel=1e-12)
+        optimizers[1].step()
+        for schedule, plateau in plateaus:
+            schedule.step()
+            plateau.step(metric)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"best": "x"}, TypeError, "best must be a real number"),
+        ({"num_bad_epochs": -1}, ValueError, "num_bad_epochs must be"),
+        ({"min_lrs": [0.1]}, ValueError, "min_lrs must be a list of 2 numbers"),
+        ({"_last_lr": 3}, TypeError, "_last_lr must be a list of 2 numbers"),
+        ({"gamma": 3}, ValueError, "state_dict must be a dict with"),
+    ],
+)
+def test_states_of_a_plateau_that_do_not_fit(change, error, message):
+    _, schedule = make("ReduceLROnPlateau", {})
+    before = schedule.state_dict()
+    with pytest.raises(error, match=message):
+        schedule.load_state_dict({**before, **change})
+    assert schedule.state_dict() == before
+
+
+def test_a_group_that_comes_after_the_plateau():
+    for min_lr, error in ((0.01, None), ([0.01, 0.02], ValueError)):
+        optimizer, schedule = make("ReduceLROnPlateau", {"patience": 0, "factor": 0.5, "min_lr": min_lr})
+        optimizer.add_param_group({"params": [Value(1.0)], "lr": 1.0})
+        schedule.step(1.0)
+        if error:
+            with pytest.raises(error, match="3 groups, min_lr had 2"):
+                schedule.step(1.0)
+            assert schedule.last_epoch == 1
+        else:
+            schedule.step(1.0)
+            assert rates(optimizer) == [0.05, 0.15, 0.5]
+
+
+def test_a_metric_is_a_number():
+    _, schedule = make("ReduceLROnPlateau", {})
+    with pytest.raises(TypeError, match="metrics must be a real number"):
+        schedule.step("x")
+
+
+# SequentialLR
+
+
+def test_the_epochs_of_those_in_a_sequence():
+    name, arguments = next(case for case in SCHEDULES if len(case[1].get("schedulers", ())) == 5)
+    (ours, our_schedule), (theirs, their_schedule) = make(name, arguments), make_torch(name, arguments)
+    for _ in range(60):
+        expected = [part.last_epoch for part in their_schedule._schedulers]
+        assert [part.last_epoch for part in our_schedule._schedulers] == expected
+        theirs.step()
+        our_schedule.step()
+        their_schedule.step()
+    assert our_schedule.state_dict()["_milestones"] == their_schedule.state_dict()["_milestones"]
+
+
+def test_a_sequence_next_to_another_schedule():
+    name, arguments = next(case for case in SCHEDULES if len(case[1].get("schedulers", ())) == 2)
+    (ours, our_schedule), (theirs, their_schedule) = make(name, arguments), make_torch(name, arguments)
+    package = pytest.importorskip("torch", reason="compares with PyTorch").optim.lr_scheduler
+    follow(ours, theirs, (our_schedule, add(ours, optim, *PAIRED[0])), (their_schedule, add(theirs, package, *PAIRED[0])))
+
+
+def test_a_sequence_in_a_sequence():
+    optimizer = make_optimizer()
+    inner = optim.SequentialLR(optimizer, [optim.ExponentialLR(optimizer, 0.5), optim.StepLR(optimizer, 1, 0.1)], [2])
+    outer = optim.SequentialLR(optimizer, [optim.LinearLR(optimizer, 0.5, total_iters=2), inner], [3])
+    found = []
+    for _ in range(8):
+        found.append(rates(optimizer)[0] / 0.1)
+        outer.step()
+    assert found == pytest.approx([0.5, 0.75, 1.0, 1.0, 0.5, 1.0, 0.1, 0.01])
+    assert inner.last_epoch == 5
+
+
+def test_sequences_that_are_refused():
+    optimizer = make_optimizer()
+    step, plateau = optim.StepLR(optimizer, 3), optim.ReduceLROnPlateau(optimizer)
+    other = optim.StepLR(make_optimizer(), 3)
+    for schedulers, milestones, error, message in (
+        ([step, 3], [1], TypeError, r"schedulers\[1\] must be a schedule, .*got 3"),
+        ([step, plateau], [1], ValueError, r"schedulers\[1\] .* ReduceLROnPlateau, which takes a metric"),
+        ([step, other], [1], ValueError, r"schedulers\[1\] is another optimizer's"),
+        ([step, step], [1], ValueError, r"schedulers\[1\] comes twice"),
+        ([], [], ValueError, "at least one schedule"),
+        ([step], [1], ValueError, "milestones must be one less than the 1 schedulers, got 1"),
+        ([step, optim.StepLR(optimizer, 4)], [-1], ValueError, r"milestones\[0\] must be"),
+    ):
+        before = rates(optimizer)
+        with pytest.raises(error, match=message):
+            optim.SequentialLR(optimizer, schedulers, milestones)
+        assert rates(optimizer) == before
+    assert optimizer._schedules == 3
+
+
+def test_warm_restarts_within_an_epoch():
+    arguments = {"T_0": 3, "T_mult": 2, "eta_min": 0.01}
+    name = "CosineAnnealingWarmRestarts"
+    (ours, our_schedule), (theirs, their_schedule) = make(name, arguments), make_torch(name, arguments)
+    for epoch in (0.25, 0.5, 2.75, None, None, 7.5, 26, None, 1.5, None, None, 22, 8.999):
+        theirs.step()
+        for schedule in (our_schedule, their_schedule):
+            schedule.step(epoch)
+        assert rates(ours) == pytest.approx(rates(theirs), rel=1e-12)
+        assert our_schedule.last_epoch == their_schedule.last_epoch
+        assert our_schedule.T_i == their_schedule.T_i
+        assert our_schedule.T_cur == pytest.approx(their_schedule.T_cur)
+    again, going_on = make(name, arguments)
+    going_on.load_state_dict(json.loads(json.dumps(our_schedule.state_dict())))
+    for each in (our_schedule, going_on):
+        each.step()
+    assert rates(again) == rates(ours)
+    with pytest.raises(ValueError, match="epoch must be at least 0"):
+        going_on.step(-1)
