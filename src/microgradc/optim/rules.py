@@ -191,7 +191,7 @@ class RMSprop(Optimizer):
 
 
 class Adagrad(Optimizer):
-    """Adagrad: p ← p - lr_t g / (sqrt(v) + eps), v the sum of all g², and lr_t = lr / (1 + t lr_decay) at step t, from 0.
+    """Adagrad: p ← p - lr_t g / (sqrt(v) + eps), v the sum of all g², lr_t = lr / (1 + t lr_decay) at step t, from 0.
 
     Duchi, Hazan and Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", 2011.
 

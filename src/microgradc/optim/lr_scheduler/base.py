@@ -161,7 +161,7 @@ class LRScheduler:
     def _lr(self, i: int, base_lr: float, epoch: Any) -> float:
         """Return the learning rate of group i, if there are no other schedules."""
         name = type(self).__name__
-        raise NotImplementedError(f"{name} has no rule; use StepLR, LambdaLR or another of microgradc.optim.lr_scheduler")
+        raise NotImplementedError(f"{name} has no rule; use StepLR, LambdaLR or another of optim.lr_scheduler")
 
 
 def milestones_of(value: Any, name: str = "milestones") -> list[int]:
