@@ -152,9 +152,10 @@ def test_classes(case, weight):
             compiled=compiled,
         )
         for smoothing in (0.0, 0.1, 1.0):
+            more = {**settings, "label_smoothing": smoothing}
             compare(
-                lambda x: F.cross_entropy(x, as_tensor(targets), as_tensor(weight), **settings, label_smoothing=smoothing),  # noqa: B023
-                lambda x: losses.cross_entropy(x, targets, weight, **settings, label_smoothing=smoothing),  # noqa: B023
+                lambda x: F.cross_entropy(x, as_tensor(targets), as_tensor(weight), **more),  # noqa: B023
+                lambda x: losses.cross_entropy(x, targets, weight, **more),  # noqa: B023
                 x,
                 compiled=compiled,
             )
@@ -247,7 +248,8 @@ def test_gaussian(shape, of_var):
 
 
 def test_gaussian_of_small_variances():
-    compare(F.gaussian_nll_loss, losses.gaussian_nll_loss, [0.5, -0.5, 1.0, 2.0], [0.0, 1.0, 0.0, -0.5], [0, 1e-6, 1e-7, 2])
+    x, y, v = [0.5, -0.5, 1.0, 2.0], [0.0, 1.0, 0.0, -0.5], [0, 1e-6, 1e-7, 2]
+    compare(F.gaussian_nll_loss, losses.gaussian_nll_loss, x, y, v)
     compare(lambda x: F.gaussian_nll_loss(x, x * 2, 0.25), lambda x: losses.gaussian_nll_loss(x, x * 2, 0.25), X)
     v = Value(0.0)
     losses.gaussian_nll_loss([Value(1.0), 2.0], [0.0, 2.0], [v, 0.0], eps=0.0).backward()
@@ -257,7 +259,9 @@ def test_gaussian_of_small_variances():
     assert math.isnan(losses.gaussian_nll_loss(1.0, 0.0, NAN))
 
 
-@pytest.mark.parametrize("settings", [{}, {"full": True}, {"log_input": False}, {"log_input": False, "eps": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"full": True}, {"log_input": False}, {"log_input": False, "eps": 0.1}], ids=str
+)
 def test_poisson(settings):
     counts = RNG.integers(0, 20, (4, 3)).astype(float)
     counts[0, 0] = 0.5
@@ -289,7 +293,12 @@ def test_divergence(reduction, log_target):
             lambda x: losses.kl_div(x, y, **settings),  # noqa: B023
             x,
         )
-        compare(lambda x, y: F.kl_div(x, y, **settings), lambda x, y: losses.kl_div(x, y, **settings), x, positive)
+        compare(
+            lambda x, y: F.kl_div(x, y, **settings),  # noqa: B023
+            lambda x, y: losses.kl_div(x, y, **settings),  # noqa: B023
+            x,
+            positive,
+        )
     corners = [0.0, -INF, 1.0, -0.5, NAN]
     for a, b in product([-INF, -1.0, 0.0, 1.0], corners):
         expected = F.kl_div(torch.tensor([a]).double(), torch.tensor([b]).double(), log_target=log_target)
@@ -334,28 +343,28 @@ V = Value(0.5)
 PAIR = [[V, V, V], [V, V, V]]
 REFUSED = [
     (lambda: losses.mse_loss([V, V], [1, 1], weight=[1.0]), ValueError, r"weight must have shape \(2,\), .*got \(1,\)"),
-    (lambda: losses.mse_loss([V, V], [1, 1], weight=2.0), ValueError, r"weight must have shape \(2,\), a number for each"),
+    (lambda: losses.mse_loss([V, V], [1, 1], weight=2.0), ValueError, r"weight must have shape \(2,\), a number"),
     (lambda: losses.mse_loss([V, V], [1, 1], weight=[1.0, "a"]), TypeError, r"weight\[1\] must be a Value or a real"),
     (
         lambda: losses.binary_cross_entropy_with_logits(PAIR, PAIR, pos_weight=[1.0, 2.0]),
         ValueError,
         r"pos_weight must have a shape that fits \(2, 3\), such as \(3,\), a number for each output, got \(2,\)",
     ),
-    (lambda: losses.binary_cross_entropy([V], [1], [[1.0]]), ValueError, r"weight must have a shape that fits \(1,\), got"),
+    (lambda: losses.binary_cross_entropy([V], [1], [[1.0]]), ValueError, r"weight must have a shape that fits"),
     (lambda: losses.binary_cross_entropy([V], [1], []), ValueError, "weight must have at least one entry"),
-    (lambda: losses.cross_entropy(PAIR, [0, 1], [1.0, 2.0]), ValueError, "weight must have 3 entries, one for each class"),
+    (lambda: losses.cross_entropy(PAIR, [0, 1], [1.0, 2.0]), ValueError, "weight must have 3 entries, one for each"),
     (lambda: losses.nll_loss(PAIR, [0, 1], 2.0), ValueError, r"weight must have 3 entries, .*got shape \(\)"),
-    (lambda: losses.cross_entropy(PAIR, [0, 1], ignore_index=1.0), TypeError, "ignore_index must be an integer, got 1.0"),
-    (lambda: losses.cross_entropy(PAIR, [0, 1], label_smoothing=1.5), ValueError, r"label_smoothing must be in \[0, 1\]"),
-    (lambda: losses.cross_entropy(PAIR, PAIR, ignore_index=2), ValueError, "ignore_index is for targets that are indices"),
+    (lambda: losses.cross_entropy(PAIR, [0, 1], ignore_index=1.0), TypeError, "ignore_index must be an integer"),
+    (lambda: losses.cross_entropy(PAIR, [0, 1], label_smoothing=1.5), ValueError, r"label_smoothing must be in"),
+    (lambda: losses.cross_entropy(PAIR, PAIR, ignore_index=2), ValueError, "ignore_index is for targets that are"),
     (lambda: losses.cross_entropy([PAIR], [[0, 0]]), ValueError, r"target must have shape \(1, 3\), got \(1, 2\)"),
-    (lambda: losses.gaussian_nll_loss([V, V], [1, 1], [1.0, -1e-9]), ValueError, r"var\[1\] must be at least 0, got -1e-09"),
-    (lambda: losses.gaussian_nll_loss(PAIR, PAIR, [1.0, 2.0, 3.0]), ValueError, r"var must be a number or have shape \(2, 3"),
+    (lambda: losses.gaussian_nll_loss([V, V], [1, 1], [1.0, -1]), ValueError, r"var\[1\] must be at least 0, got -1"),
+    (lambda: losses.gaussian_nll_loss(PAIR, PAIR, [1.0, 2.0, 3.0]), ValueError, r"var must be a number or have shape"),
     (lambda: losses.gaussian_nll_loss([V], [1], [1.0], full=1), TypeError, "full must be True or False"),
     (lambda: losses.gaussian_nll_loss([V], [1], [1.0], eps=-1), ValueError, "eps must be at least 0"),
     (lambda: losses.poisson_nll_loss([V], [1], log_input="yes"), TypeError, "log_input must be True or False"),
     (lambda: losses.kl_div([V], [1], log_target=None), TypeError, "log_target must be True or False"),
-    (lambda: losses.kl_div([V], [1], "batch"), ValueError, "must be 'mean', 'sum' or 'none', got 'batch'; .*'batchmean'"),
+    (lambda: losses.kl_div([V], [1], "batch"), ValueError, "'mean', 'sum' or 'none', got 'batch'; .*'batchmean'"),
     (lambda: losses.smooth_l1_loss([V], [1], beta=-0.5), ValueError, "beta must be at least 0"),
     (lambda: losses.cosine_similarity([V, V], [1, 1]), ValueError, "dim must be an axis of the 1 .*got 1; .*it is 0"),
     (lambda: losses.cosine_similarity([V, V], [1, 1, 1], 0), ValueError, r"shapes that fit, got \(2,\) and \(3,\)"),

@@ -25,8 +25,9 @@ from microgradc.losses import gaussian_nll_loss as gaussian_nll_loss, hinge_loss
 from microgradc.losses import huber_loss as huber_loss, kl_div as kl_div, l1_loss as l1_loss, mse_loss as mse_loss
 from microgradc.losses import nll_loss as nll_loss, poisson_nll_loss as poisson_nll_loss
 from microgradc.losses import smooth_l1_loss as smooth_l1_loss
-from microgradc.nn import MLP as MLP, Activation as Activation, Dropout as Dropout, Layer as Layer
-from microgradc.nn import Module as Module, Neuron as Neuron, Sequential as Sequential, init as init
+from microgradc.nn import MLP as MLP, Activation as Activation, Dropout as Dropout, Embedding as Embedding
+from microgradc.nn import Flatten as Flatten, Layer as Layer, LayerNorm as LayerNorm, Module as Module
+from microgradc.nn import Neuron as Neuron, Sequential as Sequential, Softmax as Softmax, init as init
 from microgradc.optim import SGD as SGD, Adagrad as Adagrad, Adam as Adam, AdamW as AdamW, NAdam as NAdam
 from microgradc.optim import CosineAnnealingLR as CosineAnnealingLR, RMSprop as RMSprop
 from microgradc.optim import CosineAnnealingWarmRestarts as CosineAnnealingWarmRestarts

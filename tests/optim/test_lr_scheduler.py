@@ -34,7 +34,7 @@ SCHEDULES = [
     ("CosineAnnealingWarmRestarts", {"T_0": 1, "eta_min": 0.02}),
     ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2, "eta_min": 0.02}),
     ("CosineAnnealingWarmRestarts", {"T_0": 1, "T_mult": 3}),
-    ("SequentialLR", {"schedulers": [("LinearLR", {"total_iters": 9}), ("StepLR", {"step_size": 3})], "milestones": [9]}),
+    ("SequentialLR", {"schedulers": [("LinearLR", {}), ("StepLR", {"step_size": 3})], "milestones": [9]}),
     (
         "SequentialLR",
         {
@@ -48,7 +48,10 @@ SCHEDULES = [
             "milestones": [5, 30, 31, 40],
         },
     ),
-    ("SequentialLR", {"schedulers": [("CosineAnnealingWarmRestarts", {"T_0": 4}), ("LinearLR", {})], "milestones": [6]}),
+    (
+        "SequentialLR",
+        {"schedulers": [("CosineAnnealingWarmRestarts", {"T_0": 4}), ("LinearLR", {})], "milestones": [6]},
+    ),
     ("SequentialLR", {"schedulers": [("LinearLR", {}), ("ExponentialLR", {"gamma": 0.5})], "milestones": [0]}),
     ("SequentialLR", {"schedulers": [("StepLR", {"step_size": 2})], "milestones": []}),
     ("LambdaLR", {"lr_lambda": lambda epoch: 0.95**epoch}),
@@ -291,7 +294,7 @@ def test_lists_are_copies():
             r"param_groups\[0\] has no 'initial_lr'.*load the optimizer's state",
         ),
         ("ExponentialLR", {"gamma": -1}, ValueError, "gamma must be at least 0"),
-        ("MultiStepLR", {"milestones": 5}, TypeError, r"milestones must be a list of epochs, such as \[30, 80\], got 5"),
+        ("MultiStepLR", {"milestones": 5}, TypeError, r"milestones must be a list of epochs, such as .*, got 5"),
         ("MultiStepLR", {"milestones": [5, 4]}, ValueError, r"milestones must be in their order, got \[5, 4\]"),
         ("MultiStepLR", {"milestones": [-1]}, ValueError, r"milestones\[0\] must be an integer of at least 0"),
         ("CosineAnnealingWarmRestarts", {"T_0": 0}, ValueError, "T_0 must be a positive integer"),
@@ -484,7 +487,7 @@ def test_a_metric_is_a_number():
 
 def test_the_epochs_of_those_in_a_sequence():
     name, arguments = next(case for case in SCHEDULES if len(case[1].get("schedulers", ())) == 5)
-    (ours, our_schedule), (theirs, their_schedule) = make(name, arguments), make_torch(name, arguments)
+    (_, our_schedule), (theirs, their_schedule) = make(name, arguments), make_torch(name, arguments)
     for _ in range(60):
         expected = [part.last_epoch for part in their_schedule._schedulers]
         assert [part.last_epoch for part in our_schedule._schedulers] == expected
@@ -498,7 +501,8 @@ def test_a_sequence_next_to_another_schedule():
     name, arguments = next(case for case in SCHEDULES if len(case[1].get("schedulers", ())) == 2)
     (ours, our_schedule), (theirs, their_schedule) = make(name, arguments), make_torch(name, arguments)
     package = pytest.importorskip("torch", reason="compares with PyTorch").optim.lr_scheduler
-    follow(ours, theirs, (our_schedule, add(ours, optim, *PAIRED[0])), (their_schedule, add(theirs, package, *PAIRED[0])))
+    other, their_other = add(ours, optim, *PAIRED[0]), add(theirs, package, *PAIRED[0])
+    follow(ours, theirs, (our_schedule, other), (their_schedule, their_other))
 
 
 def test_a_sequence_in_a_sequence():

@@ -161,7 +161,7 @@ def test_a_schedule_that_goes_by_the_loss():
     assert numbers(model, optimizer) == numbers(other, theirs)
     assert schedule.state_dict() == by_hand.state_dict()
     assert schedule.get_last_lr()[0] < 0.05
-    with pytest.raises(ValueError, match="schedule_every must be 'epoch' for a schedule that takes the loss"):
+    with pytest.raises(ValueError, match="schedule_every must be 'epoch' for a schedule that takes the loss of one"):
         f.train(optimizer, X, y, schedule=schedule, schedule_every="step")
 
 

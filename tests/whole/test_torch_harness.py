@@ -155,13 +155,13 @@ def test_losses(name):
             empty += 1
             continue
         named = {key: plain(value) for key, value in kwargs.items() if value is not None}
-        more = [plain(value) for value in rest]
+        target_of_ours, *more = map(plain, (target, *rest))
         tensors = [x, target] if target.is_floating_point() else [x]
 
         def of_tensors(x, t=target, theirs=theirs, rest=rest, kwargs=kwargs):
             return theirs(x, t, *rest, **kwargs)
 
-        def of_arrays(x, t=plain(target), ours=ours, more=more, named=named):
+        def of_arrays(x, t=target_of_ours, ours=ours, more=more, named=named):
             return ours(x, t, *more, **named)
 
         compare(of_tensors, of_arrays, tensors)

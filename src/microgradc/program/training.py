@@ -100,7 +100,7 @@ class Training:
             raise ValueError(f"schedule_every must be 'epoch' or 'step', got {schedule_every!r:.40}")
         metric = getattr(schedule, "takes_metric", False)
         if metric and schedule_every == "step":
-            raise ValueError("schedule_every must be 'epoch' for a schedule that takes the loss of an epoch, got 'step'")
+            raise ValueError("schedule_every must be 'epoch' for a schedule that takes the loss of one, got 'step'")
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be a function of an epoch's number and its loss, got {callback!r:.60}")
         count = checks.integer(epochs, "epochs", 1)
