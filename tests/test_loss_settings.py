@@ -51,6 +51,10 @@ def compare(theirs, ours, *operands, rtol=1e-12, compiled=True):
             np.testing.assert_allclose(np.reshape(of_program, slope.shape), slope.numpy(), **near)
 
 
+def as_tensor(a):
+    return None if a is None else torch.tensor(a)
+
+
 RNG = np.random.default_rng(0)
 X, Y, W = RNG.normal(size=(4, 3)), RNG.normal(size=(4, 3)), RNG.random((4, 3))
 P, Q = RNG.random((4, 3)), RNG.integers(0, 3, (4, 3)) / 2
@@ -89,9 +93,9 @@ def test_weights_of_the_cross_entropy_of_two_classes(weight, reduction):
         P,
     )
     for other in (W[0], np.float64(2.5), None):
-        pos_weight = None if other is None else torch.tensor(other)
+        settings = {"reduction": reduction, "pos_weight": as_tensor(other)}
         compare(
-            lambda x: F.binary_cross_entropy_with_logits(x, torch.tensor(Q), w, None, None, reduction, pos_weight),  # noqa: B023
+            lambda x: F.binary_cross_entropy_with_logits(x, torch.tensor(Q), w, **settings),  # noqa: B023
             lambda x: losses.binary_cross_entropy_with_logits(x, Q, weight, reduction, other),  # noqa: B023
             5 * X,
         )
@@ -131,10 +135,6 @@ TARGETS = {
     "axes": (RNG.normal(size=(2, C, 3, 2)), RNG.integers(0, C, (2, 3, 2))),
 }
 CLASS_WEIGHTS = [None, np.array([0.5, 1.0, 2.0, 0.25]), np.array([1.0, 0.0, 2.0, 0.0])]
-
-
-def as_tensor(a):
-    return None if a is None else torch.tensor(a)
 
 
 @pytest.mark.parametrize("weight", CLASS_WEIGHTS, ids=["unweighted", "weighted", "some 0"])

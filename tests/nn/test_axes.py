@@ -26,7 +26,7 @@ def compare(ours, theirs, x):
     expected = theirs(t)
     weights = np.linspace(1.0, 2.0, expected.numel()).reshape(tuple(expected.shape))
     (expected * torch.from_numpy(weights)).sum().backward()
-    near = {"rtol": 1e-12, "atol": 1e-13}
+    near = {"rtol": 1e-12, "atol": 1e-12}
     values = array(x)
     got = ours(values.tolist())
     assert np.shape(got) == tuple(expected.shape)

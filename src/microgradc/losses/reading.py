@@ -218,7 +218,7 @@ def check_reduction(reduction: str, also: str = "") -> None:
         raise ValueError(f"{expected}, got {reduction!r}{advice}")
 
 
-def third(weight: Any, reduction: str) -> tuple[Any, str]:
+def third(weight: Any, reduction: Any) -> tuple[Any, Any]:
     """Return weight and reduction; a text in the place of the weight is the reduction, which once came third."""
     return (None, weight) if isinstance(weight, str) else (weight, reduction)
 

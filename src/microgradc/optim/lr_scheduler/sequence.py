@@ -33,20 +33,23 @@ class SequentialLR(LRScheduler):
     >>> optimizer = SGD([Value(1.0)], lr=1.0)
     >>> warm, decay = LinearLR(optimizer, 0.25, total_iters=3), ExponentialLR(optimizer, 0.5)
     >>> schedule = SequentialLR(optimizer, [warm, decay], milestones=[4])
+    >>> rates = []
     >>> for _ in range(7):
-    ...     print(schedule.get_last_lr()[0], end=" ")
+    ...     rates += schedule.get_last_lr()
     ...     schedule.step()
-    0.25 0.5 0.75 1.0 1.0 0.5 0.25
+    >>> rates
+    [0.25, 0.5, 0.75, 1.0, 1.0, 0.5, 0.25]
     """
 
     _checks: ClassVar = {"_milestones": milestones_of}
     _milestones: list[int]
+    _schedulers: list[LRScheduler]
 
     @suggest_keywords
     def __init__(
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Iterable[int], last_epoch: int = -1
     ) -> None:
-        parts = list(schedulers) if hasattr(schedulers, "__iter__") else [schedulers]
+        parts: list[Any] = list(schedulers) if hasattr(schedulers, "__iter__") else [schedulers]
         for i, part in enumerate(parts):
             if not isinstance(part, LRScheduler):
                 raise TypeError(f"schedulers[{i}] must be a schedule, such as StepLR(optimizer, 10), got {part!r:.60}")
@@ -64,7 +67,7 @@ class SequentialLR(LRScheduler):
             raise ValueError(f"milestones must be one less than the {len(parts)} schedulers, got {len(begins)}")
         checks.integer(last_epoch, "last_epoch", -1)
         self._schedulers, self._milestones = parts, begins
-        base_lrs = [group.get("initial_lr", group.get("lr")) for group in optimizer.param_groups]
+        base_lrs = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
         for group, lr in zip(optimizer.param_groups, base_lrs, strict=True):
             group["lr"] = lr
         # They step no more by themselves.
