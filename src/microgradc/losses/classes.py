@@ -56,8 +56,8 @@ def cross_entropy(
     0.6931471805599453
     """
     weight, reduction = third(weight, reduction)
-    ignored = checks.integer(ignore_index, "ignore_index")
-    smoothing = checks.number(label_smoothing, "label_smoothing", FROM_0_TO_1)
+    ignored = ignore_index if type(ignore_index) is int else checks.integer(ignore_index, "ignore_index")
+    smoothing = checks.number(label_smoothing, "label_smoothing", FROM_0_TO_1) if label_smoothing else 0.0
     rows, classes, shape = read_classes(input, target, reduction, ignored, or_probabilities=True)
     weights = read_class_weights(weight, len(rows[0]))
     if classes and isinstance(classes[0], list):
@@ -69,19 +69,27 @@ def cross_entropy(
             losses.append(-dot(shares, log_softmax(row)))
         return reduced(losses, shape, reduction)
 
-    def loss_of(row: list[Any], y: Any) -> Any:
-        if smoothing:
-            return _smoothed(row, y, weights, smoothing)
-        if is_tracing():     # where the class is an argument, a program has a step for this
-            chosen: Any = take(log_softmax(row), y)
-            return _times(weights, y, -chosen)
-        # The largest logit is taken off first, where it would cancel digits of the result, as in `log_softmax`. It is a
-        # constant: what it takes from one term, it takes from the other.
-        largest = plain_number(max(row))
-        shifted = [x - largest for x in row]
-        return _times(weights, y, logsumexp(shifted) - shifted[y])
+    of_class = _traced if is_tracing() else _cross_entropy
+    if smoothing:
 
-    return _of_classes(loss_of, rows, classes, weights, ignored, shape, reduction)
+        def of_class(row: list[Any], y: Any) -> Any:
+            return _smoothed(row, y, weights, smoothing)
+
+    return _of_classes(of_class, rows, classes, weights, ignored, shape, reduction, weighted=bool(smoothing))
+
+
+def _cross_entropy(row: list[Any], y: int) -> Any:
+    # The largest logit is taken off first, where it would cancel digits of the result, as in `log_softmax`. It is a
+    # constant: what it takes from one term, it takes from the other.
+    largest = plain_number(max(row))
+    shifted = [x - largest for x in row]
+    return logsumexp(shifted) - shifted[y]
+
+
+def _traced(row: list[Any], y: Any) -> Any:
+    """Return the same where the class is an argument of a function that is compiled: a program has a step for it."""
+    chosen: Any = take(log_softmax(row), y)
+    return -chosen
 
 
 @suggest_keywords
@@ -104,16 +112,12 @@ def nll_loss(
     ignored = checks.integer(ignore_index, "ignore_index")
     rows, classes, shape = read_classes(input, target, reduction, ignored)
     weights = read_class_weights(weight, len(rows[0]))
-
-    def loss_of(row: list[Any], y: Any) -> Any:
-        chosen: Any = take(row, y)
-        return _times(weights, y, -chosen)
-
-    return _of_classes(loss_of, rows, classes, weights, ignored, shape, reduction)
+    return _of_classes(_chosen, rows, classes, weights, ignored, shape, reduction)
 
 
-def _times(weights: list[Any] | None, y: Any, loss: Any) -> Any:
-    return loss if weights is None else take(weights, y) * loss
+def _chosen(row: list[Any], y: Any) -> Any:
+    chosen: Any = take(row, y)
+    return -chosen
 
 
 def _smoothed(row: list[Any], y: Any, weights: list[Any] | None, smoothing: float) -> Any:
@@ -129,31 +133,43 @@ def _smoothed(row: list[Any], y: Any, weights: list[Any] | None, smoothing: floa
 
 
 def _of_classes(
-    loss_of: Any, rows: list[list[Any]], classes: list[Any], weights: list[Any] | None, ignored: int, shape: Shape,
+    of_class: Any,
+    rows: list[list[Any]],
+    classes: list[Any],
+    weights: list[Any] | None,
+    ignored: int,
+    shape: Shape,
     reduction: str,
+    weighted: bool = False,
 ) -> Any:
     """Return the losses of the classes, as reduction has it, less those that are ignored.
 
     Args:
-        loss_of: a function of a row and a class that returns the loss, times the weight of the class.
+        of_class: a function of a row and a class that returns the loss.
+        weighted: whether that has the weight of the class already.
     """
-    # Which classes are arguments of a function that is compiled, and may be the one that is ignored.
-    unknown = [ignored != _IGNORED and isinstance(y, IntegerInput) for y in classes]
-    if weights is None and None not in classes and not any(unknown):
-        return reduced([loss_of(row, y) for row, y in zip(rows, classes, strict=True)], shape, reduction)
+    searched = ignored != _IGNORED and is_tracing()
+    if weights is None and None not in classes and not searched:
+        return reduced([of_class(row, y) for row, y in zip(rows, classes, strict=True)], shape, reduction)
     losses: list[Any] = []
     parts: list[Any] = []     # of the mean
-    for row, y, may_be in zip(rows, classes, unknown, strict=True):
+    for row, y in zip(rows, classes, strict=True):
         if y is None:
             losses.append(Value(0.0) if any(isinstance(x, Value) for x in row) else 0.0)
             continue
-        kept: Any = 1.0
-        if may_be:
+        kept: Any = None
+        if searched and isinstance(y, IntegerInput):     # which may be the one that is ignored
             kept = 1 - 1 // (1 + abs(y - ignored))
             y = y * kept     # any other
-        part = kept if weights is None else kept * take(weights, y)
+        part: Any = 1.0
+        loss = of_class(row, y)
+        if weights is not None:
+            part = take(weights, y)
+            loss = loss if weighted else part * loss
+        if kept is not None:
+            part, loss = kept * part, select(kept, loss, 0.0)
         parts.append(part)
-        losses.append(select(kept, loss_of(row, y), 0.0) if may_be else loss_of(row, y))
+        losses.append(loss)
     if reduction == "none":
         return trees.nest(losses, shape)
     total = sum(losses)
