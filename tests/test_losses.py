@@ -15,6 +15,7 @@ from microgradc import Value, array, grads, log_softmax, losses, nn, topological
 from microgradc.engine.value import plain_number
 
 INF, NAN = math.inf, math.nan
+pytestmark = pytest.mark.filterwarnings("ignore:reduction. 'mean' divides:UserWarning")
 
 
 def reduced(values, reduction):
@@ -27,6 +28,8 @@ def hinge(input, target, reduction="mean", margin=1.0):
 
 
 REAL = [0.0, -0.0, 1e-300, -1e-300, 0.25, 1.0, -1.0, 2.5, -2.5, 1000.0, -1000.0]
+COUNT = [0.0, 0.5, 1.0, 2.0, 3.5, 7.0, 1000.0]
+LOG = [-0.0, -1e-300, -0.25, -1.0, -2.5, -30.0, -1000.0]
 PROBABILITY = [0.0, 5e-324, 1e-300, 1e-13, 0.25, 0.5, 0.75, 1 - 1e-9, 1 - 2**-53, 1.0]
 
 # Name: (PyTorch's, settings, corners of the input, corners of the target).
@@ -34,6 +37,11 @@ ELEMENTWISE = {
     "mse_loss": (F.mse_loss, [{}], REAL, REAL),
     "l1_loss": (F.l1_loss, [{}], REAL, REAL),
     "huber_loss": (F.huber_loss, [{}, {"delta": 1.5}, {"delta": 1e-3}, {"delta": 2000.0}], REAL, REAL),
+    "smooth_l1_loss": (F.smooth_l1_loss, [{}, {"beta": 1.5}, {"beta": 1e-3}, {"beta": 0.0}], REAL, REAL),
+    "poisson_nll_loss": (
+        F.poisson_nll_loss, [{}, {"full": True}, {"log_input": False, "eps": 1e-3, "full": True}], PROBABILITY, COUNT
+    ),
+    "kl_div": (F.kl_div, [{}], LOG, PROBABILITY),
     "hinge_loss": (hinge, [{}, {"margin": 2.5}, {"margin": 0.0}], REAL, [-1.0, 1.0]),
     "binary_cross_entropy": (F.binary_cross_entropy, [{}], PROBABILITY, PROBABILITY),
     "binary_cross_entropy_with_logits": (F.binary_cross_entropy_with_logits, [{}], [*REAL, 20.0, -20.0], PROBABILITY),
@@ -249,8 +257,8 @@ def test_every_kind_of_input(name):
     grid = array([numbers, numbers])
     out = f(grid, np.array([labels, labels]), reduction="none")
     assert [len(out), len(out[0])] == [2, 3]
-    f(grid, np.array([labels, labels]), "sum").backward()
-    f(values, labels, "sum").backward()
+    f(grid, np.array([labels, labels]), reduction="sum").backward()
+    f(values, labels, reduction="sum").backward()
     np.testing.assert_array_equal(grads(grid), [[v.grad for v in values]] * 2)
 
 

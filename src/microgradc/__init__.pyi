@@ -20,12 +20,20 @@ from microgradc.engine import no_grad as no_grad, topological_sort as topologica
 from microgradc.engine.functions import *
 from microgradc.losses import binary_cross_entropy as binary_cross_entropy
 from microgradc.losses import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
-from microgradc.losses import cross_entropy as cross_entropy, hinge_loss as hinge_loss, huber_loss as huber_loss
-from microgradc.losses import l1_loss as l1_loss, mse_loss as mse_loss, nll_loss as nll_loss
-from microgradc.nn import MLP as MLP, Activation as Activation, Dropout as Dropout, Layer as Layer
-from microgradc.nn import Module as Module, Neuron as Neuron, Sequential as Sequential, init as init
-from microgradc.optim import SGD as SGD, Adam as Adam, AdamW as AdamW, CosineAnnealingLR as CosineAnnealingLR
-from microgradc.optim import LambdaLR as LambdaLR, LinearLR as LinearLR, RMSprop as RMSprop, StepLR as StepLR
+from microgradc.losses import cosine_similarity as cosine_similarity, cross_entropy as cross_entropy
+from microgradc.losses import gaussian_nll_loss as gaussian_nll_loss, hinge_loss as hinge_loss
+from microgradc.losses import huber_loss as huber_loss, kl_div as kl_div, l1_loss as l1_loss, mse_loss as mse_loss
+from microgradc.losses import nll_loss as nll_loss, poisson_nll_loss as poisson_nll_loss
+from microgradc.losses import smooth_l1_loss as smooth_l1_loss
+from microgradc.nn import MLP as MLP, Activation as Activation, Dropout as Dropout, Embedding as Embedding
+from microgradc.nn import Flatten as Flatten, Layer as Layer, LayerNorm as LayerNorm, Module as Module
+from microgradc.nn import Neuron as Neuron, Sequential as Sequential, Softmax as Softmax, init as init
+from microgradc.optim import SGD as SGD, Adagrad as Adagrad, Adam as Adam, AdamW as AdamW, NAdam as NAdam
+from microgradc.optim import CosineAnnealingLR as CosineAnnealingLR, RMSprop as RMSprop
+from microgradc.optim import CosineAnnealingWarmRestarts as CosineAnnealingWarmRestarts
+from microgradc.optim import ExponentialLR as ExponentialLR, LambdaLR as LambdaLR, LinearLR as LinearLR
+from microgradc.optim import MultiStepLR as MultiStepLR, ReduceLROnPlateau as ReduceLROnPlateau
+from microgradc.optim import SequentialLR as SequentialLR, StepLR as StepLR
 from microgradc.optim import clip_grad_norm_ as clip_grad_norm_, clip_grad_value_ as clip_grad_value_
 from microgradc.program.calculus import gradients as gradients
 from microgradc.program.compile import compile as compile

@@ -23,6 +23,36 @@ SCHEDULES = [
     ("CosineAnnealingLR", {"T_max": 13, "eta_min": 0.02}),
     ("CosineAnnealingLR", {"T_max": 1, "eta_min": 0.02}),
     ("CosineAnnealingLR", {"T_max": 20, "eta_min": 1.0}),
+    ("ExponentialLR", {"gamma": 0.95}),
+    ("ExponentialLR", {"gamma": 0.0}),
+    ("ExponentialLR", {"gamma": 1.02}),
+    ("MultiStepLR", {"milestones": [3, 7, 60]}),
+    ("MultiStepLR", {"milestones": [0, 5, 5, 6], "gamma": 0.5}),
+    ("MultiStepLR", {"milestones": (), "gamma": 0.5}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 10}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 1, "eta_min": 0.02}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2, "eta_min": 0.02}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 1, "T_mult": 3}),
+    ("SequentialLR", {"schedulers": [("LinearLR", {}), ("StepLR", {"step_size": 3})], "milestones": [9]}),
+    (
+        "SequentialLR",
+        {
+            "schedulers": [
+                ("MultiStepLR", {"milestones": [0, 2]}),
+                ("CosineAnnealingLR", {"T_max": 13}),
+                ("LambdaLR", {"lr_lambda": lambda epoch: 0.9**epoch}),
+                ("ExponentialLR", {"gamma": 0.97}),
+                ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2}),
+            ],
+            "milestones": [5, 30, 31, 40],
+        },
+    ),
+    (
+        "SequentialLR",
+        {"schedulers": [("CosineAnnealingWarmRestarts", {"T_0": 4}), ("LinearLR", {})], "milestones": [6]},
+    ),
+    ("SequentialLR", {"schedulers": [("LinearLR", {}), ("ExponentialLR", {"gamma": 0.5})], "milestones": [0]}),
+    ("SequentialLR", {"schedulers": [("StepLR", {"step_size": 2})], "milestones": []}),
     ("LambdaLR", {"lr_lambda": lambda epoch: 0.95**epoch}),
     ("LambdaLR", {"lr_lambda": lambda epoch: max(0, 1 - epoch / 50)}),
     ("LambdaLR", {"lr_lambda": [lambda epoch: epoch // 10, lambda epoch: 1 / (1 + epoch)]}),
@@ -33,8 +63,16 @@ schedules = pytest.mark.parametrize(("name", "arguments"), SCHEDULES, ids=lambda
 
 def test_every_schedule_has_cases():
     classes = {name: thing for name, thing in vars(optim).items() if isinstance(thing, type)}
-    assert {name for name, thing in classes.items() if issubclass(thing, optim.lr_scheduler.LRScheduler)} == KINDS
-    assert set(optim.lr_scheduler.__all__) == KINDS | {"LRScheduler"}
+    kinds = {name for name, thing in classes.items() if issubclass(thing, optim.lr_scheduler.LRScheduler)}
+    assert kinds == KINDS | {"ReduceLROnPlateau"}
+    assert set(optim.lr_scheduler.__all__) == kinds | {"LRScheduler"}
+
+
+def add(optimizer, package, name, arguments):
+    if "schedulers" in arguments:
+        parts = [add(optimizer, package, *part) for part in arguments["schedulers"]]
+        arguments = {**arguments, "schedulers": parts}
+    return getattr(package, name)(optimizer, **arguments)
 
 
 def make_optimizer():
@@ -45,14 +83,14 @@ def make_optimizer():
 def make(name, arguments):
     """Our optimizer and schedule."""
     optimizer = make_optimizer()
-    return optimizer, getattr(optim.lr_scheduler, name)(optimizer, **arguments)
+    return optimizer, add(optimizer, optim.lr_scheduler, name, arguments)
 
 
 def make_torch(name, arguments):
     torch = pytest.importorskip("torch", reason="compares with PyTorch")
     a, b = (torch.nn.Parameter(torch.zeros(1, dtype=torch.float64)) for _ in range(2))
     optimizer = torch.optim.SGD([{"params": [a]}, {"params": [b], "lr": 0.3}], lr=0.1)
-    return optimizer, getattr(torch.optim.lr_scheduler, name)(optimizer, **arguments)
+    return optimizer, add(optimizer, torch.optim.lr_scheduler, name, arguments)
 
 
 def rates(optimizer):
@@ -90,16 +128,12 @@ def test_going_on(name, arguments, epochs):
     assert schedule_by_state.get_last_lr() == schedule.get_last_lr()
     by_epoch = make_optimizer()
     by_epoch.load_state_dict(saved_optimizer)
-    schedule_by_epoch = getattr(optim, name)(by_epoch, **arguments, last_epoch=epochs - 1)
+    schedule_by_epoch = add(by_epoch, optim, name, {**arguments, "last_epoch": epochs - 1})
     for _ in range(30):
         assert rates(by_epoch) == rates(by_state) == rates(optimizer)
         for each in (schedule, schedule_by_state, schedule_by_epoch):
             each.step()
     assert saved["last_epoch"] == epochs
-
-
-def add(optimizer, package, name, arguments):
-    return getattr(package, name)(optimizer, **arguments)
 
 
 def follow(ours, theirs, our_schedules, their_schedules, epochs=30):
@@ -120,6 +154,9 @@ PAIRED = [
     ("CosineAnnealingLR", {"T_max": 13, "eta_min": 0.02}),
     ("CosineAnnealingLR", {"T_max": 1}),
     ("LambdaLR", {"lr_lambda": lambda epoch: 0.95**epoch}),
+    ("ExponentialLR", {"gamma": 0.95}),
+    ("MultiStepLR", {"milestones": [0, 4, 4, 9], "gamma": 0.5}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 4, "T_mult": 2}),
 ]
 
 
@@ -255,6 +292,17 @@ def test_lists_are_copies():
             ValueError,
             r"param_groups\[0\] has no 'initial_lr'.*load the optimizer's state",
         ),
+        ("ExponentialLR", {"gamma": -1}, ValueError, "gamma must be at least 0"),
+        ("MultiStepLR", {"milestones": 5}, TypeError, r"milestones must be a list of epochs, such as .*, got 5"),
+        ("MultiStepLR", {"milestones": [5, 4]}, ValueError, r"milestones must be in their order, got \[5, 4\]"),
+        ("MultiStepLR", {"milestones": [-1]}, ValueError, r"milestones\[0\] must be an integer of at least 0"),
+        ("CosineAnnealingWarmRestarts", {"T_0": 0}, ValueError, "T_0 must be a positive integer"),
+        ("CosineAnnealingWarmRestarts", {"T_0": 2, "T_mult": 1.5}, TypeError, "T_mult must be a positive integer"),
+        ("ReduceLROnPlateau", {"mode": "best"}, ValueError, "mode must be 'min' or 'max', got 'best'"),
+        ("ReduceLROnPlateau", {"factor": 1.0}, ValueError, r"factor must be in \[0, 1\), got 1.0"),
+        ("ReduceLROnPlateau", {"patience": -1}, ValueError, "patience must be an integer of at least 0"),
+        ("ReduceLROnPlateau", {"threshold_mode": None}, TypeError, "threshold_mode must be 'rel' or 'abs'"),
+        ("ReduceLROnPlateau", {"min_lr": [0.1]}, ValueError, "min_lr must be a list of 2 numbers"),
         ("LinearLR", {"start_factor": 0}, ValueError, r"start_factor must be in \(0, 1\], got 0"),
         ("LinearLR", {"end_factor": 1.5}, ValueError, r"end_factor must be in \[0, 1\], got 1.5"),
         ("LinearLR", {"total_iters": 0}, ValueError, "total_iters must be a positive integer"),

@@ -38,11 +38,29 @@ CASES = [
     ("RMSprop", {"momentum": 0.9}),
     ("RMSprop", {"momentum": 0.5, "centered": True, "weight_decay": 0.05, "maximize": True}),
     ("RMSprop", {"alpha": 1.0, "eps": 1.0}),
+    ("Adagrad", {}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "eps": 1e-3}),
+    ("Adagrad", {"lr": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.5}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 1e-3, "initial_accumulator_value": 2.0, "maximize": True}),
+    ("NAdam", {}),
+    ("NAdam", {"lr": 0.1, "betas": (0.5, 0.9), "momentum_decay": 0.1}),
+    ("NAdam", {"lr": 0.1, "betas": (0.2, 0.3), "eps": 1e-3, "weight_decay": 0.1}),
+    ("NAdam", {"lr": 0.1, "betas": (0.0, 0.5), "eps": 0.5, "momentum_decay": 0.0}),
+    ("NAdam", {"lr": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("NAdam", {"lr": 0.1, "weight_decay": 0.1, "maximize": True}),
 ]
 KINDS = list(dict.fromkeys(name for name, _ in CASES))
 cases = pytest.mark.parametrize(
     ("name", "settings"), CASES, ids=lambda x: x if isinstance(x, str) else ",".join(map(str, x)) or "defaults"
 )
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    """PyTorch has NAdam's product of momenta in its default dtype."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 def test_every_optimizer_has_cases():
@@ -155,11 +173,14 @@ def test_groups(name):
         ("Adam", "betas", (0.5, 0.6)),
         ("AdamW", "weight_decay", 0.5),
         ("RMSprop", "momentum", 0.0),
+        ("Adagrad", "lr_decay", 0.5),
+        ("NAdam", "betas", (0.5, 0.6)),
+        ("NAdam", "decoupled_weight_decay", True),
     ],
 )
 def test_settings_may_change(name, setting, value):
     values, tensors = begin()
-    settings = {"momentum": 0.4} if name == "RMSprop" else {}
+    settings = {"momentum": 0.4} if name == "RMSprop" else {"weight_decay": 0.1} if name == "NAdam" else {}
     ours, theirs = getattr(optim, name)(values, **settings), getattr(torch.optim, name)(tensors, **settings)
     for step in range(40):
         if step == 10:
@@ -170,11 +191,11 @@ def test_settings_may_change(name, setting, value):
     assert_same(values, tensors)
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop"])
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "Adagrad", "NAdam"])
 def test_infinite_gradients(name):
     values, tensors = begin()
-    ours = getattr(optim, name)(values, **({"amsgrad": True} if name == "Adam" else {"momentum": 0.5}))
-    theirs = getattr(torch.optim, name)(tensors, **({"amsgrad": True} if name == "Adam" else {"momentum": 0.5}))
+    settings = {"Adam": {"amsgrad": True}, "Adagrad": {}, "NAdam": {}}.get(name, {"momentum": 0.5})
+    ours, theirs = getattr(optim, name)(values, **settings), getattr(torch.optim, name)(tensors, **settings)
     for gradient in ([1.0, 0.0, -0.0, math.inf, -math.inf, math.nan, 1e-320], [0.5] * N):
         give(gradient, values, tensors)
         ours.step()
@@ -185,7 +206,9 @@ def test_infinite_gradients(name):
 
 def defaults_of(optimizer):
     """The settings that both have."""
-    omitted = {"foreach", "differentiable", "fused", "capturable", "decoupled_weight_decay"}
+    omitted = {"foreach", "differentiable", "fused", "capturable"}
+    if type(optimizer).__name__ in ("Adam", "AdamW"):
+        omitted.add("decoupled_weight_decay")     # which makes the one the other
     return {key: value for key, value in optimizer.defaults.items() if key not in omitted}
 
 

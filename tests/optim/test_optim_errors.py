@@ -21,6 +21,8 @@ OPTIMIZERS = [
     (optim.Adam, {"amsgrad": True}),
     (optim.AdamW, {}),
     (optim.RMSprop, {"centered": True, "momentum": 0.5}),
+    (optim.Adagrad, {"initial_accumulator_value": 0.5}),
+    (optim.NAdam, {}),
 ]
 optimizers = pytest.mark.parametrize(
     ("kind", "settings"), OPTIMIZERS, ids=lambda x: getattr(x, "__name__", None) or ",".join(x) or "-"
@@ -85,6 +87,10 @@ BAD_SETTINGS = [
     *[(optim.Adam, {"betas": x}, ValueError) for x in ((1.0, 0.5), (0.5, 1.0), (-0.1, 0.5), (0.5, math.nan))],
     *[(optim.AdamW, {"betas": x}, TypeError) for x in (0.9, (0.9,), ("a", 0.9), (0.9, 0.99, 0.999), None)],
     *[(optim.SGD, {name: x}, TypeError) for name in ("nesterov", "maximize") for x in ("False", None, 1.0)],
+    *[(optim.Adagrad, {name: -0.1}, ValueError) for name in ("lr_decay", "initial_accumulator_value", "eps")],
+    *[(optim.NAdam, {"betas": x}, ValueError) for x in ((1.0, 0.5), (0.5, math.nan))],
+    (optim.NAdam, {"momentum_decay": -1e-3}, ValueError),
+    (optim.NAdam, {"decoupled_weight_decay": 1}, TypeError),
 ]
 
 

@@ -54,7 +54,7 @@ def test_a_pickle_of_version_0_1_0():
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("kind", "settings"), KINDS)
+@pytest.mark.parametrize(("kind", "settings"), [*KINDS, (optim.Adagrad, {}), (optim.NAdam, {})])
 def test_copies(kind, settings, way):
     """A copy has parameters and a state of its own."""
     optimizer = trained(kind, settings)

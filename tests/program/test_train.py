@@ -13,11 +13,15 @@ import pytest
 from microgradc import (
     MLP,
     SGD,
+    Adagrad,
     Adam,
     AdamW,
     CosineAnnealingLR,
     LambdaLR,
+    NAdam,
+    ReduceLROnPlateau,
     RMSprop,
+    SequentialLR,
     StepLR,
     Value,
     batches,
@@ -42,6 +46,12 @@ OPTIMIZERS = {
     "RMSprop": lambda p: RMSprop(p, lr=0.01),
     "RMSprop with all": lambda p: RMSprop(p, lr=0.01, alpha=0.4, weight_decay=0.1, momentum=0.9, centered=True),
     "RMSprop, up": lambda p: RMSprop(p, lr=0.001, momentum=0.5, maximize=True),
+    "Adagrad": lambda p: Adagrad(p, lr=0.1),
+    "Adagrad with all": lambda p: Adagrad(p, lr=0.1, lr_decay=0.1, weight_decay=0.1, initial_accumulator_value=0.5),
+    "Adagrad, up": lambda p: Adagrad(p, lr=0.01, maximize=True),
+    "NAdam": lambda p: NAdam(p, lr=0.02),
+    "NAdam with all": lambda p: NAdam(p, lr=0.02, betas=(0.4, 0.9), weight_decay=0.1, momentum_decay=0.1),
+    "NAdam, decoupled": lambda p: NAdam(p, lr=0.02, weight_decay=0.1, decoupled_weight_decay=True),
     "groups": lambda p: Adam([{"params": p[:20]}, {"params": p[20:], "lr": 0.05, "betas": (0.5, 0.9)}], lr=0.01),
 }
 
@@ -128,6 +138,31 @@ def test_clipping(name, clip_norm):
 def test_schedules(schedule, every):
     assert_same(OPTIMIZERS["SGD with momentum"], schedule, every, epochs=5, seed=1, batch_size=6)
     assert_same(OPTIMIZERS["groups"], schedule, every, epochs=3)
+
+
+def test_schedules_after_one_another():
+    def one_after_another(o):
+        return SequentialLR(o, [StepLR(o, 1, 0.5), CosineAnnealingLR(o, 7)], [2])
+
+    assert_same(OPTIMIZERS["groups"], one_after_another, epochs=5, seed=1, batch_size=6)
+
+
+def test_a_schedule_that_goes_by_the_loss():
+    X, y = examples()
+    model, f, optimizer = learner(OPTIMIZERS["SGD"])
+    other, g, theirs = learner(OPTIMIZERS["SGD"])
+    settings = {"factor": 0.5, "patience": 0, "threshold": 0.05}
+    schedule, by_hand = ReduceLROnPlateau(optimizer, **settings), ReduceLROnPlateau(theirs, **settings)
+    losses = f.train(optimizer, X, y, epochs=30, batch_size=6, seed=0, schedule=schedule)
+    order = random.Random(0)
+    for loss in losses:
+        assert g.train(theirs, X, y, batch_size=6, seed=order).tolist() == [loss]
+        by_hand.step(loss)
+    assert numbers(model, optimizer) == numbers(other, theirs)
+    assert schedule.state_dict() == by_hand.state_dict()
+    assert schedule.get_last_lr()[0] < 0.05
+    with pytest.raises(ValueError, match="schedule_every must be 'epoch' for a schedule that takes the loss of one"):
+        f.train(optimizer, X, y, schedule=schedule, schedule_every="step")
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 22, 23, 1000])

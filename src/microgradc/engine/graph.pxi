@@ -268,8 +268,15 @@ def _forget_other_threads():
         p = after
 
 
-cdef int run_backward(Value root) except -1:
-    """Backpropagate from root. See Value.backward."""
+cdef double seed_of(object gradient, object retain_graph) except? -1:
+    """The gradient that a pass begins with, of the arguments of Value.backward."""
+    if retain_graph is not None and not isinstance(retain_graph, bool):
+        raise TypeError(f"retain_graph must be True, False or None, got {describe(retain_graph)}")
+    return 1 if gradient is None else require_number(gradient, "gradient")
+
+
+cdef int run_backward(Value root, double seed) except -1:
+    """Backpropagate from root, whose gradient is the seed. See Value.backward."""
     global unfinished
     # Not on the C stack: a closure may switch to another one, or fork, while others look at this pass.
     cdef Pass *p = <Pass *>PyMem_Calloc(1, sizeof(Pass))
@@ -288,7 +295,7 @@ cdef int run_backward(Value root) except -1:
         try:
             if p.has_closures:
                 set_aside(p)
-            sweep(root, p)
+            sweep(root, seed, p)
         finally:
             put_back(p)
             forget(p)
@@ -301,11 +308,11 @@ cdef int run_backward(Value root) except -1:
     return 0
 
 
-cdef int sweep(Value root, Pass *p) except -1:
+cdef int sweep(Value root, double seed, Pass *p) except -1:
     """Visit the nodes of p.order, last first, and apply the chain rule to each."""
     cdef mgc_node *node
     cdef Py_ssize_t i
-    root.node.grad = root.node.grad + 1 if root.node.op == MGC_LEAF else 1
+    root.node.grad = root.node.grad + seed if root.node.op == MGC_LEAF else seed
     if mgc_detecting():
         return sweep_detecting(p)
     for i in range(p.order.size - 1, -1, -1):

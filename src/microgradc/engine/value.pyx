@@ -53,6 +53,7 @@ __all__ = ["TABLE", "AnomalyError", "CompileError", "Row", "Value", "detect_anom
 include "versions.pxi"
 include "numbers.pxi"
 include "tables.pxi"
+include "rows.pxi"
 include "baggage.pxi"
 include "graph.pxi"
 include "hooks.pxi"
@@ -69,14 +70,6 @@ include "copying.pxi"
 include "differences.pxi"
 include "custom.pxi"
 include "no_grad.pxi"
-
-Row = namedtuple("Row", "name op operands params value gx gy gz doc")
-Row.__doc__ = "One row of the table in ops.h; see there for the columns."
-TABLE = tuple([
-    Row(*[text.decode() if type(text) is bytes else text for text in (
-        mgc_rows[i].name, mgc_rows[i].op, mgc_rows[i].operands, mgc_rows[i].params,
-        mgc_rows[i].value, mgc_rows[i].gx, mgc_rows[i].gy, mgc_rows[i].gz, mgc_rows[i].doc)])
-    for i in range(1, MGC_TABLE_END)])
 
 
 cdef str OPERANDS_STAY = ("the operands of a node never change: make a new one, Value(data, children, ...), "
@@ -229,17 +222,20 @@ cdef class Value:
         refuse_while_tracing("backward()")
         mgc_propagate(&self.node)
 
-    def backward(self) -> None:
+    def backward(self, gradient=None, retain_graph=None) -> None:
         """Find d self / d v for every v that self was made from, and add it to `v.grad`.
 
         Leaves add up over calls; the gradients of inner nodes are reset first. So a second call, or two roots that
         share a part, give what they should. The pass is iterative: the depth of the graph is bounded by memory alone.
         The order of the additions is fixed by the graph.
 
+        Args:
+            gradient: a number to take the place of d self / d self, which is 1; all gradients are multiplied with it.
+            retain_graph: PyTorch's; not needed, as a graph remains for as long as somebody has its last Value.
+
         Raises:
             KeyboardInterrupt, or whatever a Python `_backward` raises: leaves may then have got a part of their
-            gradient; zero
-                them before going on.
+                gradient; zero them before going on.
             MemoryError: there is no room for the order of the nodes; no leaf has changed.
 
         Differs from micrograd: a second call is right (micrograd gets 27 and then 45 for x ** 3 at 3; the sum is 54).
@@ -251,7 +247,7 @@ cdef class Value:
         54.0
         """
         refuse_while_tracing("backward()")
-        run_backward(self)
+        run_backward(self, 1 if gradient is None and retain_graph is None else seed_of(gradient, retain_graph))
 
     def register_hook(self, hook):
         """Have a function called with the gradient of self when it is complete, in each `backward()`.
@@ -391,6 +387,10 @@ cdef class Value:
     def item(self) -> float:
         """Return the number, as `torch.Tensor.item` does."""
         return visible(self.node.data, ".data")
+
+    def detach(self) -> Value:
+        """Return the number as a new leaf, which no gradient goes through, as `torch.Tensor.detach` does."""
+        return pair(MGC_STRAIGHT_THROUGH, self, 0.0, "", "") if mgc_tracing() else mgc_new_leaf(self.node.data)
 
     def conjugate(self) -> Value:
         """Return self: the numbers are real. NumPy asks for it in `np.var`."""

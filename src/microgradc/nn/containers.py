@@ -9,6 +9,7 @@ from microgradc import checks
 from microgradc.engine import Value
 from microgradc.keywords import suggest_keywords
 from microgradc.nn.activations import check_activation
+from microgradc.nn.axes import Flatten
 from microgradc.nn.init import Initializer
 from microgradc.nn.inputs import rows_of
 from microgradc.nn.layers import Layer
@@ -47,12 +48,48 @@ class Sequential(Module):
 
         For a batch, a list of such x or a 2-D array, it is the list of what the rows give.
         """
+        if type(self.layers[0]) is Flatten:
+            x = self.layers[0].of_batch(x)
         batch = rows_of(x)
         if batch is not None:
             return [self(row) for row in batch]
         for layer in self.layers:
-            x = layer(x)
+            x = layer.of_example(x) if type(layer) is Flatten else layer(x)
         return x
+
+    @classmethod
+    def from_torch(cls, module: Any) -> Self:
+        """Return a model that computes what a `torch.nn.Sequential` does, with copies of its parameters.
+
+        No random numbers are drawn. What is in evaluation mode there, is here.
+
+        Args:
+            module: a `torch.nn.Sequential` of Linear, the activations of `MLP.from_torch`, Dropout, Embedding, Flatten,
+                Identity, LayerNorm, LogSoftmax and Softmax, or of further ones. A missing bias of Linear is one of 0.
+
+        Raises:
+            TypeError: the module, or one in it, is something else.
+            ValueError: a setting does not fit, such as an axis that would join the examples of a batch; parameters are
+                shared, or a module has forward hooks.
+            ImportError: PyTorch is not installed.
+        """
+        from microgradc.interop import sequential_from_torch
+
+        return sequential_from_torch(cls, module)
+
+    def to_torch(self) -> Any:
+        """Return a `torch.nn.Sequential` that computes the same, with float64 copies of the parameters.
+
+        No random numbers are drawn. A layer of one neuron gives shape (1,), not ().
+
+        Raises:
+            TypeError: a part is a module or function of your own, or has a `__call__` of its own.
+            ValueError: neurons of one layer have different activations, or a parameter occurs twice.
+            ImportError: PyTorch is not installed.
+        """
+        from microgradc.interop import sequential_to_torch
+
+        return sequential_to_torch(self)
 
     def __getitem__(self, i: Any) -> Any:
         return self.layers[i]

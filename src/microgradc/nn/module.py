@@ -60,8 +60,13 @@ class Module:
             raise NotImplementedError(f"{type(self).__name__} has no method forward(x), which says what it computes")
         return forward(*args, **kwargs)
 
-    def zero_grad(self) -> None:
-        """Set the gradient of every parameter to 0, before the next `backward()`."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Set the gradient of every parameter to 0, before the next `backward()`.
+
+        Args:
+            set_to_none: PyTorch's; a gradient that is not there is 0 here.
+        """
+        checks.flag(set_to_none, "set_to_none")
         zero_grad(list(self.parameters()))
 
     def parameters(self) -> list[Value]:

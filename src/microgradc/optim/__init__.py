@@ -7,7 +7,17 @@ array for each quantity, aligned with the group's list of parameters.
 
 from microgradc.optim import lr_scheduler, rules
 from microgradc.optim.clip import clip_grad_norm_, clip_grad_value_
-from microgradc.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, StepLR
+from microgradc.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    MultiStepLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
 from microgradc.optim.optimizer import Optimizer
 from microgradc.optim.rules import *  # noqa: F403
 
@@ -15,8 +25,13 @@ from microgradc.optim.rules import *  # noqa: F403
 __all__ = [
     *(name for name, thing in vars(rules).items() if isinstance(thing, type) and issubclass(thing, Optimizer)),
     "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "ExponentialLR",
     "LambdaLR",
     "LinearLR",
+    "MultiStepLR",
+    "ReduceLROnPlateau",
+    "SequentialLR",
     "StepLR",
     "clip_grad_norm_",
     "clip_grad_value_",

@@ -162,8 +162,13 @@ class Optimizer:
             for group, state in zip(self._groups, self.state, strict=False):
                 self._advance(group, state, steps)
 
-    def zero_grad(self) -> None:
-        """Set the gradient of every parameter to 0, before the next `backward()`."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Set the gradient of every parameter to 0, before the next `backward()`.
+
+        Args:
+            set_to_none: PyTorch's; a gradient that is not there is 0 here.
+        """
+        checks.flag(set_to_none, "set_to_none")
         for i, entry in enumerate(self.param_groups):
             known = self._groups[i].known if i < len(self._groups) else updates.Known()
             updates.zero_grad(parameters(entry, i), known)
@@ -234,7 +239,7 @@ class Optimizer:
 
     def _update(self, group: Group) -> None:
         """Change the parameters of a group and its buffers."""
-        raise NotImplementedError(f"{type(self).__name__} has no rule for a step; use SGD, Adam, AdamW or RMSprop")
+        raise NotImplementedError(f"{type(self).__name__} has no rule for a step; use SGD, Adam or another")
 
     def _require_consistent(self, settings: dict[str, Any]) -> None:
         """Raise ValueError if settings that are right alone are wrong together."""

@@ -28,11 +28,27 @@ typedef struct {
     int maximize;
 } mgc_rmsprop;
 
+typedef struct {
+    mgc_update update;
+    double lr, lr_decay, weight_decay, initial, eps;        /* initial: where the sums begin */
+    double rate;                                            /* of a step */
+    int maximize, first;
+} mgc_adagrad;
+
+typedef struct {
+    mgc_update update;
+    double lr, beta1, beta2, eps, weight_decay, decay, momentum_decay;     /* decay: as of Adam */
+    double correction, mu, mu_next;                                         /* of a step */
+    int maximize, first;
+} mgc_nadam;
+
 typedef union {
     mgc_update update;
     mgc_sgd sgd;
     mgc_adam adam;
     mgc_rmsprop rmsprop;
+    mgc_adagrad adagrad;
+    mgc_nadam nadam;
 } mgc_rule;
 
 /* The same numbers by wider instructions where the loader can choose: divisions and roots are most of the time. */
@@ -138,6 +154,69 @@ static void mgc_change_rmsprop(const mgc_update *u, Py_ssize_t place, Py_ssize_t
 {
     mgc_rmsprop_part((const mgc_rmsprop *)u, n, x, g, mgc_buffer(u, 0, place), mgc_buffer(u, 1, place),
                      mgc_buffer(u, 2, place));
+}
+
+static void mgc_begin_adagrad(mgc_update *u, Py_ssize_t step, int first)
+{
+    mgc_adagrad *rule = (mgc_adagrad *)u;
+    rule->first = first;
+    rule->rate = rule->lr / (1 + (double)(step - 1) * rule->lr_decay);
+}
+
+/* torch/optim/adagrad.py, _single_tensor_adagrad */
+MGC_CLONES
+static void mgc_adagrad_part(const mgc_adagrad *rule, Py_ssize_t n, double *x, double *g, double *sum)
+{
+    const double rate = rule->rate, eps = rule->eps;
+    if (rule->first) for (Py_ssize_t i = 0; i < n; i++) sum[i] = rule->initial;
+    if (rule->maximize) for (Py_ssize_t i = 0; i < n; i++) g[i] = -g[i];
+    if (rule->weight_decay != 0) for (Py_ssize_t i = 0; i < n; i++) g[i] += rule->weight_decay * x[i];
+    for (Py_ssize_t i = 0; i < n; i++) sum[i] += g[i] * g[i];
+    for (Py_ssize_t i = 0; i < n; i++) x[i] += -rate * g[i] / (sqrt(sum[i]) + eps);
+}
+
+static void mgc_change_adagrad(const mgc_update *u, Py_ssize_t place, Py_ssize_t n, double *x, double *g)
+{
+    mgc_adagrad_part((const mgc_adagrad *)u, n, x, g, mgc_buffer(u, 0, place));
+}
+
+static void mgc_begin_nadam(mgc_update *u, Py_ssize_t step, int first)
+{
+    mgc_nadam *rule = (mgc_nadam *)u;
+    const double t = (double)step;
+    rule->first = first;
+    rule->correction = 1 - pow(rule->beta2, t);
+    rule->mu = rule->beta1 * (1 - 0.5 * pow(0.96, t * rule->momentum_decay));
+    rule->mu_next = rule->beta1 * (1 - 0.5 * pow(0.96, (t + 1) * rule->momentum_decay));
+}
+
+/* torch/optim/nadam.py, _single_tensor_nadam */
+MGC_CLONES
+static void mgc_nadam_part(const mgc_nadam *rule, Py_ssize_t n, double *x, double *g, double *m, double *v,
+                           double *product)
+{
+    const double w = 1 - rule->beta1, beta2 = rule->beta2, correction = rule->correction, eps = rule->eps;
+    const double mu = rule->mu, of_gradient = -rule->lr * (1 - mu), of_mean = -rule->lr * rule->mu_next;
+    const double mu_next = rule->mu_next, decay = rule->decay, weight_decay = rule->weight_decay;
+    if (rule->first) for (Py_ssize_t i = 0; i < n; i++) product[i] = 1;
+    if (rule->maximize) for (Py_ssize_t i = 0; i < n; i++) g[i] = -g[i];
+    for (Py_ssize_t i = 0; i < n; i++) x[i] *= decay;
+    if (weight_decay != 0) for (Py_ssize_t i = 0; i < n; i++) g[i] += weight_decay * x[i];
+    for (Py_ssize_t i = 0; i < n; i++) product[i] *= mu;
+    if (w < 0.5) for (Py_ssize_t i = 0; i < n; i++) m[i] = m[i] + w * (g[i] - m[i]);
+    else for (Py_ssize_t i = 0; i < n; i++) m[i] = g[i] - (g[i] - m[i]) * (1 - w);
+    for (Py_ssize_t i = 0; i < n; i++) v[i] = v[i] * beta2 + (1 - beta2) * g[i] * g[i];
+    for (Py_ssize_t i = 0; i < n; i++) {
+        const double root = sqrt(v[i] / correction) + eps;
+        x[i] += of_gradient / (1 - product[i]) * g[i] / root;
+        x[i] += of_mean / (1 - product[i] * mu_next) * m[i] / root;
+    }
+}
+
+static void mgc_change_nadam(const mgc_update *u, Py_ssize_t place, Py_ssize_t n, double *x, double *g)
+{
+    mgc_nadam_part((const mgc_nadam *)u, n, x, g, mgc_buffer(u, 0, place), mgc_buffer(u, 1, place),
+                   mgc_buffer(u, 2, place));
 }
 
 /* Change the Values in items. */

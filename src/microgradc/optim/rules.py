@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from microgradc import checks
-from microgradc.checks import BELOW_1, FINITE, FROM_0_TO_1
+from microgradc.checks import BELOW_1, FINITE, FROM_0_TO_1, NOT_NEGATIVE
 from microgradc.engine.value import Value
 from microgradc.keywords import suggest_keywords
 from microgradc.optim import updates
@@ -187,4 +187,116 @@ class RMSprop(Optimizer):
             buffers.get("momentum_buffer"),
             group.held,
             **{name: value for name, value in group.settings.items() if name != "centered"},
+        )
+
+
+class Adagrad(Optimizer):
+    """Adagrad: p ← p - lr_t g / (sqrt(v) + eps), v the sum of all g², lr_t = lr / (1 + t lr_decay) at step t, from 0.
+
+    Duchi, Hazan and Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", 2011.
+
+    Args:
+        params: an iterable of Values or of groups, as for `Optimizer`.
+        lr: the learning rate.
+        lr_decay: how fast the learning rate falls with the steps, at least 0.
+        weight_decay: g ← g + weight_decay p, the gradient of an L2 penalty.
+        initial_accumulator_value: where the sums begin, at least 0.
+        eps: what keeps the denominator from 0.
+        maximize: whether to go up instead of down.
+    """
+
+    _buffers: ClassVar = {"sum": None}
+    _checks: ClassVar = {
+        **Optimizer._checks,
+        "lr_decay": within(NOT_NEGATIVE),
+        "initial_accumulator_value": within(NOT_NEGATIVE),
+    }
+
+    @suggest_keywords
+    def __init__(
+        self,
+        params: Iterable[Value] | Iterable[dict[str, Any]],
+        lr: float = 1e-2,
+        lr_decay: float = 0,
+        weight_decay: float = 0,
+        initial_accumulator_value: float = 0,
+        eps: float = 1e-10,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+        super().__init__(params, {**defaults, "initial_accumulator_value": initial_accumulator_value})
+
+    def _update(self, group: Group) -> None:
+        params, known, sums = group.params, group.known, group.buffers["sum"]
+        updates.adagrad(params, known, sums, group.step, group.first, group.held, **group.settings)
+
+
+class NAdam(Optimizer):
+    """Adam with Nesterov's momentum: the step is that of the next mean of g, with a momentum that rises over the steps.
+
+    At step t, from 1, mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2). With m and v the running means of g and g², v
+    corrected for its start at 0,
+    p ← p - lr ((1 - mu_t) g / (1 - mu_1 … mu_t) + mu_{t+1} m / (1 - mu_1 … mu_{t+1})) / (sqrt(v) + eps).
+
+    Dozat, "Incorporating Nesterov Momentum into Adam", 2016. The product of the momenta is a number of each parameter,
+    `state[i]["mu_product"]`.
+
+    Args:
+        params: an iterable of Values or of groups, as for `Optimizer`.
+        lr: the learning rate.
+        betas: how much of the running means of g and of g² a step keeps, both in [0, 1).
+        eps: what keeps the denominator from 0.
+        weight_decay: g ← g + weight_decay p, the gradient of an L2 penalty.
+        momentum_decay: how fast the momentum rises, at least 0.
+        decoupled_weight_decay: whether the weight decay is that of `AdamW`, p ← (1 - lr weight_decay) p.
+        maximize: whether to go up instead of down.
+    """
+
+    _buffers: ClassVar = {"exp_avg": None, "exp_avg_sq": None, "mu_product": None}
+    _checks: ClassVar = {
+        **Optimizer._checks,
+        "betas": partial(checks.pair, within=BELOW_1),
+        "momentum_decay": within(NOT_NEGATIVE),
+        "decoupled_weight_decay": checks.flag,
+    }
+
+    @suggest_keywords
+    def __init__(
+        self,
+        params: Iterable[Value] | Iterable[dict[str, Any]],
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+        decays = {"momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay}
+        super().__init__(params, {**defaults, **decays})
+
+    def _update(self, group: Group) -> None:
+        settings, buffers = group.settings, group.buffers
+        beta1, beta2 = settings["betas"]
+        lr, weight_decay, decoupled = settings["lr"], settings["weight_decay"], settings["decoupled_weight_decay"]
+        updates.nadam(
+            group.params,
+            group.known,
+            buffers["exp_avg"],
+            buffers["exp_avg_sq"],
+            buffers["mu_product"],
+            group.step,
+            group.first,
+            group.held,
+            lr=lr,
+            beta1=beta1,
+            beta2=beta2,
+            eps=settings["eps"],
+            weight_decay=0 if decoupled else weight_decay,
+            decay=1 - lr * weight_decay if decoupled else 1,
+            momentum_decay=settings["momentum_decay"],
+            maximize=settings["maximize"],
         )

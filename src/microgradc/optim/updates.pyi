@@ -9,9 +9,11 @@ from microgradc.engine.value import Value, _Number
 __all__ = [
     "Held",
     "Known",
+    "adagrad",
     "adam",
     "clamp_grads",
     "grad_norm",
+    "nadam",
     "not_finite",
     "require_parameters",
     "rmsprop",
@@ -98,6 +100,46 @@ def rmsprop(
     maximize: bool,
 ) -> None:
     """Take a step of RMSprop."""
+    ...
+
+def adagrad(
+    params: list[Value],
+    known: Known,
+    sum: Any,
+    step: SupportsIndex,
+    first: bool,
+    held: Held | None = None,
+    *,
+    lr: _Number,
+    lr_decay: _Number,
+    weight_decay: _Number,
+    initial_accumulator_value: _Number,
+    eps: _Number,
+    maximize: bool,
+) -> None:
+    """Take a step of Adagrad."""
+    ...
+
+def nadam(
+    params: list[Value],
+    known: Known,
+    exp_avg: Any,
+    exp_avg_sq: Any,
+    mu_product: Any,
+    step: SupportsIndex,
+    first: bool,
+    held: Held | None = None,
+    *,
+    lr: _Number,
+    beta1: _Number,
+    beta2: _Number,
+    eps: _Number,
+    weight_decay: _Number,
+    decay: _Number,
+    momentum_decay: _Number,
+    maximize: bool,
+) -> None:
+    """Take a step of NAdam."""
     ...
 
 def grad_norm(params: list[Value], p: _Number) -> float:

@@ -41,23 +41,37 @@ cdef extern from "optim/rules.h":
         double lr, alpha, eps, weight_decay, momentum
         bint maximize
 
+    ctypedef struct mgc_adagrad:
+        double lr, lr_decay, weight_decay, initial, eps
+        bint maximize
+
+    ctypedef struct mgc_nadam:
+        double lr, beta1, beta2, eps, weight_decay, decay, momentum_decay
+        bint maximize
+
     ctypedef union mgc_rule:
         mgc_update update
         mgc_sgd sgd
         mgc_adam adam
         mgc_rmsprop rmsprop
+        mgc_adagrad adagrad
+        mgc_nadam nadam
 
     void mgc_begin_sgd(mgc_update *, Py_ssize_t, bint)
     void mgc_begin_adam(mgc_update *, Py_ssize_t, bint)
     void mgc_begin_rmsprop(mgc_update *, Py_ssize_t, bint)
+    void mgc_begin_adagrad(mgc_update *, Py_ssize_t, bint)
+    void mgc_begin_nadam(mgc_update *, Py_ssize_t, bint)
     void mgc_change_sgd(const mgc_update *, Py_ssize_t, Py_ssize_t, double *, double *)
     void mgc_change_adam(const mgc_update *, Py_ssize_t, Py_ssize_t, double *, double *)
     void mgc_change_rmsprop(const mgc_update *, Py_ssize_t, Py_ssize_t, double *, double *)
+    void mgc_change_adagrad(const mgc_update *, Py_ssize_t, Py_ssize_t, double *, double *)
+    void mgc_change_nadam(const mgc_update *, Py_ssize_t, Py_ssize_t, double *, double *)
     void mgc_change_values(const mgc_update *, PyObject **items, Py_ssize_t n)
 
 __all__ = [
-    "Held", "Known", "adam", "clamp_grads", "grad_norm", "not_finite", "require_parameters", "rmsprop", "scale_grads",
-    "sgd", "zero_grad",
+    "Held", "Known", "adagrad", "adam", "clamp_grads", "grad_norm", "nadam", "not_finite", "require_parameters",
+    "rmsprop", "scale_grads", "sgd", "zero_grad",
 ]
 
 
@@ -293,6 +307,44 @@ def rmsprop(list params not None, Known known not None, square_avg, grad_avg, mo
     rule.rmsprop.lr, rule.rmsprop.alpha, rule.rmsprop.eps = lr, alpha, eps
     rule.rmsprop.weight_decay, rule.rmsprop.momentum, rule.rmsprop.maximize = weight_decay, momentum, maximize
     apply(&rule, params, buffers, 1, False, held)
+
+
+def adagrad(list params not None, Known known not None, sum, Py_ssize_t step, bint first, Held held=None, *, double lr,
+            double lr_decay, double weight_decay, double initial_accumulator_value, double eps, bint maximize):
+    """Take a step of Adagrad.
+
+    Args:
+        step: the number of the step, from 1.
+        first: whether sum has no numbers yet; it begins with initial_accumulator_value.
+        held: where the rule is put, instead of a step.
+    """
+    cdef Buffers buffers = begin(params, known, ("sum",), (sum,), 1)
+    cdef mgc_rule rule
+    rule.update.begin, rule.update.change = mgc_begin_adagrad, mgc_change_adagrad
+    rule.adagrad.lr, rule.adagrad.lr_decay, rule.adagrad.weight_decay = lr, lr_decay, weight_decay
+    rule.adagrad.initial, rule.adagrad.eps, rule.adagrad.maximize = initial_accumulator_value, eps, maximize
+    apply(&rule, params, buffers, step, first, held)
+
+
+def nadam(list params not None, Known known not None, exp_avg, exp_avg_sq, mu_product, Py_ssize_t step, bint first,
+          Held held=None, *, double lr, double beta1, double beta2, double eps, double weight_decay, double decay,
+          double momentum_decay, bint maximize):
+    """Take a step of NAdam; weight_decay and decay are as for `adam`.
+
+    Args:
+        step: the number of the step, from 1.
+        first: whether mu_product has no numbers yet; it begins with 1.
+        held: where the rule is put, instead of a step.
+    """
+    cdef Buffers buffers = begin(
+        params, known, ("exp_avg", "exp_avg_sq", "mu_product"), (exp_avg, exp_avg_sq, mu_product), 3
+    )
+    cdef mgc_rule rule
+    rule.update.begin, rule.update.change = mgc_begin_nadam, mgc_change_nadam
+    rule.nadam.lr, rule.nadam.beta1, rule.nadam.beta2, rule.nadam.eps = lr, beta1, beta2, eps
+    rule.nadam.weight_decay, rule.nadam.decay = weight_decay, decay
+    rule.nadam.momentum_decay, rule.nadam.maximize = momentum_decay, maximize
+    apply(&rule, params, buffers, step, first, held)
 
 
 def grad_norm(list params not None, double p):

@@ -66,7 +66,8 @@ class Training:
             batch_size: how many examples make a step; the last step of an epoch takes what is left. None for all of
                 them, in the order that they have.
             shuffle, seed: the order of the examples, as for `batches`.
-            schedule: a schedule of the optimizer's learning rates; or anything with `step()`.
+            schedule: a schedule of the optimizer's learning rates; or anything with `step()`. `ReduceLROnPlateau` gets
+                the mean loss of each epoch.
             schedule_every: when it steps, after each "epoch" or "step".
             clip_norm: the largest norm of the gradients of all the optimizer's parameters, see `clip_grad_norm_`.
             callback: called after each epoch with its number, from 0, and its mean loss; a true result ends the
@@ -98,6 +99,9 @@ class Training:
             raise TypeError(f"schedule must be a schedule, such as StepLR(optimizer, 10), got {schedule!r:.60}")
         if schedule_every not in ("epoch", "step"):
             raise ValueError(f"schedule_every must be 'epoch' or 'step', got {schedule_every!r:.40}")
+        metric = getattr(schedule, "takes_metric", False)
+        if metric and schedule_every == "step":
+            raise ValueError("schedule_every must be 'epoch' for a schedule that takes the loss of one, got 'step'")
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be a function of an epoch's number and its loss, got {callback!r:.60}")
         count = checks.integer(epochs, "epochs", 1)
@@ -116,7 +120,7 @@ class Training:
                 found = turns.take(1 if one_epoch else min(MOST_EPOCHS, count - len(losses)), 1 if by_step else None)
             losses += found
             if schedule is not None and (by_step or found):
-                schedule.step()
+                schedule.step(*losses[-1:]) if metric else schedule.step()
             if callback is not None and found and callback(len(losses) - 1, losses[-1]):
                 break
         return np.array(losses)

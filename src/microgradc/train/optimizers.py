@@ -12,6 +12,8 @@ OPTIMIZERS: dict[str, tuple[Any, float]] = {
     "adam": (optim.Adam, 0.01),
     "adamw": (optim.AdamW, 0.01),
     "rmsprop": (optim.RMSprop, 0.01),
+    "adagrad": (optim.Adagrad, 0.1),
+    "nadam": (optim.NAdam, 0.01),
 }
 
 
