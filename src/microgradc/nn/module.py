@@ -221,6 +221,7 @@ class Module:
         validation: Any = None,
         progress: bool = True,
         callback: Any = None,
+        callbacks: Any = None,
         check_finite: bool = True,
         compile: bool | None = None,
     ) -> Any:

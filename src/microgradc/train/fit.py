@@ -8,6 +8,7 @@ from typing import Any
 
 from microgradc import checks
 from microgradc.keywords import suggest_keywords
+from microgradc.train.callbacks import checked_callbacks
 from microgradc.train.data import split_validation
 from microgradc.train.history import History
 from microgradc.train.loop import Loop
@@ -34,6 +35,7 @@ def fit(
     validation: float | tuple[Any, Any] | None = None,
     progress: bool = True,
     callback: Callable[[History], Any] | None = None,
+    callbacks: Any = None,
     check_finite: bool = True,
     compile: bool | None = None,
 ) -> History:
@@ -61,6 +63,9 @@ def fit(
             it.
         progress: whether to show a progress bar (tqdm, on standard error).
         callback: called with the history after each epoch; training ends early if it returns True, Python's or NumPy's.
+        callbacks: objects with a method `on_epoch_end(model, history)`, such as `EarlyStopping()`, which is called
+            after each epoch; a true result of one ends the training. Those that have `on_train_begin(model, history)`
+            or `on_train_end`, with the same arguments, are called then too.
         check_finite: whether an inf or nan in the data, or a loss or gradient that becomes one, is an error.
         compile: whether to compile the model and the loss, which makes training some ten times faster
             (`microgradc.compile`); by default, where that is possible: not with dropout, a loss of your own, or a model
@@ -94,6 +99,7 @@ def fit(
         compile = checks.flag(compile, "compile")
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be a function of the history, got {callback!r:.60}")
+    found = checked_callbacks(callbacks)
     rng = checks.seed(seed)
     examples, held_out = split_validation(checks.examples(X, y, check_finite), validation, rng, check_finite)
     count = outputs(model, examples[0][:1]).size
@@ -104,6 +110,6 @@ def fit(
     steps = make_optimizer(optimizer, model, lr)
     is_own = not (rng is random or rng is seed)
     loop = Loop(
-        model, task, steps, examples, held_out, rng, batch_size, shuffle, check_finite, compile, callback, is_own
+        model, task, steps, examples, held_out, rng, batch_size, shuffle, check_finite, compile, callback, found, is_own
     )
     return loop.run(epochs, progress)

@@ -9,7 +9,6 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from microgradc import checks
 from microgradc.engine import EnableGrad
@@ -17,6 +16,7 @@ from microgradc.modes import set_mode
 from microgradc.optim import Optimizer, updates
 from microgradc.program.program import Order, Steps
 from microgradc.program.training import held_rules
+from microgradc.train.callbacks import ProgressBar
 from microgradc.train.data import batches
 from microgradc.train.history import History
 from microgradc.train.task import Task
@@ -40,6 +40,7 @@ class Loop:
     check_finite: bool
     compile: bool | None
     callback: Callable[[History], Any] | None
+    callbacks: list[Any]
     is_own: bool = False        # whether nobody else uses rng
     history: History = field(default_factory=History)
     known: list[updates.Known] = field(default_factory=list)     # the parameters of each group, checked
@@ -48,28 +49,40 @@ class Loop:
 
     def run(self, epochs: int, progress: bool) -> History:
         """Train for so many epochs, and leave the model in evaluation mode; return the history."""
+        self.history.epochs = epochs
+        bars = [c for c in self.callbacks if isinstance(c, ProgressBar)]
+        if progress and not bars:
+            self.callbacks = [*self.callbacks, ProgressBar()]
         set_mode(self.model, training=True)
         try:
             way = self.choose_way()
-            description = "training, compiled" if way.compiled else "training"
-            with tqdm(total=epochs, desc=description, unit="epoch", disable=not progress) as bar:
-                for _ in range(epochs):
-                    self.history.append(self.epoch(way))
-                    bar.set_postfix(self.history.latest(), refresh=False)
-                    bar.update()
-                    if self.callback is None:
-                        continue
-                    answer = self.callback(self.history)
-                    if checks.is_bool(answer) and answer:
-                        break
+            self.tell("on_train_begin")
+            for _ in range(epochs):
+                self.history.append(self.epoch(way))
+                if self.is_ended():
+                    break
+                if self.callback is not None or self.callbacks:
                     set_mode(self.model, training=True)
-                    if not way.is_current():     # the callback changed the model
+                    if not way.is_current():     # a callback changed the model
                         way = self.choose_way()
+            self.tell("on_train_end")
         except KeyboardInterrupt:
             self.history.interrupted = True
         finally:
             set_mode(self.model, training=False)
         return self.history
+
+    def is_ended(self) -> bool:
+        """Ask the callbacks, each of them, whether the training is at its end."""
+        answer = None if self.callback is None else self.callback(self.history)
+        answers = [c.on_epoch_end(self.model, self.history) for c in self.callbacks]
+        return bool(checks.is_bool(answer) and answer) or any(map(bool, answers))
+
+    def tell(self, event: str) -> None:
+        """Call the callbacks that want to know of the beginning or the end."""
+        for c in self.callbacks:
+            if callable(getattr(c, event, None)):
+                getattr(c, event)(self.model, self.history)
 
     def choose_way(self) -> Eager | Replayed:
         """Return by which way the gradients come, and note why it is not the compiled one."""
