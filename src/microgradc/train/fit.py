@@ -12,6 +12,7 @@ from microgradc.keywords import suggest_keywords
 from microgradc.train.callbacks import checked_callbacks
 from microgradc.train.data import hold_out
 from microgradc.train.history import History
+from microgradc.train.kept import known_count
 from microgradc.train.labels import Labels, find_labels
 from microgradc.train.loop import Examples, Loop
 from microgradc.train.metrics import checked_metrics
@@ -147,7 +148,7 @@ def prepare(
     """Return what is to be learnt of which examples, and those to evaluate, all checked. The arguments are `fit`'s."""
     loss = named_loss(loss)
     rows = checks.rows(X)
-    count = by_row(model, rows[:1]).size
+    count = known_count(model, rows.shape[1]) or by_row(model, rows[:1]).size
     labels = find_labels(y, base_of(loss), count)
     X, y = checks.examples(rows, labels.encode(y), check_finite)
     weights = checked_weights(sample_weight, len(y))

@@ -21,6 +21,7 @@ from microgradc.program.recording import Recording, has_same_graph
 
 NAME = "_kept"      # of the attribute
 MOST = 16           # recordings of one model
+OUTPUTS = "outputs"     # the key of what a model returns
 
 
 class Kept:
@@ -41,10 +42,12 @@ class KeptRecording:
     Attributes:
         program: the program.
         axes: the shape of what the function returns for an example, None if that is no array.
+        columns: how many numbers an example has.
     """
 
-    def __init__(self, recording: Recording, model: Any) -> None:
+    def __init__(self, recording: Recording, model: Any, columns: int) -> None:
         self.program: Program = recording.program
+        self.columns = columns
         self.axes = None if recording.constants else recording.axes
         self.renew(model)
 
@@ -96,12 +99,20 @@ def recorded(model: Any, key: Hashable, f: Callable[..., Any], args: tuple[Any, 
     kept = kept_with(model)
     found = kept.recordings.get(key)
     if found is None or not found.still_holds(model, f, args):
-        found = KeptRecording(Recording(f, args, (), frozenset(), None, False), model)
+        found = KeptRecording(Recording(f, args, (), frozenset(), None, False), model, len(args[0]))
         kept.recordings.pop(key, None)
         kept.recordings[key] = found
         while len(kept.recordings) > MOST:
             kept.recordings.pop(next(iter(kept.recordings)), None)
     return found
+
+
+def known_count(model: Any, columns: int) -> int | None:
+    """Return how many outputs a model has for an example of so many numbers, if that was recorded."""
+    for key, recording in kept_with(model).recordings.items():
+        if recording.columns == columns and recording.is_current():
+            return recording.program.output_count - (key != OUTPUTS)     # all others return the loss too
+    return None
 
 
 def kept_with(model: Any) -> Kept:

@@ -35,6 +35,7 @@ class Labels:
             return y
         assert self.classes is not None
         assert self.codes is not None
+        y = column_of(y)
         given = flat(as_labels(y, f"{whose}y") if is_text(y) else checks.real_array(y, f"{whose}y"))
         places = np.array([self.places.get(label, -1) for label in given.tolist()], int)
         if (places < 0).any():
@@ -61,6 +62,7 @@ def find_labels(y: Any, loss: Any, count: int) -> Labels:
         TypeError: they are texts, and the loss takes numbers.
         ValueError: there are more or less classes than the outputs can have.
     """
+    y = column_of(y)
     if is_text(y):
         labels, all_classes = classes_of(y)
         if loss is not None and loss not in (*SCORES, *INDICES) and getattr(loss, "__module__", "") == losses.__name__:
@@ -177,7 +179,12 @@ def as_labels(y: Any, name: str) -> np.ndarray:
     if len(kinds) > 1 and not is_categorical(y):
         names = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise TypeError(f"{name} must have labels of one kind, got {names}; texts, as in y.astype(str), are one")
-    return labels.astype(str) if kinds == {str} else labels
+    return labels.astype(str if kinds == {str} else bytes) if kinds in ({str}, {bytes}) else labels
+
+
+def column_of(y: Any) -> Any:
+    """Return the only column of a frame; anything else as it is."""
+    return y.iloc[:, 0] if hasattr(y, "iloc") and getattr(y, "shape", ())[1:] == (1,) else y
 
 
 def flat(y: np.ndarray) -> np.ndarray:

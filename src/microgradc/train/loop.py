@@ -157,8 +157,9 @@ class Loop:
             is_whole = True
         finally:
             if is_whole or self.held_out is None:       # else an interrupted epoch has no validation
+                seconds = (seconds or perf_counter() - begin) / max(len(entries), 1)
                 for entry in entries:
-                    self.history.append(entry | {"lr": rate, "seconds": (seconds or perf_counter() - begin) / len(entries)})
+                    self.history.append(entry | {"lr": rate, "seconds": seconds})
         if self.schedule is not None and self.schedule_every == "epoch":
             self.step_schedule()
 
@@ -203,12 +204,12 @@ class Loop:
                     self.step_schedule()
                     rules = held_rules(self.optimizer)[1]    # type: ignore[index]
         finally:
-            for i, loss in enumerate(found):
-                if outputs is None:
-                    entries.append({"loss": loss})
-                    continue
-                visited = y if places is None else y[places[i].astype(np.intp)]
-                entries.append(self.task.measure(loss, way.predictions(outputs[i], visited), visited))
+            if outputs is None:
+                entries += [{"loss": loss} for loss in found]
+            elif found:
+                k = len(found)
+                visited = np.stack([y] * k) if places is None else y[places[:k].astype(np.intp)]
+                entries += self.task.measure_epochs(found, way.predictions(outputs[:k], visited), visited)
         return True
 
     def epoch(self, way: Eager | Replayed) -> dict[str, float]:

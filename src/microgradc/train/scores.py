@@ -12,13 +12,13 @@ from microgradc.engine.value import is_detecting, plain_number
 from microgradc.keywords import suggest_keywords
 from microgradc.modes import evaluating
 from microgradc.program.program import Program
-from microgradc.train.kept import NAME, Kept, kept_with, recorded
-from microgradc.train.labels import as_labels, flat, is_text
+from microgradc.train.kept import NAME, OUTPUTS, Kept, kept_with, recorded
+from microgradc.train.labels import as_labels, column_of, flat, is_text
 
 __all__ = ["accuracy", "outputs"]
 
-FEW = 16            # rows: for less, a model that is not watched is called, which takes less than to look what it does
-KEY = "outputs"     # of the recording
+FEW = 16        # rows: for less, a model is called where it would take longer to find out what it does
+MANY = 20_000   # parameters: to record so many takes a quarter of a second
 FLOAT64 = np.dtype(float)
 
 
@@ -30,8 +30,8 @@ def outputs(model: Any, X: Any, *, compile: bool | None = None) -> np.ndarray:
         model: a `Module`, or anything that can be called with a list of numbers.
         X: examples, numbers of shape (n, nin).
         compile: whether to compile the model (`microgradc.compile`), which is kept with it for the next call; True says
-            why that is not possible. By default, where it is; but a model that is not made of this package's layers
-            alone is called for each row where there are less than 16.
+            why that is not possible. By default, where it is; but for less than 16 rows not where it would take longer
+            than to call the model: where it has very many parameters, or is of a class of your own.
 
     Returns:
         float64 of shape (n,) for one output, else (n, nout).
@@ -46,7 +46,7 @@ def outputs(model: Any, X: Any, *, compile: bool | None = None) -> np.ndarray:
     if compile is None:
         kept = getattr(model, "__dict__", {}).get(NAME)
         if type(kept) is Kept and kept.owner() is model:
-            found = kept.recordings.get(KEY)
+            found = kept.recordings.get(OUTPUTS)
             if found is not None and found.is_current() and not (is_tracing() or is_detecting()):
                 return shaped(found.program(rows))
     elif not checks.flag(compile, "compile"):
@@ -68,11 +68,11 @@ def program_of(model: Any, rows: np.ndarray, required: bool = False) -> Program 
         CompileError: it is required, and not possible; or whatever else the model raises then.
     """
     kept = kept_with(model)
-    known = kept.recordings.get(KEY)
+    known = kept.recordings.get(OUTPUTS)
     if not required:
-        if is_tracing() or is_detecting() or kept.refused.get(KEY, ("", ""))[0] is changes.lasting:
+        if is_tracing() or is_detecting() or kept.refused.get(OUTPUTS, ("", ""))[0] is changes.lasting:
             return None
-        if len(rows) < FEW and not (is_watchable(model) if known is None else known.is_watched):
+        if len(rows) < FEW and not (is_quick(model) if known is None else known.is_watched):
             return None
 
     def example(x: Any) -> Any:
@@ -80,13 +80,13 @@ def program_of(model: Any, rows: np.ndarray, required: bool = False) -> Program 
 
     try:
         with evaluating(model), EnableGrad():
-            found = recorded(model, KEY, example, (rows[0].tolist(),))
+            found = recorded(model, OUTPUTS, example, (rows[0].tolist(),))
         if found.axes is None or len(found.axes) > 1:
             raise CompileError("the model returns something other than a number or a list of numbers")
         return found.program
     except Exception as error:      # whatever it does with Values; if it does so with numbers, a plain call says it
-        kept.recordings.pop(KEY, None)
-        kept.refused[KEY] = changes.lasting, f"{error}"
+        kept.recordings.pop(OUTPUTS, None)
+        kept.refused[OUTPUTS] = changes.lasting, f"{error}"
         if required:
             raise
         return None
@@ -133,6 +133,7 @@ def accuracy(model: Any, X: Any, y: Any, threshold: float = 0.0) -> float:
 
 def own_labels(classes: np.ndarray, y: Any) -> np.ndarray | None:
     """Return targets as labels of a model; None if they are none of them, or other numbers for its classes."""
+    y = column_of(y)
     if is_text(y):
         return flat(as_labels(y, "y")) if classes.dtype.kind in "OUST" else None
     if classes.dtype.kind not in "biuf":
@@ -158,9 +159,9 @@ def is_right(predictions: np.ndarray, y: np.ndarray, threshold: float) -> np.nda
     return (predictions > threshold) == (y > 0)
 
 
-def is_watchable(model: Any) -> bool:
-    """Return whether a model is made of this package's layers, as far as its class says."""
-    return type(model).__module__.startswith("microgradc.nn.")
+def is_quick(model: Any) -> bool:
+    """Return whether a model is soon recorded, and known without a call from then on: by its class and size."""
+    return type(model).__module__.startswith("microgradc.nn.") and len(model.parameters()) <= MANY
 
 
 def single(prediction: Any) -> Any:

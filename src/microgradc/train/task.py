@@ -82,8 +82,17 @@ class Task:
             classes = y.argmax(axis=1) if y.ndim == 2 and self.loss is losses.cross_entropy else y
             found["accuracy"] = float(np.mean(is_right(outputs, classes, self.threshold)))
         if self.metrics:
-            found |= self.measure_more(outputs, y)
+            with np.errstate(all="ignore"):     # of a training that diverges
+                found |= self.measure_more(outputs, y)
         return found
+
+    def measure_epochs(self, losses: list[float], outputs: np.ndarray, y: np.ndarray) -> list[dict[str, float]]:
+        """Return the same of several epochs, whose outputs and targets have one more axis in front."""
+        if self.metrics or self.threshold is None or y.ndim > 2:
+            return [self.measure(*epoch) for epoch in zip(losses, outputs, y, strict=True)]
+        flat = outputs.reshape(-1, *outputs.shape[2:])
+        right = is_right(flat, y.reshape(-1), self.threshold).reshape(len(losses), -1).mean(axis=1)
+        return [{"loss": x, "accuracy": a} for x, a in zip(losses, right.tolist(), strict=True)]
 
     def measure_more(self, outputs: np.ndarray, y: np.ndarray) -> dict[str, float]:
         """Return the metrics."""
