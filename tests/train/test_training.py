@@ -260,7 +260,7 @@ BAD = [
     ({"y": ["a", "a"]}, ValueError, r"y has 1 class, 'a', and the model 1 output: one output has two classes"),
     ({"y": ["a", None]}, ValueError, r"y has no label in row 1"),
     ({"y": ["a", 1]}, TypeError, r"y must have labels of one kind, got int, str"),
-    ({"validation": ([[1.0, 2.0]], ["c"]), "y": ["a", "b"]}, ValueError, r"data's y has 'c', .* none of the classes 'a'"),
+    ({"validation": ([[1.0, 2.0]], ["c"]), "y": ["a", "b"]}, ValueError, r"data's y has 'c', which is none of"),
     ({"sample_weight": [1.0]}, ValueError, r"sample_weight must have a number for each of the 2 rows of X"),
     ({"sample_weight": [1.0, -1.0]}, ValueError, r"sample_weight\[1\] must be at least 0 and finite, got -1.0"),
     ({"sample_weight": [0, 0]}, ValueError, r"sample_weight must have a number above 0"),

@@ -11,6 +11,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from microgradc import losses, nn, optim
 from microgradc.train.data import make_blobs
 
+torch.set_num_threads(1)
 X, Y = make_blobs(60, centers=[[-2, 0], [2, 0], [0, 2]], cluster_std=1.5, random_state=0)
 RNG = np.random.default_rng(0)
 WEIGHTS = RNG.uniform(0, 3, 60)

@@ -35,6 +35,7 @@ FLOOR_OF = {name: i for i, floor in enumerate(FLOORS) for name in floor}
 UPWARD = {
     ("nn.module", "train.fit"),
     ("nn.module", "train.scores"),
+    ("nn.module", "train.predictions"),
     ("nn.containers", "interop"),
     ("train.history", "viz.training"),
 }

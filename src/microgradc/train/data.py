@@ -225,9 +225,9 @@ def hold_out(y, share, rng, by_class):
     k = round(n * share)
     if not 0 < k < n:
         raise ValueError(f"a share of {share} of {n} examples leaves none for {'training' if k else 'validation'}")
-    order = list(range(n))
-    rng.shuffle(order)
-    order = np.array(order)
+    shuffled = list(range(n))
+    rng.shuffle(shuffled)
+    order = np.array(shuffled)
     if not by_class:
         return order[k:], order[:k]
     _, classes, counts = np.unique(y[order], return_inverse=True, return_counts=True)

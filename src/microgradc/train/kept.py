@@ -8,7 +8,7 @@ it did.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from microgradc.program.recording import Recording, has_same_graph
 
 NAME = "_kept"      # of the attribute
 MOST = 16           # recordings of one model
-OUTPUTS = "outputs"     # the key of what a model returns
+OUTPUTS = "outputs"     # begins the keys of what a model returns
 
 
 class Kept:
@@ -29,8 +29,8 @@ class Kept:
 
     def __init__(self, owner: Any = None) -> None:
         self.owner = (lambda: None) if owner is None else weakref.ref(owner)
-        self.recordings: dict[Hashable, KeptRecording] = {}
-        self.refused: dict[Hashable, tuple[object, str]] = {}     # why there is none, and when that was found
+        self.recordings: dict[tuple[Any, ...], KeptRecording] = {}
+        self.refused: dict[tuple[Any, ...], tuple[object, str]] = {}     # why there is none, and when that was found
 
     def __reduce__(self) -> Any:
         return Kept, ()
@@ -86,7 +86,7 @@ class KeptRecording:
         return True
 
 
-def recorded(model: Any, key: Hashable, f: Callable[..., Any], args: tuple[Any, ...]) -> KeptRecording:
+def recorded(model: Any, key: tuple[Any, ...], f: Callable[..., Any], args: tuple[Any, ...]) -> KeptRecording:
     """Return the recording of a function that calls a model: the one that is kept, if it holds; else a new one.
 
     Args:
@@ -111,7 +111,7 @@ def known_count(model: Any, columns: int) -> int | None:
     """Return how many outputs a model has for an example of so many numbers, if that was recorded."""
     for key, recording in kept_with(model).recordings.items():
         if recording.columns == columns and recording.is_current():
-            return recording.program.output_count - (key != OUTPUTS)     # all others return the loss too
+            return recording.program.output_count - (key[0] != OUTPUTS)     # all others return the loss too
     return None
 
 

@@ -95,7 +95,7 @@ def of_scores(found: np.ndarray, loss: Any) -> Labels:
         return Labels(np.array([-1, 1], kind)) if numbers <= {-1, 1} and loss not in OURS else Labels()
     if is_known and not (loss is losses.hinge_loss and not numbers <= {-1, 1}):
         return Labels(np.array([0, 1] if numbers <= {0, 1} else [-1, 1], kind))
-    is_probability = found.dtype.kind == "f" and 0 <= found[0] and found[-1] <= 1
+    is_probability = found.dtype.kind == "f" and found[0] >= 0 and found[-1] <= 1
     if len(found) == 2 and not is_probability and (loss is None or found[0] != 0):
         return coded(found, loss, 1)
     return Labels(np.array([-1, 1] if loss is losses.hinge_loss else [0, 1]) if loss is not None else None)

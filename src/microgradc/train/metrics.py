@@ -12,7 +12,6 @@ from microgradc import losses
 from microgradc.train.labels import OURS
 
 
-
 @dataclass
 class Metric:
     """A number that predictions have.

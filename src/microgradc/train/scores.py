@@ -42,17 +42,17 @@ def outputs(model: Any, X: Any, *, compile: bool | None = None) -> np.ndarray:
         CompileError: compile is True, and that is not possible.
     """
     plain = type(X) is np.ndarray and X.dtype is FLOAT64 and X.ndim == 2 and X.size and X.flags.carray
-    rows = X if plain else checks.rows(X)
+    rows = X if plain else np.require(checks.rows(X), float, ["C", "A"])
     if compile is None:
         kept = getattr(model, "__dict__", {}).get(NAME)
         if type(kept) is Kept and kept.owner() is model:
-            found = kept.recordings.get(OUTPUTS)
+            found = kept.recordings.get((OUTPUTS, rows.shape[1]))
             if found is not None and found.is_current() and not (is_tracing() or is_detecting()):
                 return shaped(found.program(rows))
     elif not checks.flag(compile, "compile"):
         return by_row(model, rows)
     program = program_of(model, rows, bool(compile))
-    return by_row(model, rows) if program is None else shaped(program(np.require(rows, float, "CA")))
+    return by_row(model, rows) if program is None else shaped(program(rows))
 
 
 def by_row(model: Any, rows: np.ndarray) -> np.ndarray:
@@ -67,10 +67,10 @@ def program_of(model: Any, rows: np.ndarray, required: bool = False) -> Program 
     Raises:
         CompileError: it is required, and not possible; or whatever else the model raises then.
     """
-    kept = kept_with(model)
-    known = kept.recordings.get(OUTPUTS)
+    kept, key = kept_with(model), (OUTPUTS, rows.shape[1])
+    known = kept.recordings.get(key)
     if not required:
-        if is_tracing() or is_detecting() or kept.refused.get(OUTPUTS, ("", ""))[0] is changes.lasting:
+        if is_tracing() or is_detecting() or kept.refused.get(key, ("", ""))[0] is changes.lasting:
             return None
         if len(rows) < FEW and not (is_quick(model) if known is None else known.is_watched):
             return None
@@ -80,13 +80,13 @@ def program_of(model: Any, rows: np.ndarray, required: bool = False) -> Program 
 
     try:
         with evaluating(model), EnableGrad():
-            found = recorded(model, OUTPUTS, example, (rows[0].tolist(),))
+            found = recorded(model, key, example, (rows[0].tolist(),))
         if found.axes is None or len(found.axes) > 1:
             raise CompileError("the model returns something other than a number or a list of numbers")
         return found.program
     except Exception as error:      # whatever it does with Values; if it does so with numbers, a plain call says it
-        kept.recordings.pop(OUTPUTS, None)
-        kept.refused[OUTPUTS] = changes.lasting, f"{error}"
+        kept.recordings.pop(key, None)
+        kept.refused[key] = changes.lasting, f"{error}"
         if required:
             raise
         return None
@@ -112,9 +112,9 @@ def accuracy(model: Any, X: Any, y: Any, threshold: float = 0.0) -> float:
         ValueError: X or y is of the wrong shape or empty, or its classes are none of the model's.
         TypeError: they are not numbers, and the model was not fitted to such labels.
     """
-    classes = getattr(model, "classes_", None)
+    classes: np.ndarray | None = getattr(model, "classes_", None)
     labels = None if classes is None else own_labels(classes, y)
-    if labels is not None:
+    if labels is not None and classes is not None:
         X, _ = checks.examples(X, np.zeros(len(labels)), check_finite=False)
         predictions = outputs(model, X)
         return float(np.mean(classes_of(predictions, classes, threshold) == labels))
