@@ -191,3 +191,39 @@ def test_metrics_are_the_same_eager_and_compiled():
     one, other = (ours(Y, 3, compile, metrics=["f1"])[0] for compile in (None, False))
     assert one.f1 == pytest.approx(other.f1)
     assert one.accuracy == other.accuracy
+
+
+BAD = [
+    ({"y": ["a", "b"], "loss": "mse_loss"}, TypeError, r"y must be real numbers for mse_loss, got labels such as 'a'"),
+    ({"y": ["a", "a"]}, ValueError, r"y has 1 class, 'a', and the model 1 output: one output has two classes"),
+    ({"y": ["a", None]}, ValueError, r"y has no label in row 1"),
+    ({"y": ["a", 1]}, TypeError, r"y must have labels of one kind, got int, str"),
+    ({"validation": ([[1.0, 2.0]], ["c"]), "y": ["a", "b"]}, ValueError, r"data's y has 'c', which is none of"),
+    ({"sample_weight": [1.0]}, ValueError, r"sample_weight must have a number for each of the 2 rows of X"),
+    ({"sample_weight": [1.0, -1.0]}, ValueError, r"sample_weight\[1\] must be at least 0 and finite, got -1.0"),
+    ({"sample_weight": [0, 0]}, ValueError, r"sample_weight must have a number above 0"),
+    ({"sample_weight": ["a", "b"]}, TypeError, r"sample_weight must be real numbers"),
+    ({"class_weight": {2: 1.0}}, ValueError, r"class_weight has 2, which is none of the classes 0, 1"),
+    ({"class_weight": {1: -1.0}}, ValueError, r"class_weight\[1\] must be at least 0"),
+    ({"class_weight": "equal"}, TypeError, r"class_weight must be 'balanced' or a dict"),
+    ({"class_weight": "balanced", "y": [0.5, 1.0]}, ValueError, r"class_weight is for targets that are classes"),
+    ({"metrics": ["f2"]}, ValueError, r"metrics must be of .*got 'f2'"),
+    ({"metrics": ["r2"]}, ValueError, r"the targets are classes, and the metric r2 is for numbers"),
+    ({"metrics": [3]}, TypeError, r"metrics must be names or functions"),
+    ({"schedule": 3}, TypeError, r"schedule must be a schedule, or a function that makes one"),
+    ({"schedule_every": "batch"}, ValueError, r"schedule_every must be 'epoch' or 'step'"),
+    ({"clip_norm": -1.0}, ValueError, r"clip_norm must be at least 0"),
+    ({"weight_decay": -1.0}, ValueError, r"weight_decay must be at least 0"),
+    ({"y": [True, None]}, (TypeError, ValueError), ""),
+]
+
+
+@pytest.mark.parametrize(("change", "error", "message"), BAD)
+def test_bad_arguments_change_nothing(change, error, message):
+    model = nn.MLP(2, [4, 1], seed=0)
+    before = model.vector().copy()
+    arguments = {"X": [[1.0, 2.0], [3.0, 4.0]], "y": [0, 1], **change}
+    with pytest.raises(error, match=message):
+        model.fit(arguments.pop("X"), arguments.pop("y"), progress=False, **arguments)
+    assert (model.vector() == before).all()
+    assert model.classes_ is None

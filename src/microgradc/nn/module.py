@@ -254,8 +254,8 @@ class Module:
             X: examples, numbers of shape (n, nin).
 
         Returns:
-            Shape (n,), of the dtype of the labels, `classes_`; or what `outputs` returns, if those are no classes. Where
-            each example had several targets of 0 and 1, or -1 and 1: such integers, of shape (n, nout).
+            Shape (n,), of the dtype of the labels, `classes_`; or what `outputs` returns, if the targets were no
+            classes. Where each example had several targets of 0 and 1, or -1 and 1: such integers, of shape (n, nout).
 
         Raises:
             ValueError, TypeError: X is not of that shape, or not of numbers.

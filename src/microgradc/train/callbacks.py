@@ -132,8 +132,8 @@ class ModelCheckpoint:
 class ProgressBar:
     """Show how far a training is, with its latest losses and accuracies: what `fit(progress=True)` does.
 
-    It is a bar of tqdm's on standard error in a terminal; and one line of a cell's output in Jupyter, which stays one in
-    what nbconvert makes of it.
+    It is a bar of tqdm's on standard error in a terminal; and in Jupyter one line of a cell's output, which stays one
+    in what nbconvert makes of it.
 
     >>> from microgradc import MLP, make_moons
     >>> history = MLP(2, [8, 1]).fit(*make_moons(40), epochs=5, callbacks=[ProgressBar()])

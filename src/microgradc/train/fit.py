@@ -185,5 +185,5 @@ def make_schedule(schedule: Any, optimizer: Any) -> Any:
         expected = "a schedule, or a function that makes one of the optimizer, such as lambda o: StepLR(o, 10)"
         raise TypeError(f"schedule must be {expected}, got {schedule!r:.60}")
     if getattr(found, "optimizer", optimizer) is not optimizer:
-        raise ValueError("the schedule is of another optimizer: give that as optimizer=, or a function of the optimizer")
+        raise ValueError("the schedule is of another optimizer: give that as optimizer=, or a function of one")
     return found

@@ -71,10 +71,7 @@ class KeptRecording:
         """Return whether the model has the same parts, with the same parameters in them."""
         if self.change is not changes.lasting or not self.watch:
             return False
-        for kind, call in self.calls:       # somebody may put another in its place
-            if kind.__call__ is not call:
-                return False
-        return True
+        return all([kind.__call__ is call for kind, call in self.calls])     # somebody may put another in its place
 
     def still_holds(self, model: Any, f: Callable[..., Any], args: tuple[Any, ...]) -> bool:
         """Return whether the function, which calls the model, does what it did."""

@@ -137,7 +137,7 @@ def is_text(y: Any) -> bool:
     dtype = getattr(y, "dtype", None)
     if dtype is not None:
         name = str(dtype)
-        return name.startswith(("<U", "|S", "<S", "str", "string")) or (dtype == object and has_text(np.ravel(y)))
+        return name.startswith(("<U", "|S", "<S", "str", "string")) or (name == "object" and has_text(np.ravel(y)))
     return isinstance(y, (list, tuple)) and has_text(y)
 
 
@@ -172,7 +172,7 @@ def as_labels(y: Any, name: str) -> np.ndarray:
     """
     labels = np.asarray(y, dtype=object)
     entries = labels.ravel().tolist()
-    missing = [i for i, entry in enumerate(entries) if entry is None or entry != entry or type(entry).__name__ == "NAType"]
+    missing = [i for i, entry in enumerate(entries) if is_missing(entry)]
     if missing:
         raise ValueError(f"{name} has no label in row {missing[0]}; leave such rows out, or fill them")
     kinds = {str if isinstance(entry, str) else type(entry) for entry in entries}
@@ -180,6 +180,11 @@ def as_labels(y: Any, name: str) -> np.ndarray:
         names = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise TypeError(f"{name} must have labels of one kind, got {names}; texts, as in y.astype(str), are one")
     return labels.astype(str if kinds == {str} else bytes) if kinds in ({str}, {bytes}) else labels
+
+
+def is_missing(entry: Any) -> bool:
+    """Return whether a label is None, nan, or what pandas has in their place."""
+    return entry is None or type(entry).__name__ in ("NAType", "NaTType") or entry != entry
 
 
 def column_of(y: Any) -> Any:
