@@ -30,6 +30,7 @@ def recorded(monkeypatch):
             found.append(f.__name__)
 
     monkeypatch.setattr(kept, "Recording", Counted)
+    kept.TEMPLATES.known.clear()
     return found
 
 
@@ -248,3 +249,47 @@ def test_fit_has_all_arguments_twice():
     ours, theirs = (inspect.signature(f).parameters for f in (nn.Module.fit, microgradc.fit))
     assert [(p.name, p.default, p.kind) for p in list(ours.values())[3:]] == [
         (p.name, p.default, p.kind) for p in list(theirs.values())[3:]]
+
+
+def test_a_model_of_the_same_structure_does_not_record_again(recorded):
+    for seed in range(3):
+        model, other = (nn.MLP(2, [5, 4, 1], activation="tanh", seed=seed) for _ in range(2))
+        history = model.fit(X, Y, validation=0.2, **SETTINGS)
+        assert history.loss == pytest.approx(other.fit(X, Y, validation=0.2, compile=False, **SETTINGS).loss, rel=1e-10)
+        check(model)
+    assert len(recorded) == 3
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_model_of_another_structure_is_another(change, model):
+    check(model)        # its program is there to be taken
+    other = nn.MLP(2, [6, 1], activation="tanh", seed=0)
+    CHANGES[change](other)
+    check(other)
+    eager = copy.deepcopy(other)
+    assert other.fit(X, Y, **SETTINGS).loss == pytest.approx(eager.fit(X, Y, compile=False, **SETTINGS).loss, rel=1e-10)
+
+
+def test_cross_validation_records_once(recorded):
+    from sklearn.model_selection import KFold
+
+    template = nn.MLP(2, [3, 1], seed=0)
+    for train, test in KFold(4).split(X):
+        model = copy.deepcopy(template)
+        model.fit(X[train], Y[train], **SETTINGS)
+        microgradc.accuracy(model, X[test], Y[test])
+    assert len(recorded) == 2
+
+
+def test_templates_are_few_and_hold_no_model():
+    kept.TEMPLATES.known.clear()
+    model = nn.MLP(2, [3, 1], seed=0)
+    model.outputs(X)
+    parameter = model.parameters()[0]
+    assert kept.TEMPLATES.known
+    del model
+    gc.collect()
+    assert not any(type(r) is not list for r in gc.get_referrers(parameter) if r is not locals())
+    for width in range(1, 25):
+        nn.MLP(2, [width, 1]).outputs(X)
+    assert len(kept.TEMPLATES.known) == 16

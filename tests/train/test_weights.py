@@ -214,7 +214,6 @@ BAD = [
     ({"schedule_every": "batch"}, ValueError, r"schedule_every must be 'epoch' or 'step'"),
     ({"clip_norm": -1.0}, ValueError, r"clip_norm must be at least 0"),
     ({"weight_decay": -1.0}, ValueError, r"weight_decay must be at least 0"),
-    ({"y": [True, None]}, (TypeError, ValueError), ""),
 ]
 
 

@@ -1,6 +1,7 @@
 """The recordings of a model, which are kept with it: who trains it again, or asks it again, does not record again.
 
 A model that is made of this package's layers is watched: as long as nothing in it was replaced, its recordings hold.
+A new model of the same structure needs no recording either.
 What any other model does may depend on whatever it likes. It is called once more each time, to see whether it does what
 it did.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,11 @@ from microgradc.engine import Value
 from microgradc.program.program import Program
 from microgradc.program.reached import Reached
 from microgradc.program.recording import Recording, has_same_graph
+from microgradc.train.structure import Structure, Templates, structure_of
 
 NAME = "_kept"      # of the attribute
 MOST = 16           # recordings of one model
+TEMPLATES = Templates()     # of all models
 OUTPUTS = "outputs"     # begins the keys of what a model returns
 
 
@@ -45,10 +49,10 @@ class KeptRecording:
         columns: how many numbers an example has.
     """
 
-    def __init__(self, recording: Recording, model: Any, columns: int) -> None:
-        self.program: Program = recording.program
-        self.columns = columns
-        self.axes = None if recording.constants else recording.axes
+    def __init__(
+        self, program: Program, axes: tuple[int, ...] | None, columns: int, model: Any, structure: Structure | None
+    ) -> None:
+        self.program, self.axes, self.columns, self.structure = program, axes, columns, structure
         self.renew(model)
 
     def renew(self, model: Any) -> None:
@@ -71,16 +75,24 @@ class KeptRecording:
         """Return whether the model has the same parts, with the same parameters in them."""
         if self.change is not changes.lasting or not self.watch:
             return False
-        return all([kind.__call__ is call for kind, call in self.calls])     # somebody may put another in its place
+        return all(kind.__call__ is call for kind, call in self.calls)     # somebody may put another in its place
 
-    def still_holds(self, model: Any, f: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    def still_holds(
+        self, model: Any, f: Callable[..., Any], args: tuple[Any, ...], structure: Structure | None = None
+    ) -> bool:
         """Return whether the function, which calls the model, does what it did."""
         if self.is_current():
             return True
-        if not has_same_graph(self.program, f, args):
-            return False
-        self.renew(model)
-        return True
+        if self.is_watched and self.structure is not None:
+            now = structure_of(model) if structure is None else structure
+            holds = now is not None and now.key == self.structure.key and all(
+                map(is_, now.parameters, self.structure.parameters)
+            )
+        else:
+            holds = has_same_graph(self.program, f, args)
+        if holds:
+            self.renew(model)
+        return holds
 
 
 def recorded(model: Any, key: tuple[Any, ...], f: Callable[..., Any], args: tuple[Any, ...]) -> KeptRecording:
@@ -95,12 +107,24 @@ def recorded(model: Any, key: tuple[Any, ...], f: Callable[..., Any], args: tupl
     """
     kept = kept_with(model)
     found = kept.recordings.get(key)
-    if found is None or not found.still_holds(model, f, args):
-        found = KeptRecording(Recording(f, args, (), frozenset(), None, False), model, len(args[0]))
-        kept.recordings.pop(key, None)
-        kept.recordings[key] = found
-        while len(kept.recordings) > MOST:
-            kept.recordings.pop(next(iter(kept.recordings)), None)
+    if found is not None and found.is_current():
+        return found
+    structure = structure_of(model)
+    if found is not None and found.still_holds(model, f, args, structure):
+        return found
+    template = None if structure is None else TEMPLATES.find((structure.key, key))
+    if structure is not None and template is not None:
+        program, axes = template.program(structure.parameters), template.axes
+    else:
+        recording = Recording(f, args, (), frozenset(), None, False)
+        program, axes = recording.program, None if recording.constants else recording.axes
+        if structure is not None:
+            TEMPLATES.add((structure.key, key), program, structure.parameters, axes)
+    found = KeptRecording(program, axes, len(args[0]), model, structure)
+    kept.recordings.pop(key, None)
+    kept.recordings[key] = found
+    while len(kept.recordings) > MOST:
+        kept.recordings.pop(next(iter(kept.recordings)), None)
     return found
 
 

@@ -1,0 +1,162 @@
+"""Train on 40 data sets of scikit-learn's loaders and makers: `python benchmarks/data_sets.py [NAMES]`.
+
+`fit` with its defaults, next to scikit-learn's MLPClassifier and MLPRegressor of the same layers, which get the same
+examples, standardized, the same number of epochs and the same batches. The score is that on examples which were kept
+apart, the share of right ones or R², the mean of three trainings with other splits; labels are texts, bools, integers
+and floats by turns.
+"""
+
+import sys
+import warnings
+from time import perf_counter
+
+import numpy as np
+from sklearn import datasets, neural_network
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+from microgradc import MLP
+
+EPOCHS, BATCH, HIDDEN, SPLITS = 100, 32, [32], 3
+make = datasets
+
+
+def classes(count, features, informative, **settings):
+    """Return a maker of classes that overlap."""
+    return lambda: make.make_classification(
+        400, features, n_informative=informative, n_redundant=0, n_classes=count, random_state=0, **settings)
+
+
+def regression(features, noise, **settings):
+    """Return a maker of a linear target, of size 1."""
+    def data():
+        X, y = make.make_regression(400, features, noise=noise, random_state=0, **settings)
+        return X, y / y.std(0)
+
+    return data
+
+
+def labelled(load, *names):
+    """Return the data of a loader with other labels."""
+    def data():
+        X, y = load()
+        return X, np.asarray(names)[y]
+
+    return data
+
+
+def scaled(load):
+    """Return the data of a loader with a target of size 1."""
+    def data():
+        X, y = load()
+        return X, (y - y.mean(0)) / y.std(0)
+
+    return data
+
+
+def loaded(name):
+    """Return a loader of a pair."""
+    return lambda: getattr(datasets, f"load_{name}")(return_X_y=True)
+
+
+def pair_of_digits(first, second):
+    """Return two of the digits, whose labels they are."""
+    def data():
+        X, y = loaded("digits")()
+        chosen = (y == first) | (y == second)
+        return X[chosen], y[chosen]
+
+    return data
+
+
+CLASSES = {
+    "iris": loaded("iris"),
+    "iris, texts": labelled(loaded("iris"), "setosa", "versicolor", "virginica"),
+    "iris, from 1": labelled(loaded("iris"), 1, 2, 3),
+    "iris, floats": labelled(loaded("iris"), 0.0, 1.0, 2.0),
+    "wine": loaded("wine"),
+    "wine, texts": labelled(loaded("wine"), "barolo", "grignolino", "barbera"),
+    "breast cancer": loaded("breast_cancer"),
+    "breast cancer, texts": labelled(loaded("breast_cancer"), "malignant", "benign"),
+    "breast cancer, bools": labelled(loaded("breast_cancer"), False, True),
+    "digits": loaded("digits"),
+    "digits, texts": labelled(loaded("digits"), *"abcdefghij"),
+    "digits 3 and 8": pair_of_digits(3, 8),
+    "digits 1 and 7": pair_of_digits(1, 7),
+    "moons": lambda: make.make_moons(400, noise=0.2, random_state=0),
+    "moons, -1 and 1": labelled(lambda: make.make_moons(400, noise=0.2, random_state=0), -1, 1),
+    "circles": lambda: make.make_circles(400, noise=0.1, factor=0.5, random_state=0),
+    "circles, texts": labelled(lambda: make.make_circles(400, noise=0.1, factor=0.5, random_state=0), "out", "in"),
+    "blobs, 3": lambda: make.make_blobs(400, centers=3, random_state=0),
+    "blobs, 8": lambda: make.make_blobs(800, centers=8, random_state=1),
+    "blobs, 5, in 10 dimensions": lambda: make.make_blobs(400, 10, centers=5, cluster_std=4.0, random_state=0),
+    "gaussian quantiles, 2": lambda: make.make_gaussian_quantiles(n_samples=600, n_classes=2, random_state=0),
+    "gaussian quantiles, 3": lambda: make.make_gaussian_quantiles(n_samples=900, n_classes=3, random_state=0),
+    "hastie": lambda: make.make_hastie_10_2(1000, random_state=0),
+    "classification, 2": classes(2, 10, 5, class_sep=2.0),
+    "classification, 4": classes(4, 10, 6, class_sep=2.0),
+    "classification, 5, small": classes(5, 8, 8, class_sep=2.5),
+    "classification, 1 of 10": classes(2, 10, 5, weights=[0.9], class_sep=2.0),
+    "classification, noise": classes(2, 20, 5, flip_y=0.05, class_sep=2.0),
+}
+NUMBERS = {
+    "diabetes": scaled(loaded("diabetes")),
+    "linnerud": scaled(loaded("linnerud")),
+    "linear": regression(10, 5.0),
+    "linear, noise": regression(5, 30.0),
+    "linear, 3 targets": regression(10, 5.0, n_targets=3),
+    "sparse uncorrelated": scaled(lambda: make.make_sparse_uncorrelated(400, random_state=0)),
+    "friedman 1": scaled(lambda: make.make_friedman1(600, noise=0.5, random_state=0)),
+    "friedman 2": scaled(lambda: make.make_friedman2(600, noise=10.0, random_state=0)),
+    "friedman 3": scaled(lambda: make.make_friedman3(600, noise=0.05, random_state=0)),
+    "swiss roll": scaled(lambda: make.make_swiss_roll(600, noise=0.1, random_state=0)),
+    "s curve": scaled(lambda: make.make_s_curve(600, noise=0.05, random_state=0)),
+    "low rank": scaled(lambda: (lambda X: (X[:, :-1], X[:, -1]))(
+        make.make_low_rank_matrix(400, 12, effective_rank=3, tail_strength=0.1, random_state=0))),
+}
+
+
+def scores_of(name, seed):
+    """Return our score, scikit-learn's, and the seconds that they took."""
+    is_class = name in CLASSES
+    X, y = (CLASSES if is_class else NUMBERS)[name]()
+    X, X_test, y, y_test = train_test_split(X, y, test_size=0.3, random_state=seed, stratify=y if is_class else None)
+    scaler = StandardScaler().fit(X)
+    X, X_test = scaler.transform(X), scaler.transform(X_test)
+    count = (len(np.unique(y)) if is_class else 2) if y.ndim == 1 else y.shape[1]
+    count = 1 if y.ndim == 1 and count == 2 else count
+    begin = perf_counter()
+    model = MLP(X.shape[1], [*HIDDEN, count], seed=seed)
+    model.fit(X, y, epochs=EPOCHS, batch_size=BATCH, seed=seed, progress=False)
+    ours = score(y_test, model.predict(X_test), is_class)
+    middle = perf_counter()
+    kind = neural_network.MLPClassifier if is_class else neural_network.MLPRegressor
+    theirs = kind(HIDDEN, max_iter=EPOCHS, batch_size=min(BATCH, len(X)), random_state=seed, n_iter_no_change=EPOCHS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        theirs.fit(X, y)
+    return ours, score(y_test, theirs.predict(X_test), is_class), middle - begin, perf_counter() - middle
+
+
+def score(y, found, is_class):
+    """Return the share of right classes, or R²."""
+    if is_class:
+        return np.mean(found == y)
+    return 1 - np.sum((y - found) ** 2) / np.sum((y - y.mean(0)) ** 2)
+
+
+def main(names=None):
+    """Print a table."""
+    print(f"{'data set':<28}{'fit':>8}{'sklearn':>9}{'s':>7}{'sklearn s':>11}")
+    below = 0
+    for name in names or [*CLASSES, *NUMBERS]:
+        ours, theirs, seconds, others = np.mean([scores_of(name, seed) for seed in range(SPLITS)], axis=0)
+        below += ours < theirs - 0.01
+        print(f"{name:<28}{ours:>8.3f}{theirs:>9.3f}{seconds:>7.2f}{others:>11.2f}{'  below' * (ours < theirs - 0.01)}",
+              flush=True)
+    print(f"more than 0.01 below: {below}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
