@@ -102,6 +102,17 @@ def test_labels_are_what_the_loss_takes(loss):
     assert fitted(codes, count, loss=loss)[0].classes_.tolist() == sorted(set(codes.tolist()))
 
 
+def test_floats_that_are_classes_for_one_output():
+    for names, loss in [([0.0, 1.0], "binary_cross_entropy_with_logits"), ([-1.0, 1.0], "hinge_loss")]:
+        y = np.array(names)[CODES % 2]
+        model, history = fitted(y, 1)
+        assert history.loss == fitted(y.astype(int), 1, loss=loss)[1].loss
+        assert model.classes_.tolist() == names
+        assert model.predict(X).dtype == float
+        assert accuracy(model, X, y) == (model.predict(X) == y).mean() > 0.6
+    assert fitted(np.array([0.0, 0.5])[CODES % 2], 1)[0].classes_ is None
+
+
 def test_a_loss_of_ones_own_gets_codes():
     def loss(outputs, targets):
         assert set(targets) <= {0, 1}
@@ -155,6 +166,9 @@ def test_probabilities_as_targets():
     model.fit(X, CODES / 2, loss="binary_cross_entropy", epochs=30, seed=0, progress=False)
     assert set(model.predict(X).tolist()) <= {0, 1}
     assert (model.predict(X) == (model.outputs(X) > 0.5)).all()
+    model.fit(X, CODES // 2, loss="binary_cross_entropy", epochs=30, lr=0.05, seed=0, progress=False)
+    assert accuracy(model, X, CODES // 2) == (model.predict(X) == CODES // 2).mean() > 0.9
+    assert accuracy(model, X, CODES // 2, threshold=0.0) == (CODES // 2).mean()
 
 
 def test_copies_and_pickles_remember():

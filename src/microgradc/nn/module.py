@@ -241,11 +241,11 @@ class Module:
 
         return fit(self, X, y, **settings)
 
-    def outputs(self, X: Any) -> np.ndarray:
+    def outputs(self, X: Any, *, compile: bool | None = None) -> np.ndarray:
         """Return the outputs for the rows of X, without a graph and with dropout off: see `microgradc.outputs`."""
         from microgradc.train.scores import outputs
 
-        return outputs(self, X)
+        return outputs(self, X, compile=compile)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the classes of the rows of X, with the labels of `fit`; numbers if it was fitted to numbers.

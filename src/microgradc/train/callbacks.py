@@ -162,10 +162,10 @@ class ProgressBar:
             self._bar.close()
             self._bar = None
 
-    def _says(self, text: str) -> None:
-        """Say what keeps the first epoch from beginning."""
+    def _says(self, text: str, total: int) -> None:
+        """Say what keeps the first of so many epochs from beginning."""
         if self._bar is None:
-            self._bar = new_bar(None)
+            self._bar = new_bar(total)
         self._bar.set_description(text)
 
 

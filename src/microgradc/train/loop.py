@@ -123,7 +123,7 @@ class Loop:
     def choose_way(self) -> Eager | Replayed:
         """Return by which way the gradients come, and note why it is not the compiled one."""
         X, y, weights = self.examples
-        timer = None if self.bar is None else Timer(LONG, self.bar._says, ["recording the model"])
+        timer = None if self.bar is None else Timer(LONG, self.bar._says, ["recording the model", self.history.epochs])
         if timer is not None:
             timer.daemon = True
             timer.start()

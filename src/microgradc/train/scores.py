@@ -98,7 +98,7 @@ def shaped(found: np.ndarray) -> np.ndarray:
 
 
 @suggest_keywords
-def accuracy(model: Any, X: Any, y: Any, threshold: float = 0.0) -> float:
+def accuracy(model: Any, X: Any, y: Any, threshold: float | None = None) -> float:
     """Return the share of examples that a model classifies right.
 
     Args:
@@ -106,13 +106,16 @@ def accuracy(model: Any, X: Any, y: Any, threshold: float = 0.0) -> float:
         X: examples, numbers of shape (n, nin).
         y: classes, of shape (n,): the labels that the model was fitted to; or indices for a model with several outputs,
             of which the largest decides; 0 and 1, or -1 and 1, for one output.
-        threshold: where the classes part if there is one output: 0 for a score or logit, 0.5 for a probability.
+        threshold: where the classes part if there is one output: 0 for a score or logit, 0.5 for a probability. None
+            for 0.5 if the model was fitted with `binary_cross_entropy`, else 0.
 
     Raises:
         ValueError: X or y is of the wrong shape or empty, or its classes are none of the model's.
         TypeError: they are not numbers, and the model was not fitted to such labels.
     """
     classes: np.ndarray | None = getattr(model, "classes_", None)
+    if threshold is None:
+        threshold = getattr(model, "_learnt", {}).get("threshold", 0.0)
     labels = None if classes is None else own_labels(classes, y)
     if labels is not None and classes is not None:
         X, _ = checks.examples(X, np.zeros(len(labels)), check_finite=False)

@@ -41,11 +41,11 @@ def structure_of(model: Any) -> Structure | None:
 def _describe(thing: Any, tokens: list[Any], seen: dict[int, int], parameters: list[Value]) -> None:
     kind = type(thing)
     if kind is str or kind is int or kind is float or kind is bool or thing is None:
-        tokens += (kind, thing)
+        tokens.extend((kind, thing))
         return
     before = seen.get(id(thing))
     if before is not None:
-        tokens += ("again", before)
+        tokens.extend(("again", before))
         return
     seen[id(thing)] = len(seen)
     if kind is Value:
@@ -69,7 +69,7 @@ def _describe(thing: Any, tokens: list[Any], seen: dict[int, int], parameters: l
             tokens.append(name)
             _describe(entry, tokens, seen, parameters)
     elif callable(thing) and str(getattr(thing, "__module__", "")).startswith("microgradc.engine."):
-        tokens += ("function", thing)
+        tokens.extend(("function", thing))
     else:
         raise _Unknown
 
@@ -100,7 +100,8 @@ class Templates:
 
     def add(self, key: Any, program: Program, parameters: list[Value], axes: tuple[int, ...] | None) -> None:
         """Remember a program, unless it is very large, or has leaves that are none of the parameters."""
-        _, (graph, leaves, *rest) = program.__reduce__()
+        parts: Any = program.__reduce__()[1]
+        graph, leaves, *rest = parts
         places = {id(p): i for i, p in enumerate(parameters)}
         if len(leaves) > MOST_LEAVES or any(leaf is not None and id(leaf) not in places for leaf in leaves):
             return
