@@ -90,9 +90,8 @@ def of_scores(found: np.ndarray, loss: Any) -> Labels:
     numbers, kind = set(found.tolist()), found.dtype.type
     is_known = numbers <= {0, 1} or (numbers <= {-1, 1} and loss in (None, losses.hinge_loss))
     if loss is None and found.dtype.kind == "f":     # numbers, but for the usual two of classes
-        codes = found.astype(int)
-        usual = codes.tolist() in ([0, 1], [-1, 1]) and (codes == found).all()
-        return Labels(found, codes, True) if usual else Labels()
+        usual = found.tolist() in ([0.0, 1.0], [-1.0, 1.0])
+        return Labels(found, found.astype(int), True) if usual else Labels()
     if loss not in (None, *SCORES):
         return Labels(np.array([-1, 1], kind)) if numbers <= {-1, 1} and loss not in OURS else Labels()
     if is_known and not (loss is losses.hinge_loss and not numbers <= {-1, 1}):
