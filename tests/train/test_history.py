@@ -54,6 +54,13 @@ def test_lists_by_name(history):
         assert other.validation_f1 == [0, 1, 2]
 
 
+def test_a_pickle_of_before(history):
+    state = {name: entry for name, entry in vars(history).items() if name not in ("metrics", "epochs")}
+    other = History.__new__(History)
+    other.__setstate__(state)
+    assert repr(other) == "<History: 3 epochs, loss 0.3333, accuracy 100.0%>"
+
+
 def test_a_frame(history, monkeypatch):
     frame = history.frame()
     assert frame.index.name == "epoch"

@@ -16,7 +16,7 @@ class CellBar(tqdm):
     """A bar that is one line of a cell's output, which is written anew: no red stream, no widgets."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(file=io.StringIO(), ncols=COLUMNS, **settings)
+        super().__init__(file=io.StringIO(), ncols=COLUMNS, ascii=False, **settings)
 
     @staticmethod
     def status_printer(file: Any) -> Callable[[str], None]:

@@ -45,6 +45,10 @@ class History:
         except KeyError:
             raise AttributeError(f"History has no attribute {name!r}") from None
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what was pickled; pickles of before have no metrics."""
+        self.__dict__.update({**vars(History()), **state})
+
     def __getitem__(self, name: str) -> list[float]:
         """Return the list of that name."""
         if name not in self.names():
