@@ -146,6 +146,8 @@ def test_a_schedule_of_the_optimizer():
 
     history = model.fit(X, Y, schedule=Plateau, validation=0.2, **settings)
     assert Plateau.seen == history.validation_loss
+    with pytest.raises(ValueError, match="Plateau looks at the loss of an epoch: give schedule_every='epoch'"):
+        model.fit(X, Y, schedule=Plateau, schedule_every="step", **settings)
 
 
 def test_metrics_are_those_of_scikit_learn():

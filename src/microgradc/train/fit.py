@@ -14,7 +14,7 @@ from microgradc.train.data import hold_out
 from microgradc.train.history import History
 from microgradc.train.kept import known_count
 from microgradc.train.labels import Labels, find_labels
-from microgradc.train.loop import Examples, Loop
+from microgradc.train.loop import Examples, Loop, wants_loss
 from microgradc.train.metrics import checked_metrics
 from microgradc.train.optimizers import make_optimizer
 from microgradc.train.predictions import remember
@@ -135,7 +135,7 @@ def fit(
     is_own = not (rng is random or rng is seed)
     loop = Loop(
         model, *prepared, steps, rng, batch_size, shuffle, check_finite, compile,
-        make_schedule(schedule, steps), schedule_every, clip_norm, callback, found, is_own,
+        make_schedule(schedule, steps, schedule_every), schedule_every, clip_norm, callback, found, is_own,
     )
     remember(model, loop.task)
     return loop.run(epochs, progress)
@@ -174,7 +174,7 @@ def with_class_weight(examples: Examples, class_weight: Any, labels: Labels) -> 
     return examples._replace(weights=with_classes(examples.weights, class_weight, examples.y, labels))
 
 
-def make_schedule(schedule: Any, optimizer: Any) -> Any:
+def make_schedule(schedule: Any, optimizer: Any, every: str) -> Any:
     """Return the schedule that `fit` was asked for."""
     if schedule is None:
         return None
@@ -186,4 +186,6 @@ def make_schedule(schedule: Any, optimizer: Any) -> Any:
         raise TypeError(f"schedule must be {expected}, got {schedule!r:.60}")
     if getattr(found, "optimizer", optimizer) is not optimizer:
         raise ValueError("the schedule is of another optimizer: give that as optimizer=, or a function of one")
+    if every == "step" and wants_loss(found):
+        raise ValueError(f"{type(found).__name__} looks at the loss of an epoch: give schedule_every='epoch'")
     return found

@@ -42,6 +42,13 @@ class Examples(NamedTuple):
         return Examples(self.X[places], self.y[places], None if self.weights is None else self.weights[places])
 
 
+def wants_loss(schedule: Any) -> bool:
+    """Return whether the steps of a schedule take a number, as those of `ReduceLROnPlateau`."""
+    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(schedule.step).parameters.values()
+    return any(p.default is p.empty and p.kind in places for p in parameters)
+
+
 @dataclass
 class Loop:
     """A training as `fit` was asked for it, all arguments checked; `run` takes it through its epochs."""
@@ -238,12 +245,10 @@ class Loop:
 
     def step_schedule(self) -> None:
         """Go to the next learning rate; a schedule that asks for it gets the latest loss."""
-        step = self.schedule.step
-        parameters = inspect.signature(step).parameters.values()
-        if any(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters):
-            step((self.history.validation_loss or self.history.loss)[-1])
+        if wants_loss(self.schedule):
+            self.schedule.step((self.history.validation_loss or self.history.loss)[-1])
         else:
-            step()
+            self.schedule.step()
 
     def groups(self) -> list[list[Any]]:
         """Return the parameters that the optimizer changes."""
