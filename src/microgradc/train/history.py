@@ -62,9 +62,15 @@ class History:
 
     def append(self, entry: dict[str, float]) -> None:
         """Add an epoch: a number for each list that has one."""
-        for name, number in entry.items():
+        self.extend([entry])
+
+    def extend(self, entries: list[dict[str, float]], **same: float) -> None:
+        """Add epochs: numbers by name, and those that all of them have."""
+        for name in entries[0] if entries else ():
             own = self.__dict__.get(name)
-            (self.metrics.setdefault(name, []) if own is None else own).append(number)
+            (self.metrics.setdefault(name, []) if own is None else own).extend([entry[name] for entry in entries])
+        for name, number in same.items():
+            self.__dict__[name].extend([number] * len(entries))
 
     def latest(self) -> dict[str, str]:
         """Return the latest losses, accuracies and metrics as text, by name."""

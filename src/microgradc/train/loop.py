@@ -28,6 +28,7 @@ SHOWN_EVERY = 0.1       # seconds, between two looks at the progress bar
 LONG = 1.0              # seconds, after which it says that the model is being recorded
 MOST_OUTPUTS = 1 << 20  # that are kept for the accuracies of several epochs
 MOST_EPOCHS = 10_000    # in one call
+MOST_MEASURED = 50      # where Python measures each of them: Ctrl-C must not lose many
 
 
 class Examples(NamedTuple):
@@ -109,11 +110,11 @@ class Loop:
         asked = [c for c in self.callbacks if not isinstance(c, ProgressBar)]
         if self.callback is not None or asked or self.held_out is not None or self.schedule is not None:
             return 1
-        most = MOST_EPOCHS
+        most = MOST_MEASURED if self.task.metrics else MOST_EPOCHS
         if self.bar is not None:
             seconds = self.history.seconds
-            most = max(1, int(SHOWN_EVERY / max(seconds[-1], 1e-6))) if seconds else 1
-        return min(most, MOST_EPOCHS)
+            most = min(most, max(1, int(SHOWN_EVERY / max(seconds[-1], 1e-6)))) if seconds else 1
+        return most
 
     def is_ended(self) -> bool:
         """Ask the callbacks, each of them, whether the training is at its end."""
@@ -165,8 +166,7 @@ class Loop:
         finally:
             if is_whole or self.held_out is None:       # else an interrupted epoch has no validation
                 seconds = (seconds or perf_counter() - begin) / max(len(entries), 1)
-                for entry in entries:
-                    self.history.append(entry | {"lr": rate, "seconds": seconds})
+                self.history.extend(entries, lr=rate, seconds=seconds)
         if self.schedule is not None and self.schedule_every == "epoch":
             self.step_schedule()
 
