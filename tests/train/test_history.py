@@ -54,6 +54,17 @@ def test_lists_by_name(history):
         assert other.validation_f1 == [0, 1, 2]
 
 
+def test_what_is_not_whole_is_cut(history):
+    history.loss.append(0.1)
+    history.accuracy.append(0.1)
+    history.cut()
+    assert {len(history[name]) for name in history.names()} == {3}
+    other = History()
+    other.extend([{"loss": 1.0}, {"loss": 2.0}])
+    other.cut()
+    assert len(other) == 0
+
+
 def test_a_pickle_of_before(history):
     state = {name: entry for name, entry in vars(history).items() if name not in ("metrics", "epochs")}
     other = History.__new__(History)

@@ -72,6 +72,13 @@ class History:
         for name, number in same.items():
             self.__dict__[name].extend([number] * len(entries))
 
+    def cut(self) -> None:
+        """Forget an epoch, or several, that did not get into all of the lists: Ctrl-C comes at any time."""
+        lists = [self[name] for name in self.names()]
+        whole = min(map(len, [*lists, self.lr, self.seconds]))
+        for numbers in lists:
+            del numbers[whole:]
+
     def latest(self) -> dict[str, str]:
         """Return the latest losses, accuracies and metrics as text, by name."""
         return {name: shown(name, self[name][-1]) for name in self.names() if name not in ("lr", "seconds")}

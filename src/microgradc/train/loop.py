@@ -99,6 +99,7 @@ class Loop:
             self.tell("on_train_end")
         except KeyboardInterrupt:
             self.history.interrupted = True
+            self.history.cut()
         finally:
             if self.bar is not None:
                 self.bar.on_train_end(self.model, self.history)
