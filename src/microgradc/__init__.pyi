@@ -42,6 +42,8 @@ from microgradc.program.partial import Partial as Partial, combine as combine
 from microgradc.program.program import Program as Program, get_num_threads as get_num_threads
 from microgradc.program.program import set_num_threads as set_num_threads
 from microgradc.train import data as data
+from microgradc.train.callbacks import EarlyStopping as EarlyStopping, ModelCheckpoint as ModelCheckpoint
+from microgradc.train.callbacks import ProgressBar as ProgressBar
 from microgradc.train.data import batches as batches, make_blobs as make_blobs, make_circles as make_circles
 from microgradc.train.data import make_moons as make_moons
 from microgradc.train.fit import History as History, fit as fit

@@ -11,7 +11,9 @@ _R = TypeVar("_R")
 
 # What scikit-learn, Keras and PyTorch call arguments that have another name here.
 SYNONYMS = {
-    "callbacks": "callback",
+    "alpha": "weight_decay",
+    "class_weights": "class_weight",
+    "clipnorm": "clip_norm",
     "generator": "seed",
     "hidden_layer_sizes": "nouts",
     "hidden_sizes": "nouts",
@@ -21,6 +23,8 @@ SYNONYMS = {
     "layers": "nouts",
     "learning_rate": "lr",
     "loss_fn": "loss",
+    "lr_scheduler": "schedule",
+    "max_grad_norm": "clip_norm",
     "max_iter": "epochs",
     "n_iter": "epochs",
     "nonlinearity": "activation",
@@ -28,7 +32,10 @@ SYNONYMS = {
     "parameters": "params",
     "random_state": "seed",
     "rng": "seed",
+    "sample_weights": "sample_weight",
+    "scheduler": "schedule",
     "validation_data": "validation",
+    "validation_fraction": "validation",
     "validation_split": "validation",
     "verbose": "progress",
 }

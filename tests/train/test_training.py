@@ -211,7 +211,8 @@ def test_outputs_and_accuracy(model):
     X = [[1.0, 2.0], [3.0, 4.0], [-1.0, 0.5]]
     with no_grad():
         expected = [model(x).data for x in X]
-    assert outputs(model, X).tolist() == expected == model.outputs(np.array(X)).tolist()
+    assert outputs(model, X, compile=False).tolist() == expected
+    assert outputs(model, X).tolist() == model.outputs(np.array(X)).tolist() == pytest.approx(expected, rel=1e-14)
     assert outputs(nn.MLP(2, [3], seed=0), X).shape == (3, 3)
     assert outputs(lambda x: [Value(x[0])], X).tolist() == [1.0, 3.0, -1.0]
     assert outputs(lambda x: x[0], X).tolist() == [1.0, 3.0, -1.0]
@@ -255,7 +256,6 @@ BAD = [
     ({"X": [[1.0, 2.0, 3.0]] * 2}, ValueError, r"x must have 2 entries"),
     ({"y": [1]}, ValueError, r"y must have a target for each of the 2 rows of X, shape \(2,\), got shape \(1,\)"),
     ({"y": 3}, ValueError, r"y must have a target for each of the 2 rows"),
-    ({"y": ["a", "b"]}, TypeError, r"y must be real numbers"),
     ({"y": [0, 3], "loss": "cross_entropy"}, ValueError, r"cross_entropy needs a model with an output for each class"),
     (
         {"y": [0, 2], "loss": "binary_cross_entropy_with_logits"},
@@ -319,9 +319,9 @@ def test_labels_out_of_range():
     ):
         model.fit([[1.0, 2.0]] * 3, [0, 3, 1], progress=False)
     with pytest.raises(TypeError, match=r"convert it with int"):
-        model.fit([[1.0, 2.0]] * 2, [0.0, 1.0], loss="cross_entropy", progress=False)
+        model.fit([[1.0, 2.0]] * 2, [0.0, 1.5], loss="cross_entropy", progress=False)
     with pytest.raises(ValueError, match=r"classes must be integers, y.astype\(int\)"):
-        model.fit([[1.0, 2.0]] * 2, [0.0, 1.0], progress=False)
+        model.fit([[1.0, 2.0]] * 2, [0.0, 1.5], progress=False)
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,10 @@ FLOOR_OF = {name: i for i, floor in enumerate(FLOORS) for name in floor}
 UPWARD = {
     ("nn.module", "train.fit"),
     ("nn.module", "train.scores"),
+    ("nn.module", "train.predictions"),
     ("nn.containers", "interop"),
     ("program.chunks", "distributed.chunks"),
+    ("train.history", "viz.training"),
 }
 
 

@@ -33,9 +33,12 @@ class Module:
     """
 
     training = True
+    classes_: np.ndarray | None = None     # the labels of what it was fitted to, in the order of its outputs
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "__dict__" or (not name.startswith("_") and self.__dict__.get(name, self) is not value):
+        if name == "training":
+            changes.switched()
+        elif name == "__dict__" or (not name.startswith("_") and self.__dict__.get(name, self) is not value):
             changes.happened()
         super().__setattr__(name, value)
 
@@ -219,13 +222,21 @@ class Module:
         loss: Any = None,
         optimizer: Any = "adam",
         lr: float | None = None,
+        weight_decay: float | None = None,
         epochs: int = 100,
         batch_size: int = 32,
         shuffle: bool = True,
         seed: Any = None,
         validation: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        metrics: Any = None,
+        schedule: Any = None,
+        schedule_every: str = "epoch",
+        clip_norm: float | None = None,
         progress: bool = True,
         callback: Any = None,
+        callbacks: Any = None,
         check_finite: bool = True,
         compile: bool | None = None,
     ) -> Any:
@@ -235,11 +246,46 @@ class Module:
 
         return fit(self, X, y, **settings)
 
-    def outputs(self, X: Any) -> np.ndarray:
+    def outputs(self, X: Any, *, compile: bool | None = None) -> np.ndarray:
         """Return the outputs for the rows of X, without a graph and with dropout off: see `microgradc.outputs`."""
         from microgradc.train.scores import outputs
 
-        return outputs(self, X)
+        return outputs(self, X, compile=compile)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the classes of the rows of X, with the labels of `fit`; numbers if it was fitted to numbers.
+
+        Args:
+            X: examples, numbers of shape (n, nin).
+
+        Returns:
+            Shape (n,), of the dtype of the labels, `classes_`; or what `outputs` returns, if the targets were no
+            classes. Where each example had several targets of 0 and 1, or -1 and 1: such integers, of shape (n, nout).
+
+        Raises:
+            ValueError, TypeError: X is not of that shape, or not of numbers.
+        """
+        from microgradc.train.predictions import predict
+
+        return predict(self, X)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probabilities of the classes for the rows of X.
+
+        Args:
+            X: examples, numbers of shape (n, nin).
+
+        Returns:
+            float64 of shape (n, k), in the order of `classes_`.
+
+        Raises:
+            ValueError: the model was not fitted to classes, or with a loss that does not lead to probabilities; X is
+                not of that shape.
+            TypeError: X are not numbers.
+        """
+        from microgradc.train.predictions import predict_proba
+
+        return predict_proba(self, X)
 
 
 def check_shapes(module: Module, shapes: Mapping[str, tuple[int, ...]]) -> None:

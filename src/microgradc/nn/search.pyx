@@ -169,6 +169,9 @@ cdef class _ModuleSearch(_Search):
     cdef object kind                # Module
     cdef list modules
 
+    cdef int visit(self, object thing, str name) except -1:
+        return 0 if type(thing) is Value else _Search.visit(self, thing, name)
+
     cdef int visit_object(self, object thing, str name) except -1:
         if isinstance(thing, self.kind):
             if <uintptr_t><PyObject *>thing not in self.seen:

@@ -102,9 +102,3 @@ cdef class Order:
                 j = twister_next(self.state, &self.place) >> (32 - bits)
             self.places[i], self.places[j] = self.places[j], self.places[i]
         self.has_drawn = True
-
-    def visited(self):
-        """Return the places of the examples in the order of the last epoch."""
-        if self.rng is None:
-            return numpy().arange(self.n)
-        return numpy().array([self.places[i] for i in range(self.n)], "intp")

@@ -220,9 +220,6 @@ class Order:
     def give_back(self) -> None:
         """Give the state of the generator back, from which others go on."""
 
-    def visited(self) -> NDArray[np.intp]:
-        """Return the places of the examples in the order of the last epoch."""
-
 @disjoint_base
 class Steps:
     """The steps of a training, of the mean over a batch of a program's first output."""
@@ -251,6 +248,7 @@ class Steps:
         clip: SupportsFloat,
         check: bool,
         outputs: Any = None,
+        places: Any = None,
     ) -> bool:
         """Take steps, without the GIL as long as nothing asks for it. What was begun in the run before goes on."""
 

@@ -73,6 +73,10 @@ class Reached:
         """Return a Watch over the places that hold parameters, or what has some."""
         return Watch(self.lists, self.dicts, self.cells, self.variables, self.attributes, self.others)
 
+    def things(self) -> list[Any]:
+        """Return all that was looked at, but for plain numbers, texts and the like."""
+        return [thing for thing, _ in self._seen.values()]
+
     def restore(self) -> None:
         """Put back the state of the modules and of generators of random numbers; Values and their holders stay."""
         for put_back in self.saved:
@@ -372,5 +376,7 @@ def _is_library(kind: type) -> bool:
 
 
 def _is_ours(kind: type) -> bool:
-    """Return whether a class is one of the compiler's own."""
-    return kind.__module__ == "microgradc.program.program"
+    """Return whether a class is one of the compiler's own, or of who keeps recordings, or what a layer looked up."""
+    return kind.__module__ in ("microgradc.program.program", "microgradc.train.kept") or (
+        kind.__module__ == "microgradc.nn.layers" and kind.__name__ == "_LayerPlan"
+    )

@@ -72,7 +72,8 @@ cdef class Steps:
     cdef mgc_held *rules
     cdef Py_ssize_t rule_count
     cdef double *memory                 # of lanes
-    cdef double *outputs                # of all examples, in the order of their turns; or NULL
+    cdef double *outputs                # of all examples of each epoch, in the order of their turns; or NULL
+    cdef double *visited                # the places of these examples; or NULL
     cdef mgc_cut cuts[2]                # of a full batch, and of what is left
     cdef const double **columns         # the first number of each array
     cdef Memory column_memory
@@ -154,7 +155,7 @@ cdef class Steps:
         return None
 
     def run(self, tuple arrays, Example shared, list rules not None, Order order not None, Py_ssize_t batch,
-            Py_ssize_t epochs, Py_ssize_t most, double clip, bint check, outputs=None):
+            Py_ssize_t epochs, Py_ssize_t most, double clip, bint check, outputs=None, places=None):
         """Take steps, without the GIL as long as nothing asks for it. What was begun in the run before goes on.
 
         Args:
@@ -166,7 +167,8 @@ cdef class Steps:
             epochs, most: how many epochs and steps to take at most.
             clip: the largest norm of all gradients of the optimizer's parameters; less than 0 for any.
             check: whether to stop before the update where the loss or a gradient is inf or nan.
-            outputs: where to put the outputs of each example of an epoch in the order of their turns, or None.
+            outputs: where to put the outputs of the examples of each epoch in the order of their turns, or None.
+            places: where to put the places of these examples, float64 of shape (epochs, n), or None.
 
         Returns:
             Whether all was finite.
@@ -189,11 +191,15 @@ cdef class Steps:
             self.clip, self.check = clip, check
             if self.found.size < <size_t>epochs + 1:
                 self.found = Doubles(epochs + 1)
-            self.outputs = NULL
+            self.outputs = self.visited = NULL
             if outputs is not None:
-                if outputs.size != self.total * self.program.output_count:
+                if outputs.size != epochs * self.total * self.program.output_count:
                     raise ValueError(f"outputs must have {self.program.output_count} numbers for each example")
                 self.outputs = <double *>self.call.view(outputs, True).buf
+            if places is not None:
+                if places.shape != (epochs, self.total):
+                    raise ValueError(f"places must be of shape {(epochs, self.total)}, got {places.shape}")
+                self.visited = <double *>self.call.view(places, True).buf
             self.read()
             if self.first == 0:
                 order.begin()
@@ -324,9 +330,14 @@ cdef class Steps:
             self.epoch_loss = 0
             if places != NULL and self.is_twister:
                 self.order.shuffle()
+            if places != NULL and self.visited != NULL:
+                for i in range(self.total):
+                    self.visited[self.epoch * self.total + i] = <double>places[i]
         c.n = n
         self.call.seeds[0] = 1.0 / n
-        c.outputs = NULL if self.outputs == NULL else self.outputs + self.first * c.program.output_count
+        c.outputs = NULL
+        if self.outputs != NULL:
+            c.outputs = self.outputs + (self.epoch * self.total + self.first) * c.program.output_count
         for a in range(c.array_count):
             columns, source = self.call.columns[a], self.columns[a]
             if places == NULL:

@@ -203,8 +203,13 @@ class Batches:
         return n
 
 
-def hold_out(X, y, share, rng):
-    """Split examples at random in two pairs (X, y), the second with this share of them.
+def hold_out(y, share, rng, by_class):
+    """Return the places of examples to train on and, at random, of this share of them to keep apart.
+
+    Args:
+        y: the targets.
+        by_class: whether they are classes, each of which gives its share, as far as that is a number of examples; one
+            of a class at least remains.
 
     Raises:
         ValueError: share is not between 0 and 1, or leaves no example in one of the two.
@@ -216,36 +221,33 @@ def hold_out(X, y, share, rng):
         raise ValueError(f"{expected}, got {share!r:.60}") from None
     if not 0 < number < 1:
         raise ValueError(f"{expected}, got {share!r}")
-    share = number
-    k = round(len(X) * share)
-    if not 0 < k < len(X):
-        raise ValueError(f"a share of {share} of {len(X)} examples leaves none for {'training' if k else 'validation'}")
-    order = list(range(len(X)))
-    rng.shuffle(order)
-    return (X[order[k:]], y[order[k:]]), (X[order[:k]], y[order[:k]])
+    share, n = number, len(y)
+    k = round(n * share)
+    if not 0 < k < n:
+        raise ValueError(f"a share of {share} of {n} examples leaves none for {'training' if k else 'validation'}")
+    shuffled = list(range(n))
+    rng.shuffle(shuffled)
+    order = np.array(shuffled)
+    if not by_class:
+        return order[k:], order[:k]
+    _, classes, counts = np.unique(y[order], return_inverse=True, return_counts=True)
+    numbers = _shared_out(counts, k)
+    turns = np.empty(n, int)        # of each example among those of its class
+    for c in range(len(counts)):
+        turns[classes == c] = np.arange(counts[c])
+    apart = turns < numbers[classes]
+    return order[~apart], order[apart]
 
 
-def split_validation(examples, validation, rng, check_finite):
-    """Return the examples to train on, and those to evaluate after each epoch or None, both checked pairs (X, y).
-
-    Args:
-        examples: a pair of arrays, as `checks.examples` returns it.
-        validation: a pair (X, y), the share of the examples to keep apart, or None. See `fit`.
-
-    Raises:
-        ValueError: validation is neither, or its X has another number of columns.
-    """
-    X, y = examples
-    if validation is None:
-        return examples, None
-    if not (isinstance(validation, (tuple, list)) and len(validation) == 2):
-        return hold_out(X, y, validation, rng)
-    X_held_out, y_held_out = validation
-    held_out = checks.examples(X_held_out, y_held_out, check_finite, "the validation data's ")
-    columns = X.shape[1]
-    if held_out[0].shape[1] != columns:
-        raise ValueError(f"the validation data's X has {held_out[0].shape[1]} columns, X has {columns}")
-    return examples, held_out
+def _shared_out(counts, k):
+    """Return how many of k examples each class gives, by its count: whole numbers, the largest remainders first."""
+    most = np.maximum(counts - 1, 0)
+    exact = counts * (k / counts.sum())
+    numbers = np.minimum(np.floor(exact).astype(int), most)
+    for c in np.argsort(numbers - exact, kind="stable").tolist() * 2:
+        if numbers.sum() < k and numbers[c] < most[c]:
+            numbers[c] += 1
+    return numbers
 
 
 def _sequence(a, name):

@@ -17,7 +17,7 @@ OPTIMIZERS: dict[str, tuple[Any, float]] = {
 }
 
 
-def make_optimizer(optimizer: Any, model: Any, lr: float | None) -> Any:
+def make_optimizer(optimizer: Any, model: Any, lr: float | None, weight_decay: float | None = None) -> Any:
     """Return the optimizer that `fit` was asked for."""
     if not callable(getattr(model, "parameters", None)):
         raise TypeError(f"model must be a Module, or have a method parameters(), got {model!r:.60}")
@@ -27,6 +27,8 @@ def make_optimizer(optimizer: Any, model: Any, lr: float | None) -> Any:
             raise ValueError("the optimizer has none of the model's parameters; make it from model.parameters()")
         if lr is not None:
             raise ValueError("lr is given to the optimizer that you made; leave it out here")
+        if weight_decay is not None:
+            raise ValueError("weight_decay is given to the optimizer that you made; leave it out here")
         return optimizer
     settings = {} if lr is None else {"lr": lr}
     if isinstance(optimizer, str):
@@ -38,4 +40,6 @@ def make_optimizer(optimizer: Any, model: Any, lr: float | None) -> Any:
         settings = settings or {"lr": usual}
     elif not callable(optimizer):
         raise TypeError(f"optimizer must be a name, an optimizer or a class of them, got {optimizer!r}")
+    if weight_decay is not None:
+        settings["weight_decay"] = weight_decay
     return optimizer(list(model.parameters()), **settings)

@@ -1,4 +1,4 @@
-"""What a model predicts, and how much of that is right."""
+"""What a model gives for examples, and how much of that is right."""
 
 from __future__ import annotations
 
@@ -6,22 +6,32 @@ from typing import Any
 
 import numpy as np
 
-from microgradc import checks
-from microgradc.engine import no_grad
-from microgradc.engine.value import plain_number
+from microgradc import changes, checks
+from microgradc.engine import CompileError, EnableGrad, is_tracing, no_grad
+from microgradc.engine.value import is_detecting, plain_number
 from microgradc.keywords import suggest_keywords
 from microgradc.modes import evaluating
+from microgradc.program.program import Program
+from microgradc.train.kept import NAME, OUTPUTS, Kept, kept_with, recorded
+from microgradc.train.labels import as_labels, column_of, flat, is_text
 
 __all__ = ["accuracy", "outputs"]
 
+FEW = 16        # rows: for less, a model is called where it would take longer to find out what it does
+MANY = 20_000   # parameters: to record so many takes a quarter of a second
+FLOAT64 = np.dtype(float)
+
 
 @suggest_keywords
-def outputs(model: Any, X: Any) -> np.ndarray:
+def outputs(model: Any, X: Any, *, compile: bool | None = None) -> np.ndarray:
     """Return what a model gives for each of the rows of X, without a graph and in evaluation mode.
 
     Args:
         model: a `Module`, or anything that can be called with a list of numbers.
         X: examples, numbers of shape (n, nin).
+        compile: whether to compile the model (`microgradc.compile`), which is kept with it for the next call; True says
+            why that is not possible. By default, where it is; but for less than 16 rows not where it would take longer
+            than to call the model: where it has very many parameters, or is of a class of your own.
 
     Returns:
         float64 of shape (n,) for one output, else (n, nout).
@@ -29,27 +39,88 @@ def outputs(model: Any, X: Any) -> np.ndarray:
     Raises:
         ValueError: X is not of that shape.
         TypeError: X are not numbers.
+        CompileError: compile is True, and that is not possible.
     """
-    rows = checks.rows(X).tolist()
+    plain = type(X) is np.ndarray and X.dtype is FLOAT64 and X.ndim == 2 and X.size and X.flags.carray
+    rows = X if plain else np.require(checks.rows(X), float, ["C", "A"])
+    if compile is None:
+        kept = getattr(model, "__dict__", {}).get(NAME)
+        if type(kept) is Kept and kept.owner() is model:
+            found = kept.recordings.get((OUTPUTS, rows.shape[1]))
+            if found is not None and found.is_current() and not (is_tracing() or is_detecting()):
+                return shaped(found.program(rows))
+    elif not checks.flag(compile, "compile"):
+        return by_row(model, rows)
+    program = program_of(model, rows, bool(compile))
+    return by_row(model, rows) if program is None else shaped(program(rows))
+
+
+def by_row(model: Any, rows: np.ndarray) -> np.ndarray:
+    """Return the same by calling the model for each row."""
     with evaluating(model), no_grad():
-        return as_array([model(row) for row in rows])
+        return as_array([model(row) for row in rows.tolist()])
+
+
+def program_of(model: Any, rows: np.ndarray, required: bool = False) -> Program | None:
+    """Return the program of what a model gives for a row; None where there is none, or it would take longer.
+
+    Raises:
+        CompileError: it is required, and not possible; or whatever else the model raises then.
+    """
+    kept, key = kept_with(model), (OUTPUTS, rows.shape[1])
+    known = kept.recordings.get(key)
+    if not required:
+        if is_tracing() or is_detecting() or kept.refused.get(key, ("", ""))[0] is changes.lasting:
+            return None
+        if len(rows) < FEW and not (is_quick(model) if known is None else known.is_watched):
+            return None
+
+    def example(x: Any) -> Any:
+        return single(model(x))
+
+    try:
+        with evaluating(model), EnableGrad():
+            found = recorded(model, key, example, (rows[0].tolist(),))
+        if found.axes is None or len(found.axes) > 1:
+            raise CompileError("the model returns something other than a number or a list of numbers")
+        return found.program
+    except Exception as error:      # whatever it does with Values; if it does so with numbers, a plain call says it
+        kept.recordings.pop(key, None)
+        kept.refused[key] = changes.lasting, f"{error}"
+        if required:
+            raise
+        return None
+
+
+def shaped(found: np.ndarray) -> np.ndarray:
+    """Return the outputs of a program, those of one output as a row."""
+    return found[:, 0] if found.shape[1] == 1 else found
 
 
 @suggest_keywords
-def accuracy(model: Any, X: Any, y: Any, threshold: float = 0.0) -> float:
+def accuracy(model: Any, X: Any, y: Any, threshold: float | None = None) -> float:
     """Return the share of examples that a model classifies right.
 
     Args:
         model: as in `outputs`.
         X: examples, numbers of shape (n, nin).
-        y: classes, integers of shape (n,): indices for a model with several outputs, of which the largest decides; 0
-            and 1, or -1 and 1, for one output.
-        threshold: where the classes part if there is one output: 0 for a score or logit, 0.5 for a probability.
+        y: classes, of shape (n,): the labels that the model was fitted to; or indices for a model with several outputs,
+            of which the largest decides; 0 and 1, or -1 and 1, for one output.
+        threshold: where the classes part if there is one output: 0 for a score or logit, 0.5 for a probability. None
+            for 0.5 if the model was fitted with `binary_cross_entropy`, else 0.
 
     Raises:
-        ValueError: X or y is of the wrong shape or empty.
-        TypeError: they are not numbers.
+        ValueError: X or y is of the wrong shape or empty, or its classes are none of the model's.
+        TypeError: they are not numbers, and the model was not fitted to such labels.
     """
+    classes: np.ndarray | None = getattr(model, "classes_", None)
+    if threshold is None:
+        threshold = getattr(model, "_learnt", {}).get("threshold", 0.0)
+    labels = None if classes is None else own_labels(classes, y)
+    if labels is not None and classes is not None:
+        X, _ = checks.examples(X, np.zeros(len(labels)), check_finite=False)
+        predictions = outputs(model, X)
+        return float(np.mean(classes_of(predictions, classes, threshold) == labels))
     X, y = checks.examples(X, y, check_finite=False)
     predictions = outputs(model, X)
     count = predictions.size // len(predictions)
@@ -63,12 +134,37 @@ def accuracy(model: Any, X: Any, y: Any, threshold: float = 0.0) -> float:
     return float(np.mean(is_right(predictions, y, threshold)))
 
 
+def own_labels(classes: np.ndarray, y: Any) -> np.ndarray | None:
+    """Return targets as labels of a model; None if they are none of them, or other numbers for its classes."""
+    y = column_of(y)
+    if is_text(y):
+        return flat(as_labels(y, "y")) if classes.dtype.kind in "OUST" else None
+    if classes.dtype.kind not in "biuf":
+        return None
+    labels = flat(checks.real_array(y, "y"))
+    known = np.isin(labels, classes)
+    plain = {0, 1} if len(classes) == 2 else set(range(len(classes)))
+    is_index = labels.ndim == 1 and (has_classes(labels, plain) or (len(classes) == 2 and has_classes(labels, {-1, 1})))
+    return labels if labels.ndim == 1 and (known.all() or (known.any() and not is_index)) else None
+
+
+def classes_of(predictions: np.ndarray, classes: np.ndarray, threshold: float = 0.0) -> np.ndarray:
+    """Return the classes of outputs, with their labels."""
+    places = predictions.argmax(axis=1) if predictions.ndim == 2 else (predictions > threshold).astype(int)
+    return classes[places]
+
+
 def is_right(predictions: np.ndarray, y: np.ndarray, threshold: float) -> np.ndarray:
     """Return for each example whether its class was found: that of the largest output, or that on the right side of the
     threshold."""
     if predictions.ndim == 2 and y.ndim == 1:
         return predictions.argmax(axis=1) == y
     return (predictions > threshold) == (y > 0)
+
+
+def is_quick(model: Any) -> bool:
+    """Return whether a model is soon recorded, and known without a call from then on: by its class and size."""
+    return type(model).__module__.startswith("microgradc.nn.") and len(model.parameters()) <= MANY
 
 
 def single(prediction: Any) -> Any:

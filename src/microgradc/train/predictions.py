@@ -1,0 +1,72 @@
+"""Predictions of a model that was fitted: classes and their probabilities, or numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from microgradc import losses
+from microgradc.train.scores import classes_of, outputs
+
+NAME = "_learnt"    # the attribute of a model that says what it was fitted to
+
+# How outputs become probabilities, by the loss.
+PROBABILITIES = ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "binary_cross_entropy")
+
+
+def remember(model: Any, task: Any) -> None:
+    """Note in a model what it is fitted to: the classes, and what its outputs are then."""
+    attributes = getattr(model, "__dict__", None)
+    if attributes is None:
+        return
+    loss = task.loss.__name__ if task.is_ours else ""
+    attributes["classes_"] = task.labels.classes       # no change of what it computes
+    attributes[NAME] = {
+        "loss": loss, "threshold": task.threshold or 0.0, "several": task.is_of_several and task.threshold is not None
+    }
+
+
+def predict(model: Any, X: Any) -> np.ndarray:
+    """Return what a model predicts: see `Module.predict`."""
+    found = outputs(model, X)
+    learnt = vars(model).get(NAME, {})
+    classes = getattr(model, "classes_", None)
+    if classes is not None:
+        return classes_of(found, classes, learnt.get("threshold", 0.0))
+    if learnt.get("several"):
+        above = (found > learnt["threshold"]).astype(int)
+        return 2 * above - 1 if learnt["loss"] == "hinge_loss" else above
+    return found
+
+
+def predict_proba(model: Any, X: Any) -> np.ndarray:
+    """Return the probabilities of classes: see `Module.predict_proba`."""
+    learnt = vars(model).get(NAME)
+    if learnt is None:
+        raise ValueError("predict_proba needs a model that was fitted to classes: call fit first")
+    loss = learnt["loss"]
+    if loss not in PROBABILITIES:
+        if getattr(model, "classes_", None) is None and not learnt["several"]:
+            raise ValueError(f"this model was fitted to numbers, by {loss or 'a loss of your own'}: it has no classes")
+        advice = "binary_cross_entropy_with_logits leads to some, and cross_entropy for several classes"
+        raise ValueError(f"{loss or 'a loss of your own'} gives scores, no probabilities; {advice}")
+    return probabilities(outputs(model, X), loss)
+
+
+def probabilities(found: np.ndarray, loss: str) -> np.ndarray:
+    """Return the probabilities of outputs, float64 of shape (n, k)."""
+    if loss == losses.cross_entropy.__name__:
+        shifted = np.exp(found - found.max(axis=1, keepdims=True))
+        return shifted / shifted.sum(axis=1, keepdims=True)
+    if loss == losses.nll_loss.__name__:
+        return np.exp(found)
+    if loss == losses.binary_cross_entropy.__name__:
+        return found if found.ndim == 2 else np.column_stack([1 - found, found])
+    return sigmoid(found) if found.ndim == 2 else np.column_stack([sigmoid(-found), sigmoid(found)])
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(-x)), without overflow."""
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1.0, e) / (1 + e)
