@@ -323,7 +323,7 @@ def _with_respect_to_the_carry(x):
         y = c * c * x * z
         return gradients(y, c) + gradients(y, z), gradients(y, x)
 
-    last, ys = scan(step, x, [x, x * 2, 0.5])
+    last, ys = scan(step, x, [x, x * 2, x + 0.5])
     return last + ys[0] * ys[1]
 
 
