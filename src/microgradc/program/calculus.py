@@ -184,7 +184,9 @@ def _given(entry: _Entry, x: list[Operand], gs: dict[int, Operand]) -> _Terms:
 _Seeds = Iterable[tuple[Any, ...]]      # for an entry, what comes from outside, and perhaps the Condition under which
 
 
-def _backward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iterable[int]) -> list[Any]:
+def _backward(
+    builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iterable[int], sent: dict[int, Condition] | None = None
+) -> list[Any]:
     """Return what some entries receive, None for one that receives nothing.
 
     Args:
@@ -192,6 +194,7 @@ def _backward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Itera
         tape: operations, each after its operands.
         seeds: for an entry, the gradient that arrives from outside.
         wanted: which entries.
+        sent: is told where these receive something.
     """
     wanted = list(wanted)
     depends = [False] * len(tape)        # on one that is wanted
@@ -206,15 +209,19 @@ def _backward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Itera
     for e, g, *where in seeds:
         received.setdefault(e, []).append(((g, None), where[0] if where else ()))
     found: dict[int, Operand] = dict.fromkeys(wanted)
-    arrived: dict[Any, dict[int, Operand]] = {}        # at the results of a scan
+    arrived: dict[Any, dict[int, tuple[Operand, Condition]]] = {}       # at the results of a scan
     for e in range(len(tape) - 1, -1, -1):
         if e in arrived:
             entry = tape[e]
             x = [tape[o].handle if type(o) is int else o for o in entry.operands]
             among = [i for i, o in enumerate(entry.operands) if type(o) is int and depends[o]]
-            for i, g in loop_adjoints(builder.scan, entry.detail, x, arrived.pop(e), among, _received_in):
+            at = arrived.pop(e)
+            gs = {i: masked(builder, *sent) for i, sent in at.items()}
+            where_sent = {i: masked(builder, 1.0, condition) for i, (_, condition) in at.items() if condition}
+            for i, g, flag in loop_adjoints(builder.scan, entry.detail, x, gs, where_sent, among, _received_in):
                 if type(g) is not float or g != 0:
-                    received.setdefault(entry.operands[i], []).append(((g, None), ()))
+                    at_all = () if flag is None else ((builder.add("where", flag, 1.0, 0.0), 1),)
+                    received.setdefault(entry.operands[i], []).append(((g, None), at_all))
         terms = received.pop(e, None)
         if not terms or not depends[e]:
             continue
@@ -226,8 +233,10 @@ def _backward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Itera
             total, condition = _after_hooks(entry, masked(builder, total, condition)), ()
         if e in found:
             found[e] = masked(builder, total, condition)
+            if sent is not None:
+                sent[e] = condition
         if entry.op == "result":
-            arrived.setdefault(entry.operands[0], {})[entry.detail] = masked(builder, total, condition)
+            arrived.setdefault(entry.operands[0], {})[entry.detail] = total, condition
             continue
         gs = {i: total for i, o in enumerate(entry.operands) if type(o) is int and depends[o]}
         if not gs:
@@ -429,11 +438,14 @@ def _tape_of_graph(graph: Graph) -> list[_Entry]:
     ]  # fmt: skip
 
 
-def _received_in(graph: Graph, seeds: list[Seed], wanted: list[int]) -> list[int | None]:
-    """Add to a graph what some of its expressions receive; return the places."""
-    builder = Places(graph)
-    found = _backward(builder, _tape_of_graph(graph), seeds, wanted)
-    return [None if g is None else builder.place(g) for g in found]
+def _received_in(graph: Graph, seeds: list[Seed], wanted: list[int]) -> list[tuple[int | None, int | None]]:
+    """Add to a graph what some of its expressions receive; return the places, and those of whether they do."""
+    builder, sent = Places(graph), dict[int, Condition]()
+    found = _backward(builder, _tape_of_graph(graph), seeds, wanted, sent)
+    return [
+        (None if g is None else builder.place(g), builder.place(masked(builder, 1.0, sent[e])) if sent.get(e) else None)
+        for e, g in zip(wanted, found, strict=True)
+    ]
 
 
 def _tangents_in(graph: Graph, seeds: list[Seed], wanted: list[int]) -> list[int | None]:
