@@ -137,7 +137,8 @@ def test_random_loops(seed, theirs):
         return [microgradc.tanh(y) for y in results(c)[-INPUTS:]], c[0] * x[1]
 
     def f(x):
-        last, ys = scan(lambda c, _: body(c, x), [x[i] for i in range(INPUTS)], length=5, keep=("all", "sqrt")[seed % 2])
+        keep = ("all", "sqrt")[seed % 2]
+        last, ys = scan(lambda c, _: body(c, x), [x[i] for i in range(INPUTS)], length=5, keep=keep)
         return microgradc.sum([a * x[i] for i, a in enumerate(last)]) + microgradc.sum([y * y for y in ys])
 
     f = compile(f)

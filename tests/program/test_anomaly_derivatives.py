@@ -1,4 +1,4 @@
-"""detect_anomaly looks at derivatives of whole functions: the operation whose derivative is not finite, and its line."""
+"""detect_anomaly and derivatives of whole functions: the operation whose derivative is not finite, and its line."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 """Derivatives of all orders of random programs with loops in loops, loops that end by themselves, selections and
-straight-through estimators: recorded, in C texts, and as plain loops of Values, which know nothing of recorded loops."""
+straight-through estimators: recorded, in C texts, and as plain loops of Values, which know nothing of recorded ones."""
 
 import random
 
@@ -183,7 +183,7 @@ def _never_begun(x):
 @pytest.mark.parametrize("f", [_captured, _in_the_xs, _in_the_carry, _behind_the_loop, _never_begun])
 def test_what_is_not_taken_gets_nothing_in_any_order(f):
     x, v = [0.3, 0.6, 0.8], [1.0, -0.5, 2.0]
-    value, slope, matrix, third = by_values(f, x, v)
+    _, slope, matrix, third = by_values(f, x, v)
     assert np.isfinite(np.array(matrix)).all()
     compiled = compile(f)
     close(compiled.value_and_grad(np.array(x))[1], slope)
@@ -210,7 +210,7 @@ def test_three_loops_in_one_another_in_c(tmp_path):
         return c + microgradc.sum(ys)
 
     x, v = [0.4, -0.7, 0.9], [1.0, 0.5, -1.0]
-    value, slope, matrix, third = by_values(f, x, v)
+    _, slope, matrix, third = by_values(f, x, v)
     compiled = compile(f)
     close(compiled.hessian(x), matrix)
     close(jvp(lambda x: hvp(compiled, x, v), (x,), (v,))[1], third)

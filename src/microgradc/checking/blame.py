@@ -15,8 +15,8 @@ Compute = Callable[[], list[Any]]
 
 
 class Wrong(NamedTuple):
-    """An operation whose derivative is wrong; or one of which nothing is known: it has no derivative there, or no finite
-    differences."""
+    """An operation whose derivative is wrong; or one of which nothing is known, for it has no derivative there, or no
+    finite differences."""
 
     node: Value
     operation: str

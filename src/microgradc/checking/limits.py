@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 _STEPS = [2.0**-k for k in (8, 13, 18, 23, 28)]     # of x, or of 1
@@ -22,7 +23,7 @@ class Limits(NamedTuple):
     def reach(self, derivative: float) -> bool:
         """Return whether they come nearer to a derivative with every step: x**1.5 at 0 does, though slowly."""
         return math.isfinite(derivative) and any(self) and all(
-            abs(b - derivative) <= 0.6 * abs(a - derivative) for side in self for a, b in zip(side, side[1:], strict=False)
+            abs(b - derivative) <= 0.6 * abs(a - derivative) for side in self for a, b in pairwise(side)
         )
 
     def in_words(self, by_rule: float) -> str | None:
@@ -69,14 +70,14 @@ def _limit(side: list[float]) -> float | None:
     """Return the limit of quotients; inf if they grow, None if there is none."""
     if not side:
         return None
-    if all(b * a > 0 and abs(b) >= 1.5 * abs(a) for a, b in zip(side, side[1:], strict=False)):
+    if all(b * a > 0 and abs(b) >= 1.5 * abs(a) for a, b in pairwise(side)):
         return math.copysign(math.inf, side[-1])
     return side[-1] if _are_close(side[-2], side[-1]) else None
 
 
 def _is_jump(side: list[float]) -> bool:
     """Return whether quotients grow as steps become smaller: the difference stays."""
-    return bool(side) and all(a and abs(b / a - 32.0) < 0.5 for a, b in zip(side, side[1:], strict=False))
+    return bool(side) and all(a and abs(b / a - 32.0) < 0.5 for a, b in pairwise(side))
 
 
 def _are_close(a: float, b: float) -> bool:

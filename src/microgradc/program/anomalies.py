@@ -193,8 +193,9 @@ def _replay_derivatives(
     where = f"{where}\n  in {_shown(compiled)}, which was called again as it is"
     with _told(where):
         _call_plainly(compiled._f, example, names)
+        ways = [_as_values(example, compiled._f, integers) for integers in (False, True)]
         with undetected(), noting_places():
-            for y in _first_that_works([_as_values(example, compiled._f, integers) for integers in (False, True)], made):
+            for y in _first_that_works(ways, made):
                 bad = _first_not_finite(y)
                 if bad is not None:
                     raise anomaly_at(bad)

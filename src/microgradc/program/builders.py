@@ -60,7 +60,7 @@ class Places:
     """Who adds to a graph."""
 
     short = 0
-    derive = None
+    derive: Callable[[Any], None] | None = None
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

@@ -175,7 +175,7 @@ class Deriving:
 
         def again(y: Value, xs: list[Value]) -> Iterable[Value]:
             if name == "map_gradients":
-                return gradients(y, xs)  # type: ignore[no-any-return]
+                return gradients(y, xs)
             return directions.product_of(y, xs, *direction) if direction else directions.second_derivatives(y, xs)
 
         return anomalies.derivatives_of_batch(self, args, kwargs, find, again, chosen)

@@ -47,7 +47,8 @@ def jacobian_of(f: Any, args: tuple[Any, ...], argnums: Argnums, sparse: bool = 
         return trees.map_leaves(lambda y: gradients(y, xs), plain(f)(*args))
     _chosen(args, argnums)
     if is_detecting():
-        return anomalies.derivatives(f, args, lambda a, as_sparse: jacobian_of(f, a, _of_values(a, argnums), as_sparse), sparse)
+        again = lambda a, as_sparse: jacobian_of(f, a, _of_values(a, argnums), as_sparse)  # noqa: E731
+        return anomalies.derivatives(f, args, again, sparse)
     recorded = Recorded(f, args, "jacobian")
     if sparse:
         return recorded.sparse("jacobian", argnums)
@@ -66,7 +67,8 @@ def hessian_of(f: Any, args: tuple[Any, ...], argnums: Argnums, sparse: bool = F
         return trees.map_leaves(lambda slope: gradients(slope, xs), gradients(one_value(plain(f)(*args)), xs))
     _chosen(args, argnums)
     if is_detecting():
-        return anomalies.derivatives(f, args, lambda a, as_sparse: hessian_of(f, a, _of_values(a, argnums), as_sparse), sparse)
+        again = lambda a, as_sparse: hessian_of(f, a, _of_values(a, argnums), as_sparse)  # noqa: E731
+        return anomalies.derivatives(f, args, again, sparse)
     recorded = Recorded(f, args, "hessian")
     if sparse:
         return recorded.sparse("hessian", argnums)
@@ -109,8 +111,8 @@ def jvp_of(f: Any, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple
         ys, shape = trees.flatten(plain(f)(*rebuilt))
         return trees.unflatten(shape, ys), trees.unflatten(shape, tangents_of(ys, xs, like(tangents, primals)))
     if is_detecting():
-        found: tuple[Any, Any] = anomalies.derivatives(f, primals, lambda a, _: jvp_of(f, a, _like_arguments(tangents, a)))
-        return found
+        again = lambda a, _: jvp_of(f, a, _like_arguments(tangents, a))  # noqa: E731
+        return anomalies.derivatives(f, primals, again)
     recorded = Recorded(f, primals, "jvp")
     row = recorded.derived("jvp")(recorded.row, recorded.direction(tangents, "tangents")).reshape(1, -1)
     count = row.shape[1] // 2
@@ -125,8 +127,11 @@ def vjp_of(f: Any, primals: tuple[Any, ...]) -> tuple[Any, Callable[[Any], tuple
         ys = trees.flatten(returned)[0]
         return returned, lambda cotangents: trees.unflatten(shape, cotangents_of(ys, xs, like(cotangents, returned)))
     if is_detecting():
-        found = anomalies.derivatives(f, primals, lambda a, _: vjp_of(f, a)[0])
-        return found, lambda given: anomalies.derivatives(f, primals, lambda a, _: vjp_of(f, a)[1](_like_arguments(given, a)))
+        def pulled(given: Any) -> Any:
+            again = lambda a, _: vjp_of(f, a)[1](_like_arguments(given, a))  # noqa: E731
+            return anomalies.derivatives(f, primals, again)
+
+        return anomalies.derivatives(f, primals, lambda a, _: vjp_of(f, a)[0]), pulled
     recorded = Recorded(f, primals, "vjp")
     results = recorded.rebuilt_results(recorded.recording.program(recorded.row.reshape(1, -1)))
 

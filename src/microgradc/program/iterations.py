@@ -1,4 +1,4 @@
-"""Derivatives that the step of a loop takes: they are those of its iteration alone, in a plain loop as in a recorded one.
+"""Derivatives that the step of a loop takes: those of its iteration alone, in a plain loop as in a recorded one.
 
 The carry and x of an iteration are what it begins with, whatever they were made from: the carry of the first one may be
 a Value that the step uses by its name as well, and that of a later one depends on it.
