@@ -72,7 +72,7 @@
 static void MGC_V(product_back)(const double *x, const double *y, const double *g, double *gx, double *gy,
                                 const double *nothing, int receives, Py_ssize_t n)
 {
-    const double *had_x = receives & MGC_X_FIRST ? nothing : gx, *had_y = receives & MGC_Y_FIRST ? nothing : gy;
+    const double *had_x = receives & MGC_X_FIRST ? nothing : gx, *had_y = receives & MGC_X_FIRST << 1 ? nothing : gy;
     if (gx == gy) {
         MGC_EACH_LANE
         for (Py_ssize_t l = 0; l < n; l++) gx[l] = (had_x[l] + g[l] * y[l]) + g[l] * x[l];
