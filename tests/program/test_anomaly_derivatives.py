@@ -140,8 +140,6 @@ def test_map_gradients_and_shared_arguments():
         assert with_shared.mean_hessian([1.0], np.array([1.0])).tolist() == [[0.75]]
     square = compile(lambda x: W * W * x)
     assert caught(lambda: square.mean_hvp([1e308], [4.0, 4.0])).operation == "dot"      # where it is added up
-    found = caught(lambda: square.mean_hvp([1e308], [0.8, 0.8]))
-    assert str(found).endswith(": a derivative of a sum over its 2 examples is not finite, and that of each of them is")
 
 
 def test_a_branch_that_is_not_taken_is_not_to_blame():
