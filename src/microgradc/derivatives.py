@@ -12,19 +12,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from microgradc import trees
-from microgradc.program.calculus import cotangents_of, tangents_of
 from microgradc.program.compile import Compiled, compile
 from microgradc.program.directions import (
     Argnums,
-    as_values,
-    has_values,
     hessian_of,
     hvp_of,
     jacobian_of,
     jvp_of,
-    like,
-    plain,
     value_and_grad_of,
     vjp_of,
 )
@@ -140,10 +134,6 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
     """
     primals = _tuple(primals, "primals")
     tangents = _tuple(tangents, "tangents")
-    if has_values(*primals, *tangents):
-        xs, _, rebuilt = as_values(primals)
-        ys, shape = trees.flatten(plain(f)(*rebuilt))
-        return trees.unflatten(shape, ys), trees.unflatten(shape, tangents_of(ys, xs, like(tangents, primals)))
     return jvp_of(_compiled(f), primals, tangents)
 
 
@@ -162,11 +152,6 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
     >>> y, pull(1.0)
     (6.0, (3.0, 2.0))
     """
-    if has_values(*primals):
-        xs, shape, rebuilt = as_values(primals)
-        returned = plain(f)(*rebuilt)
-        ys = trees.flatten(returned)[0]
-        return returned, lambda cotangents: trees.unflatten(shape, cotangents_of(ys, xs, like(cotangents, returned)))
     return vjp_of(_compiled(f), primals)
 
 

@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 
 import numpy as np
 import pytest
@@ -191,6 +192,60 @@ def test_a_bend_is_called_one():
     with pytest.raises(GradcheckError, match=r"'ReLU'.*\n.*\n.*there is a bend: 0.0 by .* left, 1.0 from the right"):
         gradcheck(lambda x: x.relu(), 0.0)
     assert gradcheck(lambda x: x.relu(), 1e-3)
+
+
+INFINITE = "the derivative is infinite there"
+BEND = r"it has a bend there, {} by differences from the left and {} from the right"
+
+
+@pytest.mark.parametrize(("f", "inputs", "operation", "by_rule", "why"), [
+    (lambda x: (x * 2.0).sqrt() * 3, 0.0, "sqrt", math.inf, INFINITE),
+    (lambda x: x**0.5, 0.0, "**0.5", math.inf, INFINITE),
+    (lambda x: microgradc.cbrt(x), 0.0, "cbrt", math.inf, INFINITE),
+    (lambda x: microgradc.acos(x), -1.0, "acos", -math.inf, INFINITE),
+    (lambda x: x.relu(), 0.0, "ReLU", 0.0, BEND.format("0.0", "1.0")),
+    (lambda x: microgradc.clip(x, -1.0, 1.0), 1.0, "clip", 1.0, BEND.format("1.0", "0.0")),
+    (lambda x: microgradc.maximum(x, x * 3.0), 0.0, "max", 0.5, BEND.format("0.0", "1.0")),
+    (lambda x: abs(x) + 2.0 * x.relu(), 0.0, "ReLU", 0.0, BEND.format("0.0", "1.0")),
+    (lambda x: microgradc.floor(x), 1.0, "floor", 0.0, "the function jumps there"),
+    (lambda x: microgradc.sign(x), 0.0, "sign", 0.0, "the function jumps there"),
+])  # fmt: skip
+def test_where_there_is_no_derivative_no_rule_is_wrong(f, inputs, operation, by_rule, why):
+    if operation == "max":
+        assert gradcheck(f, inputs)     # the rule is the mean of both sides, as is a central difference
+        return
+    with pytest.raises(GradcheckError) as caught:
+        gradcheck(f, inputs)
+    found = caught.value
+    assert (found.operation, found.operand, found.by_rule) == (operation, 0, by_rule)
+    assert f"no rule is wrong: the operation {operation!r} has no derivative" in str(found)
+    assert re.search(why, str(found))
+    assert "wrong is" not in str(found)
+    assert gradcheck(f, inputs, raise_exception=False) is False
+
+
+def test_slow_limits_are_limits():
+    """Differences of x**1.5 at 0 come to 0 as sqrt(h)."""
+    assert gradcheck(lambda x: x**1.5, 0.0)
+    assert gradcheck(lambda x, y: (x * y) ** 1.25, (0.0, 2.0))
+    with pytest.raises(GradcheckError, match=rf"'\*\*0.5' .*{INFINITE}"):
+        gradcheck(lambda x: x**1.5, 0.0, order=2)
+
+
+@pytest.mark.parametrize("slope", [-0.5, 1.5, math.inf])
+def test_a_wrong_rule_at_a_bend_is_wrong(slope):
+    def mine(x):
+        return Value(max(x.data, 0.0), (x,), (slope,))
+
+    with pytest.raises(GradcheckError, match="wrong is the operation 'custom'"):
+        gradcheck(lambda x: mine(x) * 2, 0.0)
+
+
+def test_a_wrong_rule_at_a_jump_or_a_corner_is_wrong():
+    with pytest.raises(GradcheckError, match="wrong is the operation 'custom'"):
+        gradcheck(lambda x: Value(float(x.data >= 1), (x,), (3.0,)), 1.0)
+    with pytest.raises(GradcheckError, match="wrong is the operation 'custom'"):
+        gradcheck(lambda x: Value(math.sqrt(abs(x.data)), (x,), (3.0,)), 0.0)
 
 
 def test_what_is_not_finite_blames_no_rule():

@@ -11,7 +11,7 @@ import pytest
 from scans import TABLE, W, fed, nested, written_out
 
 import microgradc
-from microgradc import CompileError, Value, compile, less, scan, sin, take
+from microgradc import CompileError, Value, compile, gradients, less, scan, sin, take
 from microgradc import sum as sum_of
 
 # What steps take and return
@@ -306,3 +306,90 @@ def test_a_long_loop_hears_signals(run_python):
         "print(g.value_and_grad(1.0)[0] > 1)\n"
     )
     assert printed.split() == ["True", "True"]
+
+
+# Derivatives within a step: carry and x are what the iteration begins with, whatever they were made from
+
+
+def _with_respect_to_what_is_around(x):
+    def step(c, _):
+        return gradients(c * c * x, x), None
+
+    return scan(step, x, length=3)[0]
+
+
+def _with_respect_to_the_carry(x):
+    def step(c, z):
+        y = c * c * x * z
+        return gradients(y, c) + gradients(y, z), gradients(y, x)
+
+    last, ys = scan(step, x, [x, x * 2, x + 0.5])
+    return last + ys[0] * ys[1]
+
+
+def _with_an_entry_that_stays(x):
+    def step(carry, _):
+        c, p = carry
+        return (gradients(sin(c * p), p), p), None
+
+    return scan(step, (x * 2, x), length=4)[0][0]
+
+
+def _with_a_scan_in_the_step(x):
+    def outer(c, _):
+        def inner(d, _):
+            return gradients(sin(d * c * x), d) + gradients(d * c * x, c), None
+
+        return scan(inner, c, length=2)[0] + gradients(c * x * x, x), None
+
+    return scan(outer, x, length=3)[0]
+
+
+def _with_second_derivatives(x):
+    def step(c, _):
+        y = sin(c * x) * c
+        slope = gradients(y, c)
+        return slope + gradients(slope, x), None
+
+    return scan(step, x * 1.0, length=3)[0]
+
+
+@pytest.mark.parametrize("f", [
+    _with_respect_to_what_is_around, _with_respect_to_the_carry, _with_an_entry_that_stays, _with_a_scan_in_the_step,
+    _with_second_derivatives,
+])  # fmt: skip
+def test_derivatives_within_a_step_are_those_of_the_iteration(f):
+    compiled, x = compile(f), Value(0.7)
+    y = f(x)
+    y.backward()
+    value, slope = compiled.value_and_grad(0.7)
+    assert value == pytest.approx(y.data, rel=1e-12)
+    assert slope == pytest.approx(x.grad, rel=1e-12)
+    again = Value(0.7)
+    (second,) = [gradients(gradients(f(again), again), again)]
+    assert compiled.hessian(0.7) == pytest.approx(second.data, rel=1e-10)
+
+
+def test_derivatives_within_a_step_by_hand():
+    """y = c * c * x, of which the step returns c * c: with respect to x, c is fixed, even in the first iteration."""
+    assert _with_respect_to_what_is_around(Value(1.5)).data == 1.5**8
+
+
+@pytest.mark.parametrize("make", [np.array, np.float64, lambda x: np.array(x, dtype=object)])
+def test_arrays_without_axes_are_numbers(make):
+    def f(x):
+        def step(carry, z):
+            c, d = carry["a"], carry["b"]
+            return {"a": c * x, "b": np.array(d * 2)}, {"y": np.array(c * z, dtype=object)}
+
+        carry, ys = scan(step, {"a": make(1.5), "b": make(1.0)}, [np.array(1.0), make(2.0), 3.0])
+        return carry["a"] * carry["b"] + ys["y"][2]
+
+    x = Value(2.0)
+    y = f(x)
+    y.backward()
+    assert (y.data, x.grad) == (1.5 * 64 + 18, 1.5 * 8 * 12 + 18)
+    assert compile(f).value_and_grad(2.0) == (y.data, x.grad)
+    assert f(2.0) == y.data
+    with pytest.raises(ValueError, match="must have the structure of the carry, number, got"):
+        scan(lambda c, _: (np.array([c, c]), None), make(1.0), length=2)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from microgradc.checking.inputs import at, number_of
+from microgradc.checking.limits import limits
 from microgradc.engine import Value
 from microgradc.engine.value import difference, noting_places, operate, operations_of, place_of
 
@@ -14,7 +15,8 @@ Compute = Callable[[], list[Any]]
 
 
 class Wrong(NamedTuple):
-    """An operation whose derivative is wrong; or one of which nothing is known, for it has no finite differences."""
+    """An operation whose derivative is wrong; or one of which nothing is known, for it has no derivative there, or no
+    finite differences."""
 
     node: Value
     operation: str
@@ -23,11 +25,12 @@ class Wrong(NamedTuple):
     by_rule: float
     by_differences: float
     place: tuple[str, int] | None
+    excuse: str | None = None       # why there is no derivative, in words
 
     @property
     def is_known(self) -> bool:
         """Whether there are differences that say that the rule is wrong."""
-        return math.isfinite(self.by_differences)
+        return math.isfinite(self.by_differences) and self.excuse is None
 
 
 class Tolerance(NamedTuple):
@@ -70,18 +73,25 @@ class Graph:
             by_rule = sent(node, of_nodes, operands, local)
             for key, x in of_nodes.items():
                 is_by_hand = has_closure or op in ("custom", "opaque")
-                found = self._by_hand(node, x) if is_by_hand else _alone(op, operands, x)
-                if found is not None and not tolerance.holds(by_rule[key], *found):
-                    i = next(i for i, o in enumerate(operands) if o is x)
-                    wrong = Wrong(node, node._op or op, i, x.data, by_rule[key], found[0], place_of(node))
+                value_at = self._by_hand(node, x) if is_by_hand else _alone(op, operands, x)
+                if value_at is None:
+                    continue
+                found = difference(value_at, x.data)
+                if not tolerance.holds(by_rule[key], *found):
+                    i, around = next(i for i, o in enumerate(operands) if o is x), limits(value_at, x.data)
+                    if around.reach(by_rule[key]):
+                        continue
+                    wrong = Wrong(node, node._op or op, i, x.data, by_rule[key], found[0], place_of(node),
+                                  around.in_words(by_rule[key]))
                     if wrong.is_known:
                         return wrong
                     unknown = unknown or wrong
         return unknown
 
-    def _by_hand(self, node: Value, operand: Value) -> tuple[float, float] | None:
-        """Return the derivative of a node that code of the user's makes: it is run again up to this node, with another
-        number for the operand, while all the other nodes keep theirs. None if it makes the operand as a leaf."""
+    def _by_hand(self, node: Value, operand: Value) -> Callable[[float], float] | None:
+        """Return the function of one operand of a node that code of the user's makes: it is run again up to this node,
+        with another number for the operand, while all the other nodes keep theirs. None if it makes the operand as a
+        leaf."""
         if id(node) not in self._place_of:
             return None
         target, moved = self._place_of[id(node)], self._place_of.get(id(operand), -1)
@@ -106,7 +116,7 @@ class Graph:
                     return reached.number
             raise ArithmeticError("it does something else when it is called again")
 
-        return difference(value_at, operand.data)
+        return value_at
 
 
 class _Reached(BaseException):
@@ -117,8 +127,8 @@ class _Reached(BaseException):
         self.number = number
 
 
-def _alone(op: str, operands: tuple[Any, ...], x: Value) -> tuple[float, float]:
-    """Return the derivative of an operation at its operands with respect to one of them, by differences."""
+def _alone(op: str, operands: tuple[Any, ...], x: Value) -> Callable[[float], float]:
+    """Return an operation as a function of one of its operands."""
     numbers = list(map(number_of, operands))
     places = [i for i, o in enumerate(operands) if o is x]
 
@@ -127,7 +137,7 @@ def _alone(op: str, operands: tuple[Any, ...], x: Value) -> tuple[float, float]:
             numbers[i] = number
         return number_of(operate(op, *numbers))
 
-    return difference(value_at, x.data)
+    return value_at
 
 
 def sent(

@@ -10,9 +10,10 @@ cdef extern from "engine/attributes.h":
 
 cdef class Baggage(dict):
     """The attributes of a node, and apart from them a label, a Python closure in place of the rule, an operation's
-    name, hooks, the loop that a `scan` repeats, where it was made, and
+    name, hooks, the loop that a `scan` repeats, where it was made, of which operation it is a derivative, and
     what to do if it sends a gradient that is not finite."""
     cdef object label, backward, op, loop, place, origin
+    cdef tuple derived      # an operation of the user's, and the order of the derivative
     cdef dict hooks
 
     def __cinit__(self):

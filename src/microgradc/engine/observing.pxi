@@ -55,12 +55,37 @@ def place_as_text(place) -> str:
     return "a line that is not known" if place is None else as_text(place[0], place[1])
 
 
+def derive(Value v):
+    """Say of which operation the derivative is that is made from now on, while places are noted.
+
+    A derivative has the place of the operation of the user's, whatever its order.
+
+    Args:
+        v: the node of an operation; None at the end.
+    """
+    cdef Baggage baggage
+    if v is None:
+        traces.derived = None
+    else:
+        baggage = baggage_if_any(v)
+        node, order = (v, 0) if baggage is None or baggage.derived is None else baggage.derived
+        traces.derived = node, order + 1
+
+
+cdef tuple place_in_force(tuple derived):
+    """The file and the line of an operation that is made now, perhaps for a derivative."""
+    if derived is not None and place_of(derived[0]) is not None:
+        return place_of(derived[0])
+    frame = users_frame()
+    return frame.f_code.co_filename, frame.f_lineno
+
+
 cdef int observe "mgc_observe"(object made, mgc_node *operation) except -1:
     """See a new node, and the operation that made it."""
     cdef Value v = <Value>made
     if mgc_noting():
-        frame = users_frame()
-        baggage_of(v).place = frame.f_code.co_filename, frame.f_lineno
+        baggage_of(v).derived = getattr(traces, "derived", None)
+        baggage_of(v).place = place_in_force(baggage_of(v).derived)
         then = getattr(traces, "then", None)
         if then is not None:
             then(v)
@@ -111,16 +136,39 @@ cdef bint is_finite(x) except -1:
 
 
 cdef object forward_anomaly(Value v, mgc_node *operation):
-    cdef tuple operands = operands_in(operation), place
+    """The error that says that the result of an operation is not finite; v is the node, which may have no operands."""
+    cdef Baggage baggage = baggage_if_any(v)
+    cdef tuple operands = operands_in(operation), place, derived = None if baggage is None else baggage.derived
     cdef str name = name_in(v, operation)
     bad = [i for i, x in enumerate(operands) if not is_finite(x)]
     what = f"the result of {name!r} is {operation.data!r}"
     if bad:
         what += f", for operand {bad[0]} was not finite already when it came in"
     frame = users_frame()
-    place = frame.f_code.co_filename, frame.f_lineno
-    lines = [what, *shown_operands(operands), as_text(place[0], place[1], frame.f_globals)]
+    place = place_of(v)
+    if place is None:
+        place = frame.f_code.co_filename, frame.f_lineno
+    lines = [what, *shown_operands(operands)]
+    if derived is not None:
+        lines = shown_derivative(derived[0], derived[1], lines)
+        if (<Value>derived[0]).node.op != MGC_LEAF:
+            operands, name = operands_in(&(<Value>derived[0]).node), name_in(derived[0], &(<Value>derived[0]).node)
+    lines.append(as_text(place[0], place[1], frame.f_globals if place[0] == frame.f_code.co_filename else None))
     return AnomalyError("\n  ".join(lines), name, operands, None, place)
+
+
+def anomaly_at(Value v not None):
+    """Return the AnomalyError that says that the number of a node is not finite."""
+    return forward_anomaly(v, &v.node)
+
+
+cdef list shown_derivative(Value v, order, list lines):
+    """What is said of an operation that is made for the derivative of the user's, and of that one."""
+    which = "the derivative" if order == 1 else f"the derivative of order {order}"
+    if v.node.op == MGC_LEAF:       # where what it receives is added up
+        return [f"in {which} with respect to {shown_node(v)}, {lines[0]}", *lines[1:]]
+    return [f"in {which} of {name_in(v, &v.node)!r}, {lines[0]}", *lines[1:],
+            f"the node: {shown_node(v)}", *shown_operands(operands_in(&v.node))]
 
 
 cdef int sweep_detecting(Pass *p) except -1:
@@ -200,6 +248,11 @@ def set_origin(values, origin):
             common = common_of(v)
             baggage_of(v if common is None else common).origin = origin
             mgc_track(&v.node)
+
+
+def is_noting() -> bool:
+    """Return whether this thread notes where nodes are made."""
+    return mgc_noting()
 
 
 def is_detecting() -> bool:

@@ -531,6 +531,15 @@ class undetected(Observer):
 
     def __enter__(self) -> Self: ...
 
+def anomaly_at(v: Value) -> AnomalyError:
+    """Return the AnomalyError that says that the number of a node is not finite."""
+
+def derive(v: Value | None) -> None:
+    """Say of which operation the derivative is that is made from now on, while places are noted."""
+
+def is_noting() -> bool:
+    """Return whether this thread notes where nodes are made."""
+
 def is_detecting() -> bool:
     """Return whether this thread is within `detect_anomaly()`."""
 

@@ -5,10 +5,11 @@ Changes with what is folded into a number when a derivative is put together.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from microgradc.engine import Value, is_tracing
-from microgradc.engine.value import operate
+from microgradc.engine.value import derive, is_noting, operate
 from microgradc.program.graph import Graph, Loop
 from microgradc.program.scan import results_of
 
@@ -25,9 +26,11 @@ class Builder(Protocol):
 
     Attributes:
         short: how many terms a sum of products has at most that is made of additions, not one dot.
+        derive: told of which operation the next ones are a derivative; None if nobody asks.
     """
 
     short: int
+    derive: Callable[[Any], None] | None
 
     def add(self, op: str, *operands: Operand) -> Operand:
         """Return an operation on some operands, at least one of which is no constant."""
@@ -47,6 +50,7 @@ class Nodes:
 
     def __init__(self, short: int = 0) -> None:
         self.short = short
+        self.derive: Callable[[Any], None] | None = derive if is_noting() else None
 
     def number_of(self, operand: Operand) -> float | None:
         return None if is_tracing() else operand.data if isinstance(operand, Value) else operand
@@ -56,6 +60,7 @@ class Places:
     """Who adds to a graph."""
 
     short = 0
+    derive: Callable[[Any], None] | None = None
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

@@ -11,15 +11,17 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from microgradc import trees
 from microgradc.engine import Value
-from microgradc.engine.value import is_grad_enabled, loop_behind, operate, operations_of
+from microgradc.engine.value import derive, is_grad_enabled, loop_behind, operate, operations_of
 from microgradc.program.builders import Builder, Nodes, Operand, Places, Term, combined, is_zero, total_of
 from microgradc.program.c_text import ROWS
 from microgradc.program.conditions import Condition, gathered, masked, taken_at
 from microgradc.program.graph import Graph
+from microgradc.program.iterations import fixed_nodes
 from microgradc.program.loop_rules import Seed, loop_adjoints, loop_tangents
 from microgradc.program.rules import Step, rule, wide_rule
 from microgradc.program.scan import results_of
@@ -182,7 +184,9 @@ def _given(entry: _Entry, x: list[Operand], gs: dict[int, Operand]) -> _Terms:
 _Seeds = Iterable[tuple[Any, ...]]      # for an entry, what comes from outside, and perhaps the Condition under which
 
 
-def _backward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iterable[int]) -> list[Any]:
+def _backward(
+    builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iterable[int], sent: dict[int, Condition] | None = None
+) -> list[Any]:
     """Return what some entries receive, None for one that receives nothing.
 
     Args:
@@ -190,6 +194,7 @@ def _backward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Itera
         tape: operations, each after its operands.
         seeds: for an entry, the gradient that arrives from outside.
         wanted: which entries.
+        sent: is told where these receive something.
     """
     wanted = list(wanted)
     depends = [False] * len(tape)        # on one that is wanted
@@ -204,26 +209,34 @@ def _backward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Itera
     for e, g, *where in seeds:
         received.setdefault(e, []).append(((g, None), where[0] if where else ()))
     found: dict[int, Operand] = dict.fromkeys(wanted)
-    arrived: dict[Any, dict[int, Operand]] = {}        # at the results of a scan
+    arrived: dict[Any, dict[int, tuple[Operand, Condition]]] = {}       # at the results of a scan
     for e in range(len(tape) - 1, -1, -1):
         if e in arrived:
             entry = tape[e]
             x = [tape[o].handle if type(o) is int else o for o in entry.operands]
             among = [i for i, o in enumerate(entry.operands) if type(o) is int and depends[o]]
-            for i, g in loop_adjoints(builder.scan, entry.detail, x, arrived.pop(e), among, _received_in):
+            at = arrived.pop(e)
+            gs = {i: masked(builder, *sent) for i, sent in at.items()}
+            where_sent = {i: masked(builder, 1.0, condition) for i, (_, condition) in at.items() if condition}
+            for i, g, flag in loop_adjoints(builder.scan, entry.detail, x, gs, where_sent, among, _received_in):
                 if type(g) is not float or g != 0:
-                    received.setdefault(entry.operands[i], []).append(((g, None), ()))
+                    at_all = () if flag is None else ((builder.add("where", flag, 1.0, 0.0), 1),)
+                    received.setdefault(entry.operands[i], []).append(((g, None), at_all))
         terms = received.pop(e, None)
         if not terms or not depends[e]:
             continue
         entry = tape[e]
+        if builder.derive is not None:
+            builder.derive(entry.handle)
         total, condition = gathered(builder, terms)
         if entry.hooks:
             total, condition = _after_hooks(entry, masked(builder, total, condition)), ()
         if e in found:
             found[e] = masked(builder, total, condition)
+            if sent is not None:
+                sent[e] = condition
         if entry.op == "result":
-            arrived.setdefault(entry.operands[0], {})[entry.detail] = masked(builder, total, condition)
+            arrived.setdefault(entry.operands[0], {})[entry.detail] = total, condition
             continue
         gs = {i: total for i, o in enumerate(entry.operands) if type(o) is int and depends[o]}
         if not gs:
@@ -265,6 +278,8 @@ def _forward(builder: Builder, tape: list[_Entry], seeds: _Seeds, wanted: Iterab
         ts = {i: found[o] for i, o in enumerate(entry.operands) if type(o) is int and o in found}
         if not ts or e in found:
             continue
+        if builder.derive is not None:
+            builder.derive(entry.handle)
         if entry.op == "dot" or entry.op == "products":     # weights stay one after another
             ts = {i: ts[i] for i in sorted(ts, key=lambda i: i % 2)}
         x = [tape[o].handle if type(o) is int else o for o in entry.operands]
@@ -287,12 +302,16 @@ def tape_of(roots: Iterable[Value]) -> tuple[list[_Entry], dict[int, int]]:
     """Return the operations that some Values were made by, and which entry each node is, by its id."""
     tape: list[_Entry] = []
     places: dict[int, int] = {}
+    fixed = fixed_nodes()
     for root in roots:
         if id(root) in places:
             continue
         for node, op, operands, local, has_closure, hooks in operations_of(root):
             if id(node) not in places:
                 places[id(node)] = len(tape)
+                if id(node) in fixed:
+                    tape.append(_Entry(node, "leaf", ()))
+                    continue
                 among = tuple([x if type(x) is float else places[id(x)] for x in operands])
                 detail = loop_behind(node) if op == "scan" else int(among[1]) if op == "result" else None
                 tape.append(_Entry(node, op, among[:1] if op == "result" else among, local, has_closure, detail, hooks))
@@ -352,7 +371,8 @@ def cotangents_of(ys: list[Any], xs: list[Value], seeds: list[Any], short: int =
         raise NoGraphError("y has no graph: gradients are disabled by no_grad()")
     given = [(places[id(y)], seed) for y, seed in zip(ys, seeds, strict=True) if isinstance(y, Value)]
     found: list[Any] = [None] * len(xs)
-    received = _backward(Nodes(short), tape, given, [places[id(xs[i])] for i in inside])
+    with _noted():
+        received = _backward(Nodes(short), tape, given, [places[id(xs[i])] for i in inside])
     for i, g in zip(inside, received, strict=True):
         found[i] = g
     return [_as_value(g) for g in found]
@@ -369,8 +389,18 @@ def tangents_of(ys: list[Any], xs: list[Value], directions: list[Any], short: in
     """
     tape, places = tape_of([y for y in ys if isinstance(y, Value)])
     seeds = [(places[id(x)], t) for x, t in zip(xs, directions, strict=True) if id(x) in places]
-    found = iter(_forward(Nodes(short), tape, seeds, [places[id(y)] for y in ys if isinstance(y, Value)]))
+    with _noted():
+        found = iter(_forward(Nodes(short), tape, seeds, [places[id(y)] for y in ys if isinstance(y, Value)]))
     return [_as_value(next(found) if isinstance(y, Value) else None) for y in ys]
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
+    """Where lines are noted, those of derivatives are the lines of what they are derivatives of, until the end."""
+    try:
+        yield
+    finally:
+        derive(None)
 
 
 def _as_value(found: Any) -> Value:
@@ -408,11 +438,14 @@ def _tape_of_graph(graph: Graph) -> list[_Entry]:
     ]  # fmt: skip
 
 
-def _received_in(graph: Graph, seeds: list[Seed], wanted: list[int]) -> list[int | None]:
-    """Add to a graph what some of its expressions receive; return the places."""
-    builder = Places(graph)
-    found = _backward(builder, _tape_of_graph(graph), seeds, wanted)
-    return [None if g is None else builder.place(g) for g in found]
+def _received_in(graph: Graph, seeds: list[Seed], wanted: list[int]) -> list[tuple[int | None, int | None]]:
+    """Add to a graph what some of its expressions receive; return the places, and those of whether they do."""
+    builder, sent = Places(graph), dict[int, Condition]()
+    found = _backward(builder, _tape_of_graph(graph), seeds, wanted, sent)
+    return [
+        (None if g is None else builder.place(g), builder.place(masked(builder, 1.0, sent[e])) if sent.get(e) else None)
+        for e, g in zip(wanted, found, strict=True)
+    ]
 
 
 def _tangents_in(graph: Graph, seeds: list[Seed], wanted: list[int]) -> list[int | None]:

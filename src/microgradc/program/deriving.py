@@ -9,8 +9,10 @@ import numpy as np
 
 from microgradc import checks
 from microgradc.engine import Value
-from microgradc.program import directions
+from microgradc.engine.value import is_detecting
+from microgradc.program import anomalies, directions
 from microgradc.program.arguments import Arguments
+from microgradc.program.calculus import gradients
 from microgradc.program.derived import gradients_program, mean_product
 from microgradc.program.program import Example, Latest, MeanProduct, Program, latest_mean_product
 from microgradc.program.reached import Reached
@@ -103,6 +105,8 @@ class Deriving:
             found = latest_mean_product(self._latest, args, v)
             if found is not None:
                 return found
+        if is_detecting():
+            return self._looked_at("mean_hvp", args, kwargs, parameters, (v,))
         batch = self._batch(args, kwargs)
         if batch[4] is not None and parameters is None:
             theta = self._shared_of(args, kwargs)
@@ -124,6 +128,8 @@ class Deriving:
             float64 of shape (P, P), symmetric. Of shared arguments, rows and columns are their numbers, one after
             another.
         """
+        if is_detecting():
+            return self._looked_at("mean_hessian", args, kwargs, parameters)
         batch = self._batch(args, kwargs)
         return self._mean_product(batch, parameters).matrix(batch[1], batch[4])
 
@@ -139,6 +145,8 @@ class Deriving:
         Raises:
             ValueError: the function returns something other than one Value.
         """
+        if is_detecting():
+            return self._looked_at("map_gradients", args, kwargs, parameters)
         recording, arrays, _, _, shared = batch = self._batch(args, kwargs)
         _check(batch)
         key = "gradients of each", None if parameters is None else tuple(parameters)
@@ -150,6 +158,27 @@ class Deriving:
         program, count = known
         found: np.ndarray = program.run(arrays, None, True, False, shared)[1]
         return found[:, :count]
+
+    def _looked_at(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        parameters: Iterable[Value] | None,
+        direction: tuple[Any, ...] = (),
+    ) -> Any:
+        """Return what the method of a name returns, within `detect_anomaly()`."""
+        chosen = None if parameters is None else tuple(parameters)
+
+        def find(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            return getattr(self, name)(*direction, *args, parameters=chosen, **kwargs)
+
+        def again(y: Value, xs: list[Value]) -> Iterable[Value]:
+            if name == "map_gradients":
+                return gradients(y, xs)
+            return directions.product_of(y, xs, *direction) if direction else directions.second_derivatives(y, xs)
+
+        return anomalies.derivatives_of_batch(self, args, kwargs, find, again, chosen)
 
     def _mean_product(self, batch: _Batch, parameters: Iterable[Value] | None) -> MeanProduct:
         recording = batch[0]

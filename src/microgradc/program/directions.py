@@ -8,13 +8,15 @@ methods, `derived.py` the programs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from microgradc import trees
 from microgradc.engine import Value, is_tracing
+from microgradc.engine.value import is_detecting
+from microgradc.program import anomalies
 from microgradc.program.calculus import cotangents_of, gradients, tangents_of
 from microgradc.program.derived import PRODUCTS, Matrix, csc_array_class, product_program
 from microgradc.program.layouts import Part, gradients_in, layout_of
@@ -44,6 +46,9 @@ def jacobian_of(f: Any, args: tuple[Any, ...], argnums: Argnums, sparse: bool = 
         xs, args = _chosen_values(args, argnums)
         return trees.map_leaves(lambda y: gradients(y, xs), plain(f)(*args))
     _chosen(args, argnums)
+    if is_detecting():
+        again = lambda a, as_sparse: jacobian_of(f, a, _of_values(a, argnums), as_sparse)  # noqa: E731
+        return anomalies.derivatives(f, args, again, sparse)
     recorded = Recorded(f, args, "jacobian")
     if sparse:
         return recorded.sparse("jacobian", argnums)
@@ -61,6 +66,9 @@ def hessian_of(f: Any, args: tuple[Any, ...], argnums: Argnums, sparse: bool = F
         xs, args = _chosen_values(args, argnums)
         return trees.map_leaves(lambda slope: gradients(slope, xs), gradients(one_value(plain(f)(*args)), xs))
     _chosen(args, argnums)
+    if is_detecting():
+        again = lambda a, as_sparse: hessian_of(f, a, _of_values(a, argnums), as_sparse)  # noqa: E731
+        return anomalies.derivatives(f, args, again, sparse)
     recorded = Recorded(f, args, "hessian")
     if sparse:
         return recorded.sparse("hessian", argnums)
@@ -77,14 +85,34 @@ def hvp_of(f: Any, x: Any, v: Any, args: tuple[Any, ...]) -> Any:
         xs, shape, rebuilt = as_values(x)
         slopes = cotangents_of([one_value(plain(f)(rebuilt, *args))], xs, [1.0])
         return trees.unflatten(shape, tangents_of(slopes, xs, like(v, x, "v")))
+    if is_detecting():
+        return anomalies.derivatives(f, (x, *args), lambda a, _: hvp_of(f, a[0], _like_arguments(v, a), a[1:]))
     recorded = Recorded(f, (x, *args), "hvp")
     derived = recorded.derived("hvp")
     product = derived(recorded.row, recorded.direction((v, *map(zeros, args)), "v"))
     return product if derived.is_whole else recorded.rebuilt_arguments(np.reshape(product, -1))[0]
 
 
+def second_derivatives(y: Value, xs: list[Value]) -> Iterator[Value]:
+    """Yield the second derivatives of a Value with respect to others, row by row."""
+    for slope in gradients(y, xs):
+        yield from gradients(slope, xs)
+
+
+def product_of(y: Value, xs: list[Value], direction: Any) -> list[Value]:
+    """Return the product of the second derivatives of a Value and a direction, a nest of numbers."""
+    return tangents_of(gradients(y, xs), xs, as_values(direction)[0])
+
+
 def jvp_of(f: Any, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
     """Return the results and their derivatives in a direction; see `jvp`."""
+    if has_values(*primals, *tangents):
+        xs, _, rebuilt = as_values(primals)
+        ys, shape = trees.flatten(plain(f)(*rebuilt))
+        return trees.unflatten(shape, ys), trees.unflatten(shape, tangents_of(ys, xs, like(tangents, primals)))
+    if is_detecting():
+        again = lambda a, _: jvp_of(f, a, _like_arguments(tangents, a))  # noqa: E731
+        return anomalies.derivatives(f, primals, again)
     recorded = Recorded(f, primals, "jvp")
     row = recorded.derived("jvp")(recorded.row, recorded.direction(tangents, "tangents")).reshape(1, -1)
     count = row.shape[1] // 2
@@ -93,6 +121,17 @@ def jvp_of(f: Any, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple
 
 def vjp_of(f: Any, primals: tuple[Any, ...]) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """Return the results, and a function of cotangents; see `vjp`."""
+    if has_values(*primals):
+        xs, shape, rebuilt = as_values(primals)
+        returned = plain(f)(*rebuilt)
+        ys = trees.flatten(returned)[0]
+        return returned, lambda cotangents: trees.unflatten(shape, cotangents_of(ys, xs, like(cotangents, returned)))
+    if is_detecting():
+        def pulled(given: Any) -> Any:
+            again = lambda a, _: vjp_of(f, a)[1](_like_arguments(given, a))  # noqa: E731
+            return anomalies.derivatives(f, primals, again)
+
+        return anomalies.derivatives(f, primals, lambda a, _: vjp_of(f, a)[0]), pulled
     recorded = Recorded(f, primals, "vjp")
     results = recorded.rebuilt_results(recorded.recording.program(recorded.row.reshape(1, -1)))
 
@@ -247,6 +286,18 @@ def _chosen_values(args: tuple[Any, ...], argnums: Argnums) -> tuple[Any, tuple[
         given[i] = as_values(given[i])[2]
     chosen = _chosen(tuple(given), argnums)
     return list(chosen) if isinstance(argnums, tuple) else chosen, tuple(given)
+
+
+def _of_values(args: tuple[Any, ...], argnums: Argnums) -> Argnums:
+    """Return those of some arguments that have Values, where any of them has: an integer may be an index."""
+    if not isinstance(argnums, tuple) or not has_values(*args):
+        return argnums
+    return tuple([i for i in argnums if has_values(args[i])])
+
+
+def _like_arguments(direction: Any, args: tuple[Any, ...]) -> Any:
+    """Return a direction, of Values where arguments have Values: products of numbers alone are no operations."""
+    return as_values(direction)[2] if has_values(*args) else direction
 
 
 def _chosen(args: tuple[Any, ...], argnums: Argnums) -> Any:

@@ -18,6 +18,7 @@ from microgradc.program.graph import Graph, Loop
 __all__ = ["copied_into", "loop_adjoints", "loop_tangents"]
 
 # Adds derivatives to a graph: of seeds, (place, place of a derivative, where it is one), for places that are wanted.
+# What is received comes with the place of a 0 or a 1, whether anything is; None if that does not depend on numbers.
 Seed = tuple[int, int, tuple[tuple[int, int], ...]]
 Derivatives = Callable[[Graph, list[Seed], list[int]], list[Any]]
 
@@ -90,16 +91,18 @@ def loop_adjoints(
     loop: Loop,
     x: list[Any],
     arrived: dict[int, Any],
+    where: dict[int, Any],
     wanted: list[int],
     backward: Derivatives,
-) -> Iterator[tuple[int, Any]]:
-    """Yield for operands of a loop what they receive.
+) -> Iterator[tuple[int, Any, Any]]:
+    """Yield for operands of a loop what they receive, and what is not 0 where they receive something; None if always.
 
     Args:
         scan: makes a loop over operands, and returns its results.
         loop: a Loop.
         x: its operands.
         arrived: what arrived at its results, by their numbers.
+        where: what is not 0 where it did, of those at which nothing arrived elsewhere.
         wanted: which operands.
         backward: see `Derivatives`; places are those of gradients, None for one that receives nothing.
     """
@@ -108,57 +111,77 @@ def loop_adjoints(
     columns = sorted({(i - c) % w for i in wanted if c <= i < first})
     captured = [i - first for i in wanted if i >= first]
     arriving = sorted({(i - c) % m for i in arrived if i >= c})
-    sent = _Sent(loop, arrived)
+    sent = _Sent(loop, arrived, where)
     began = scan(_with_carries(loop), x)[c:]
 
     graph = Graph()
     received, sums = _inputs(graph, c), _inputs(graph, len(captured))
+    alive, ever = dict(zip(sent.alive, _inputs(graph, len(sent.alive)), strict=True)), []
+    if sent.depends:
+        ever = _inputs(graph, len(captured))
     carries, ended, xs = _inputs(graph, c), _inputs(graph, int(loop.ends)), _inputs(graph, w)
     gys = _inputs(graph, len(arriving))
-    flags = _inputs(graph, len(sent.flags))
+    flags = dict(zip(sent.flags, _inputs(graph, len(sent.flags)), strict=True)) | alive
     body = _copied(loop, graph, carries, xs, ended[0] if ended else None)
 
     def seed(place: int, g: int, which: int) -> list[Seed]:
         """Return the gradient of an output of the body, if anything is ever sent to it, and where."""
-        if which in sent.flags:
-            return [(place, g, ((flags[sent.flags.index(which)], 1),))]
+        if which in flags:
+            flag = flags[which]
+            if sent.depends:
+                flag = graph.add("where", flag, graph.constant(1.0), graph.constant(0.0))
+            return [(place, g, ((flag, 1),))]
         return [(place, g, ())] if sent.whenever[which] else []
 
     of_carries = [s for i in range(c) for s in seed(body.next[i], received[i], i)]
     of_ys = [s for j, g in zip(arriving, gys, strict=True) for s in seed(body.ys[j], g, c + j)]
     leaves = [*carries, *[xs[j] for j in columns], *[body.captured[j] for j in captured]]
     found = backward(graph, of_carries + of_ys, leaves)
-    frozen = backward(graph, of_ys, leaves) if loop.ends and of_ys else [None] * len(leaves)
+    nothing: list[Any] = [(None, None)] * len(leaves)
+    frozen = backward(graph, of_ys, leaves) if loop.ends and of_ys else nothing
 
     def chosen(i: int, before: int | None) -> int:
         """Return what leaf i receives, with what there was before; in lanes in which the loop had ended, as if the
         carries were not changed."""
-        going = _sum(graph, before if i >= c else None, found[i])
-        return _unless(graph, ended[0], going, _sum(graph, before, frozen[i])) if ended else going
+        going = _sum(graph, before if i >= c else None, found[i][0])
+        return _unless(graph, ended[0], going, _sum(graph, before, frozen[i][0])) if ended else going
+
+    def is_sent(i: int, before: int | None) -> int:
+        """Return whether leaf i receives anything, as a 0 or a 1."""
+        going = _either(graph, before if i >= c else None, found[i])
+        return graph.add("where", ended[0], _either(graph, before, frozen[i]), going) if ended else going
 
     gradients = [chosen(i, received[i]) for i in range(c)]
     of_xs = [chosen(c + j, None) for j in range(len(columns))]
-    totals = [chosen(c + len(columns) + j, sums[j]) for j in range(len(captured))]
-    graph.outputs = (*gradients, *totals, *of_xs)
+    at = c + len(columns)
+    totals = [chosen(at + j, sums[j]) for j in range(len(captured))]
+    still = [is_sent(i, alive.get(i)) for i in sent.alive]
+    ever = [is_sent(at + j, before) for j, before in enumerate(ever)]
+    to_xs = [is_sent(c + j, None) for j in range(len(columns))] if sent.depends else []
+    graph.outputs = (*gradients, *totals, *still, *ever, *of_xs, *to_xs)
 
     operands = [arrived.get(i, 0.0) for i in range(c)] + [0.0] * len(captured)
+    operands += [where.get(i, float(i in arrived)) for i in sent.alive] + [0.0] * len(ever)
     size = c + len(ended)
     for t in reversed(range(length)):
         operands += began[t * size : (t + 1) * size]
         operands += x[c + t * w : c + (t + 1) * w]
         operands += [arrived.get(c + t * m + j, 0.0) for j in arriving]
-        operands += [float(sent.at[which][t]) for which in sent.flags]
+        operands += [where.get(c + t * m + which - c, float(sent.at[which][t])) for which in sent.flags]
     width = size + w + len(arriving) + len(sent.flags)
-    back = Loop(graph, length, c + len(captured), width, False, loop.keeps_all)
-    results = scan(back, operands + x[first:])
+    count = c + len(captured) + len(still) + len(ever)
+    results = scan(Loop(graph, length, count, width, False, loop.keeps_all), operands + x[first:])
     for i in wanted:
         if i < c:
-            yield i, results[i]
+            yield i, results[i], results[c + len(captured) + sent.alive.index(i)] if i in sent.alive else None
         elif i >= first:
-            yield i, results[c + captured.index(i - first)]
+            j = captured.index(i - first)
+            yield i, results[c + j], results[c + len(captured) + len(still) + j] if ever else None
         else:
             t, column = divmod(i - c, w)
-            yield i, results[c + len(captured) + (length - 1 - t) * len(columns) + columns.index(column)]
+            row = results[count + (length - 1 - t) * (len(of_xs) + len(to_xs)) :]
+            j = columns.index(column)
+            yield i, row[j], row[len(columns) + j] if to_xs else None
 
 
 class _Sent:
@@ -166,15 +189,17 @@ class _Sent:
 
     Args:
         loop: a Loop.
-        arrived: see `loop_adjoints`.
+        arrived, where: see `loop_adjoints`.
 
     Attributes:
+        depends: whether that depends on numbers: on what a `take` takes, on the end of the loop, on `where`.
+        alive: if so, the carries to which something is ever sent; else none.
         at: for each carry that comes next, and then each y, by iteration whether something is sent to it.
         whenever: whether that is so in any iteration.
-        flags: those for which it is so in some, and not in others.
+        flags: those for which it is so in some, and not in others, or depends on numbers; but for `alive`.
     """
 
-    def __init__(self, loop: Loop, arrived: dict[int, Any]) -> None:
+    def __init__(self, loop: Loop, arrived: dict[int, Any], where: dict[int, Any]) -> None:
         c, m, length = loop.carries, loop.ys, loop.length
         masks = _carries_of(loop.body, c)
         reads = [masks[e] for e in loop.body.outputs]      # of each output the carries that it is made from
@@ -190,7 +215,24 @@ class _Sent:
             # In lanes in which the loop has ended, what arrived stays.
             alive = [bool(union >> i & 1) or (loop.ends and alive[i]) for i in range(c)]
         self.whenever = [any(flags) for flags in self.at]
-        self.flags = [which for which, flags in enumerate(self.at) if any(flags) and not all(flags)]
+        self.depends = bool(where) or loop.ends or _takes(loop.body)
+        self.alive = [i for i in range(c) if self.whenever[i]] if self.depends else []
+        conditional = {c + (i - c) % m for i in where if i >= c}
+        self.flags = [
+            which for which, flags in enumerate(self.at)
+            if which not in self.alive and any(flags) and (not all(flags) or which in conditional)
+        ]
+
+
+def _takes(body: Graph) -> bool:
+    """Return whether there is a `take` in a body, or in a loop in it, or such a loop may end by itself."""
+    return any(op == "take" for op, _, _ in body) or any(loop.ends or _takes(loop.body) for loop in body.all_loops)
+
+
+def _either(graph: Graph, before: int | None, found: tuple[int | None, int | None]) -> int:
+    """Return a 0 or a 1, whether something was sent before or is sent now; see `Derivatives`."""
+    now = graph.constant(float(found[0] is not None)) if found[1] is None else found[1]
+    return now if before is None else graph.add("where", before, graph.constant(1.0), now)
 
 
 def _carries_of(body: Graph, count: int) -> list[int]:

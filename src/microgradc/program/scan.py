@@ -17,6 +17,7 @@ from microgradc import checks, trees
 from microgradc.engine import CompileError, Input, IntegerInput, Value, is_tracing
 from microgradc.engine.value import is_index, loop_results, number_behind
 from microgradc.program.graph import Graph, Loop, body_of
+from microgradc.program.iterations import called_alone
 from microgradc.program.program import Program, program_of
 
 __all__ = ["results_of", "scan", "scans_recorded", "scans_tried"]
@@ -146,7 +147,7 @@ def _looped(step: Step, carry: Any, fed: _Fed, until: Until | None) -> tuple[Any
         if until is not None and _number(until(carry), "until") != 0:
             break
         carry, y = _one_step(step, carry, fed[t], structure, until)
-        leaves, found = trees.flatten(y)
+        leaves, found = _flat(y)
         if shape is None:
             shape, ys = found, [[] for _ in leaves]
         elif _plain(found) != _plain(shape):
@@ -160,7 +161,7 @@ def _looped(step: Step, carry: Any, fed: _Fed, until: Until | None) -> tuple[Any
 
 def _one_step(step: Step, carry: Any, x: Any, structure: trees.Shape, until: Until | None) -> tuple[Any, Any]:
     """Return what step returns, if it is what it has to be."""
-    returned = step(carry, x)
+    returned = called_alone(step, carry, x)
     if not isinstance(returned, tuple) or len(returned) != 2:
         raise TypeError(f"step must return the next carry and y, two (y may be None), got {returned!r:.60}")
     found = _structure(returned[0])
@@ -195,8 +196,17 @@ def _number(x: Any, name: str) -> float:
 # Structures
 
 
+def _flat(nest: Any) -> tuple[list[Any], trees.Shape]:
+    """Return the leaves of a nest and its shape, in which an array without axes is a number."""
+    leaves, shape = trees.flatten(nest)
+    if any(step and step.kind is np.ndarray and step.detail[0] == () for step in shape.steps):
+        steps = [step for step in shape.steps if not step or step.kind is not np.ndarray or step.detail[0] != ()]
+        shape = shape._replace(steps=tuple(steps))
+    return leaves, shape
+
+
 def _structure(nest: Any) -> trees.Shape:
-    return trees.flatten(nest)[1]
+    return _flat(nest)[1]
 
 
 def _without_dtypes(shape: trees.Shape) -> trees.Shape:
@@ -242,7 +252,7 @@ class _Nest:
     """
 
     def __init__(self, nest: Any, name: str) -> None:
-        leaves, shape = trees.flatten(nest)
+        leaves, shape = _flat(nest)
         self.shape = _without_dtypes(shape)
         self.constants = {i: leaf for i, leaf in enumerate(leaves) if _is_constant(leaf)}
         self.numbers = [_require_number(leaf, name) for i, leaf in enumerate(leaves) if i not in self.constants]

@@ -49,6 +49,7 @@ static int mgc_grow_sharing(mgc_sharing *s, const int *weights)
 static int mgc_share_weights(mgc_sharing *s, mgc_ints *weights, int begin)
 {
     const int count = weights->count - begin;
+    if (!count) return begin;
     if (s->blocks.count >= s->table_size && mgc_grow_sharing(s, weights->items) < 0) return -1;
     int *seat = mgc_block_seat(s, weights->items, begin, count);
     if (*seat >= 0) {
