@@ -32,7 +32,12 @@ FLOOR_OF = {name: i for i, floor in enumerate(FLOORS) for name in floor}
 
 # Methods that lead upward: they import in their body, and what they call imports nothing back (which the search for
 # circles sees).
-UPWARD = {("nn.module", "train.fit"), ("nn.module", "train.scores"), ("nn.containers", "interop")}
+UPWARD = {
+    ("nn.module", "train.fit"),
+    ("nn.module", "train.scores"),
+    ("nn.module", "checkpoint.models"),
+    ("nn.containers", "interop"),
+}
 
 
 def name_of(path):
