@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import microgradc
 from microgradc import checks
 from microgradc.container import DTYPES, Entry, check_path, damaged, read_entry, read_header, unique, write
 from microgradc.keywords import suggest_keywords
@@ -18,8 +19,6 @@ from microgradc.nn.state import matrices_of
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from microgradc.nn import Module
 
 __all__ = ["load_model", "save_model"]
 
@@ -53,7 +52,7 @@ def save_model(model: Any, path: str | os.PathLike[str]) -> None:
 
 
 @suggest_keywords
-def load_model(path: str | os.PathLike[str]) -> Module:
+def load_model(path: str | os.PathLike[str]) -> microgradc.Module:
     """Return the model in a file that `model.save` wrote: its parts, its numbers, its classes and its modes.
 
     Nothing in a file is ever run, and no random numbers are drawn.
@@ -99,19 +98,19 @@ def _described(part: Any, place: str, level: int) -> dict[str, Any]:
     training = {} if getattr(part, "training", True) else {"training": False}
     for name, stack in parts.STACKS.items():
         if type(part) is stack:
-            parts.check_attributes(part, parts.STACK, where)
+            parts.check_attributes(part, {"layers"}, where)
             layers = [
                 _described(layer, f"{place}.layers.{i}".lstrip("."), level + 1) for i, layer in enumerate(part.layers)
             ]
             return {"kind": name, "layers": layers, **training}
     for name, kind in parts.KINDS.items():
         if type(part) is kind.type:
-            parts.check_attributes(part, kind, where)
+            parts.check_attributes(part, kind.attributes, where)
             try:
                 return {"kind": name, **kind.arguments(part), **training}
             except TypeError as error:
                 raise TypeError(f"{where} {error}") from None
-    if isinstance(part, parts.microgradc.Module):
+    if isinstance(part, microgradc.Module):
         raise TypeError(f"{where} is a Module of a class of your own, {type(part).__name__}")
     try:
         return {"kind": "function", "is": parts.described_function(part)}
@@ -193,12 +192,10 @@ def _plans(found: Any, name: str, level: int, entries: Mapping[str, Entry]) -> _
         if isinstance(parts.made_function(found["is"]), str):
             raise ValueError(f"{checks.shown(found['is'])} is the name of an activation, and no part of a model")
         return _Plan(name, found, {}, [])
-    if kind not in parts.KINDS or (not name and level):
+    if kind not in parts.KINDS:
         raise ValueError(f"it has a part that microgradc does not have, {checks.shown(kind)}")
-    try:
-        shapes = parts.KINDS[kind].shapes(found)
-    except KeyError as error:
-        raise ValueError(f"its {kind} lacks {error}") from None
+    _check_keys(found, parts.KINDS[kind].fields)
+    shapes = parts.KINDS[kind].shapes(found)
     for key, shape in shapes.items():
         entry = entries.get(f"{name}{key}")
         if entry is None:
@@ -213,7 +210,7 @@ def _plans(found: Any, name: str, level: int, entries: Mapping[str, Entry]) -> _
 
 def _check_keys(found: dict[str, Any], names: set[str]) -> None:
     if found.keys() - {"kind", "training"} != names:
-        raise ValueError(f"its {found['kind']} must have {', '.join(sorted(names))}, got {checks.shown(list(found))}")
+        raise ValueError(f"{found['kind']} must have {', '.join(sorted(names))}, got {checks.shown(list(found))}")
 
 
 def _read(text: str) -> dict[str, Any]:
@@ -226,8 +223,8 @@ def _read(text: str) -> dict[str, Any]:
         raise ValueError("it describes no model")
     if found["format"] != _FORMAT:
         raise ValueError(f"it has a model of format {found['format']}, this version of microgradc reads {_FORMAT}")
-    if not {"model", "classes"} <= found.keys():
-        raise ValueError("its description of a model is not complete")
+    if found.keys() != {"format", "version", "model", "classes"}:
+        raise ValueError(f"its description of a model has {checks.shown(list(found))}")
     return found
 
 

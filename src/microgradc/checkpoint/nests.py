@@ -23,7 +23,7 @@ def packed(state: dict[str, Any]) -> tuple[dict[str, np.ndarray], str]:
         TypeError: something in the state is neither a number, a text nor an array.
     """
     arrays: dict[str, np.ndarray] = {}
-    return arrays, json.dumps(_pack(state, "state_dict()", "", arrays), separators=(",", ":"), allow_nan=False)
+    return arrays, json.dumps(_pack(state, "state_dict()", "", arrays), sort_keys=True, allow_nan=False)
 
 
 def unpacked(text: str, arrays: Mapping[str, np.ndarray], most: int) -> Any:
@@ -64,7 +64,8 @@ def _pack(value: Any, place: str, name: str, arrays: dict[str, np.ndarray]) -> A
     if isinstance(value, (list, tuple)):
         entries = [_pack(v, f"{place}[{i}]", f"{name}.{i}".lstrip("."), arrays) for i, v in enumerate(value)]
         return {"tuple": entries} if isinstance(value, tuple) else entries
-    raise TypeError(f"{place} must be a number, a text, an array or a nest of these, got {value!r:.60}; pickle keeps it")
+    expected = "a number, a text, an array or a nest of these"
+    raise TypeError(f"{place} must be {expected}, got {value!r:.60}; pickle keeps it")
 
 
 def _unpack(found: Any, arrays: Mapping[str, np.ndarray], most: int, level: int = 0) -> Any:

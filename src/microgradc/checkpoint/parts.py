@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import microgradc
 from microgradc import checks
-from microgradc.engine import Value, functions
+from microgradc.engine import Value
 
 if TYPE_CHECKING:
     import numpy as np
+
+functions: Any = microgradc.engine.functions
 
 Arguments = dict[str, Any]
 Shapes = dict[str, tuple[int, ...]]
@@ -28,22 +30,25 @@ class Kind(NamedTuple):
     Attributes:
         type: the class. Instances of subclasses are not of this kind: what they do is in code.
         attributes: the attributes of a part that are kept, or have parameters; another one is refused.
+        fields: the names of its arguments.
         arguments: returns what of a part is kept besides arrays, as JSON has it; raises TypeError for what cannot be.
-        shapes: returns the shapes of its arrays, by their names in `matrices_of`, for these arguments, which are checked
-            here: TypeError or ValueError. It is called before anything of that size is made.
-        make: returns a part, given the arguments and the arrays; the class itself, with the arguments alone, by default.
+        shapes: returns the shapes of its arrays, by their names in `matrices_of`, for these arguments, which it checks:
+            TypeError or ValueError. It is called before anything of that size is made.
+        make: returns a part, given the arguments and the arrays; None for the class, called with the arguments, whose
+            parameters are set to the arrays then.
     """
 
     type: Any
     attributes: set[str]
+    fields: set[str]
     arguments: Callable[[Any], Arguments]
     shapes: Callable[[Arguments], Shapes] = lambda arguments: {}
     make: Callable[[Arguments, Mapping[str, np.ndarray]], Any] | None = None
 
 
-def check_attributes(part: Any, kind: Kind, place: str) -> None:
+def check_attributes(part: Any, attributes: set[str], place: str) -> None:
     """Raise TypeError if a part has attributes that would be lost."""
-    extra = [name for name in vars(part) if not name.startswith("_") and name not in kind.attributes | _OF_ALL]
+    extra = [name for name in vars(part) if not name.startswith("_") and name not in attributes | _OF_ALL]
     if extra:
         raise TypeError(f"{place} has an attribute of your own, {extra[0]!r}")
 
@@ -63,7 +68,7 @@ def described_function(function: Any) -> Any:
     plain = function
     if isinstance(function, partial) and not function.args:
         plain, settings = function.func, function.keywords
-    name = getattr(plain, "__name__", None)
+    name = getattr(plain, "__name__", "")
     if name not in functions.__all__ or getattr(functions, name) is not plain or not all(
         type(x) in (float, int) for x in settings.values()
     ):
@@ -113,7 +118,7 @@ def _layer_arguments(layer: Any) -> Arguments:
     for i, neuron in enumerate(neurons):
         if type(neuron) is not microgradc.Neuron:
             raise TypeError(f"has a neuron {i} of a class of your own, {type(neuron).__name__}")
-        check_attributes(neuron, KINDS["Neuron"], f"its neuron {i}")
+        check_attributes(neuron, KINDS["Neuron"].attributes, f"its neuron {i}")
     if not neurons or len({len(neuron.w) for neuron in neurons}) != 1:
         raise TypeError("has neurons with different numbers of inputs")
     sizes = {"nin": len(neurons[0].w), "nout": len(neurons)}
@@ -148,10 +153,12 @@ def _make_neurons(arguments: Arguments, arrays: Mapping[str, np.ndarray]) -> lis
         activations = [made_function(activation)] * n
     if not len(nonlins) == len(activations) == n:
         raise ValueError("it has activations for another number of neurons")
+    for on in nonlins:
+        checks.flag(on, "nonlin")
     for row, bias, on, f in zip(arrays["weight"], arrays["bias"].tolist(), nonlins, activations, strict=True):
         neuron = microgradc.Neuron.__new__(microgradc.Neuron)
         weights = list(map(Value, row.tolist()))
-        vars(neuron).update(w=weights, b=Value(bias), nonlin=checks.flag(on, "nonlin"), activation=f)
+        vars(neuron).update(w=weights, b=Value(bias), nonlin=on, activation=f)
         made.append(neuron)
     return made
 
@@ -172,19 +179,22 @@ def _activation_arguments(part: Any) -> Arguments:
         raise TypeError(f"applies {error}") from None
 
 
+_OF_A_NEURON = {"nin", "nonlin", "activation"}
+
 KINDS = {
     "Neuron": Kind(
-        microgradc.Neuron, {"w", "b", "nonlin", "activation"}, _neuron_arguments, _neuron_shapes,
+        microgradc.Neuron, {"w", "b", "nonlin", "activation"}, _OF_A_NEURON, _neuron_arguments, _neuron_shapes,
         lambda arguments, arrays: _make_neurons(arguments, arrays)[0],
     ),
-    "Layer": Kind(microgradc.Layer, {"neurons"}, _layer_arguments, _layer_shapes, _make_layer),
+    "Layer": Kind(
+        microgradc.Layer, {"neurons"}, {*_OF_A_NEURON, "nout"}, _layer_arguments, _layer_shapes, _make_layer
+    ),
     "Activation": Kind(
-        microgradc.Activation, {"activation"}, _activation_arguments,
+        microgradc.Activation, {"activation"}, {"function"}, _activation_arguments,
         make=lambda arguments, arrays: microgradc.Activation(made_function(arguments["function"])),
     ),
-    "Dropout": Kind(microgradc.Dropout, {"p"}, lambda part: {"p": part.p}),
+    "Dropout": Kind(microgradc.Dropout, {"p"}, {"p"}, lambda part: {"p": part.p}),
 }
 
 # Those that are made of others, which are in their attribute `layers`.
-STACKS = {"MLP": microgradc.MLP, "Sequential": microgradc.Sequential}
-STACK = Kind(None, {"layers"}, lambda part: {})
+STACKS: dict[str, Any] = {"MLP": microgradc.MLP, "Sequential": microgradc.Sequential}

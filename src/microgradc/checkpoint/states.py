@@ -1,4 +1,4 @@
-"""Numbers in files, in the safetensors format, which any framework reads: those of models, of optimizers and of schedules.
+"""Numbers in files, in the safetensors format, which any framework reads: of models, of optimizers and of schedules.
 
 Nothing in such a file is run when it is loaded.
 """
@@ -120,7 +120,8 @@ def _numbers(array: Any, name: str) -> np.ndarray:
 def _read(path: Path, model: Any, strict: bool) -> dict[str, np.ndarray]:
     """Return the entries of a safetensors file as float64 arrays, after a look at what they are called and how large
     they are: only what the model takes is read."""
-    knows = getattr(model.load_state_dict, "__func__", None) is Module.load_state_dict   # others say it when they have it
+    # Other models say it when they have the arrays.
+    knows = getattr(model.load_state_dict, "__func__", None) is Module.load_state_dict
 
     def look_at(names: Mapping[str, Any]) -> None:
         if knows:

@@ -138,3 +138,4 @@ def write_numbers(list rows not None, array):
             write_data(<Value>entry_of(<PyObject *>row, i), number[0])
             number += 1
     PyBuffer_Release(&view)
+    leaf_version[0] += 1

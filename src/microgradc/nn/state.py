@@ -1,8 +1,8 @@
 """The parameters of a module as arrays by name, which its state is: read and written, found wrong, and called by other
 names.
 
-A layer's weights are rows in our names, `neurons.0.w`, `neurons.0.b`, …, and matrices in PyTorch's: `weight`, of shape
-(out, in), and `bias`. Layers and stacks of them are read as blocks of memory; for all else, each parameter is looked at.
+A layer's weights are rows by our names, `neurons.0.w`, `neurons.0.b`, …, and matrices by PyTorch's: `weight`, of
+shape (out, in), and `bias`. Layers and stacks of them are read as blocks of memory; for all else, each parameter is looked at.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ _SHOWN = 20   # faults of a state that its error lists; the others are counted
 
 # What has no parameters in it.
 _PLAIN = (str, float, int, bool, NoneType, FunctionType, BuiltinFunctionType, partial)
+
+_OF_A_NEURON = {"w", "b", "nonlin", "activation", "training"}
 
 
 class Group(NamedTuple):
@@ -206,7 +208,8 @@ def _blocks(module: Any) -> list[Block] | None:
 
 def _search_of(module: Any) -> Callable[[Any], Any] | None:
     """Return the method `parameters` of all modules: a class with another one has parameters of its own choice."""
-    return next((vars(kind)["parameters"] for kind in reversed(type(module).__mro__) if "parameters" in vars(kind)), None)
+    methods = [vars(kind)["parameters"] for kind in type(module).__mro__ if "parameters" in vars(kind)]
+    return methods[-1] if methods else None
 
 
 def _visit(thing: Any, name: str, search: Any, blocks: list[Block]) -> bool:
@@ -233,8 +236,13 @@ def _is_neuron(thing: Any, search: Any) -> bool:
     """Return whether a thing has the parameters of a neuron, and no others."""
     if getattr(type(thing), "parameters", None) is not search:
         return False
-    parts = _parts(thing)
-    return parts.keys() == {"w", "b"} and type(parts["w"]) is list and len(parts["w"]) > 0
+    found = vars(thing)
+    w = found.get("w")
+    if type(w) is not list or not w or "b" not in found:
+        return False
+    if found.keys() <= _OF_A_NEURON and isinstance(found.get("activation"), _PLAIN):
+        return True
+    return _parts(thing).keys() == {"w", "b"}
 
 
 def _parts(module: Any) -> dict[str, Any]:
