@@ -343,7 +343,8 @@ HOSTILE = {
     "null": lambda d: "null",
     "deep": lambda d: "[" * 100_000,
     "deep stacks": lambda d: (
-        '{"format":1,"version":"","classes":null,"model":' + '{"kind":"Sequential","layers":[' * 3000 + "]}" * 3000 + "}"
+        '{"format":1,"version":"","classes":null,"model":'
+        + '{"kind":"Sequential","layers":[' * 3000 + "]}" * 3000 + "}"
     ),
     "another format": lambda d: d.update(format=2),
     "no format": lambda d: d.pop("format") and None,

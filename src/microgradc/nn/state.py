@@ -2,7 +2,7 @@
 names.
 
 A layer's weights are rows by our names, `neurons.0.w`, `neurons.0.b`, …, and matrices by PyTorch's: `weight`, of
-shape (out, in), and `bias`. Layers and stacks of them are read as blocks of memory; for all else, each parameter is looked at.
+shape (out, in), and `bias`. Layers and stacks of them are read as they lie; for all else, each parameter is looked at.
 """
 
 from __future__ import annotations
