@@ -24,7 +24,7 @@ FLOORS = [
     {"derivatives"},
     {"nn", "losses", "optim"},
     {"train"},
-    {"checkpoint", "checking", "interop", "viz"},
+    {"checkpoint", "checking", "interop", "sklearn", "viz"},
     {"cli"},
     {"__init__", "__main__", "_kernels"},
 ]

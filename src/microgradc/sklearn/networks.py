@@ -137,6 +137,7 @@ class _Network(BaseEstimator):
             epochs = 1 if incremental else self.max_iter
             train(self, self._loss, Examples(X, targets, weight, alpha, size), score, rng, epochs)
         self.model_.eval()
+        self._outputs = compiled_outputs(self.model_)
         return self
 
     def _begin(self, features: int, count: int, rng: Any) -> None:
@@ -144,7 +145,7 @@ class _Network(BaseEstimator):
         sizes = self.hidden_layer_sizes
         hidden = [int(size) for size in (sizes if isinstance(sizes, Iterable) else [sizes])]
         self.model_ = make_network([features, *hidden, count], self.activation, rng)
-        self._loss = self._outputs = None
+        self._loss, self._outputs = None, compiled_outputs(self.model_)
         vars(self).pop("_optimizer", None)
         self.n_iter_ = self.t_ = self._no_improvement_count = 0
         self.n_layers_, self.n_outputs_ = len(hidden) + 2, count
@@ -176,8 +177,6 @@ class _Network(BaseEstimator):
 
     def _raw(self, X: np.ndarray) -> np.ndarray:
         """Return the outputs of the network, of shape (n,) for one output, else (n, nout)."""
-        if getattr(self, "_outputs", None) is None:
-            self._outputs = compiled_outputs(self.model_)
         return self._outputs.map(X)
 
     def _checked_raw(self, X: Any) -> np.ndarray:
@@ -207,7 +206,7 @@ class _Network(BaseEstimator):
         for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping"):
             checks.flag(getattr(self, name), name)
         if incremental and self.solver == "lbfgs":
-            raise ValueError("partial_fit needs a solver that takes steps, such as 'adam'; 'lbfgs' has all data at once")
+            raise ValueError("partial_fit needs a solver that takes steps, such as 'adam'; 'lbfgs' takes all data at once")
         if incremental and self.early_stopping:
             raise ValueError("partial_fit takes one epoch at a time, early_stopping must be False")
 
@@ -228,6 +227,11 @@ class _Network(BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name not in _MADE_ANEW}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "model_"):
+            self._outputs = compiled_outputs(self.model_)
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -242,8 +246,8 @@ _SETTINGS = """
         alpha: the strength of the L2 penalty on the weights, which is divided by the number of examples of a batch;
             for 'adamw' its weight decay.
         batch_size: how many examples make a step; 'auto' is 200, or all if there are fewer.
-        learning_rate: of 'sgd': 'constant'; 'invscaling', learning_rate_init / t ** power_t; or 'adaptive', a fifth
-            whenever two... see n_iter_no_change.
+        learning_rate: of 'sgd': 'constant'; 'invscaling', learning_rate_init / t ** power_t after t examples; or
+            'adaptive', a fifth of what it was where the training would end.
         learning_rate_init, power_t: see learning_rate.
         max_iter: how many epochs there are at most, for 'lbfgs' iterations.
         shuffle: whether to take the examples in another order in each epoch.
@@ -316,8 +320,9 @@ class MLPClassifier(ClassifierMixin, _Network):
         """
         if not hasattr(self, "classes_") and classes is None:
             raise ValueError("classes must be given at the first call of partial_fit: all labels that there will be")
-        if hasattr(self, "classes_") and classes is not None and not np.array_equal(self.classes_, unique_labels(classes)):
-            raise ValueError(f"classes must be those of the first call, {self.classes_!r:.80}, got {classes!r:.80}")
+        if hasattr(self, "classes_") and classes is not None:
+            if not np.array_equal(self.classes_, unique_labels(classes)):
+                raise ValueError(f"classes must be those of the first call, {self.classes_!r:.80}, got {classes!r:.80}")
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -327,19 +332,20 @@ class MLPClassifier(ClassifierMixin, _Network):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class for each example, shape (n, n_classes)."""
-        raw = self._checked_raw(X)
-        if raw.ndim == 1 and not self._is_multilabel:
-            p = _sigmoid(raw)
-            return np.column_stack([1 - p, p])[:, : len(self.classes_)] if len(self.classes_) > 1 else np.ones((len(p), 1))
-        if self._is_multilabel:
-            return _sigmoid(raw.reshape(len(raw), -1))
-        z = np.exp(raw - raw.max(axis=1, keepdims=True))
-        return z / z.sum(axis=1, keepdims=True)
+        return np.exp(self._log_proba(self._checked_raw(X)))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Return the logarithms of the probabilities."""
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+        """Return the logarithms of the probabilities, exact for small ones too."""
+        return self._log_proba(self._checked_raw(X))
+
+    def _log_proba(self, raw: np.ndarray) -> np.ndarray:
+        if self._is_multilabel:
+            return -np.logaddexp(0, -raw.reshape(len(raw), -1))
+        if raw.ndim == 2:
+            return raw - np.logaddexp.reduce(raw, axis=1, keepdims=True)
+        if len(self.classes_) == 1:
+            return np.zeros((len(raw), 1))
+        return -np.logaddexp(0, np.column_stack([raw, -raw]))
 
     def _targets(self, y: np.ndarray, is_first: bool, classes: Any) -> tuple[np.ndarray, int]:
         check_classification_targets(y)
@@ -433,8 +439,3 @@ class MLPRegressor(RegressorMixin, _Network):
 def _one_of(value: Any, name: str, known: Iterable[str]) -> None:
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r:.60}")
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        return np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), 1 - 1 / (1 + np.exp(-np.abs(x))))

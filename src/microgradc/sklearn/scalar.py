@@ -12,6 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 import microgradc
 from microgradc import checks
 from microgradc.engine import CompileError
+from microgradc.engine.value import plain_number
 
 LOSSES: dict[str, Callable[[Any, Any], Any]] = {
     "squared_error": lambda prediction, target: (prediction - target) ** 2,
@@ -96,7 +97,7 @@ class ScalarRegressor(RegressorMixin, BaseEstimator):
             weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
             weight = weight * (len(X) / weight.sum())
         loss = LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
-        mean = _mean_loss(self.f, loss, theta0.shape, (X, y, weight))
+        mean = _mean_loss(self.f, loss, theta0, (X, y, weight))
 
         def value_and_grad(theta: np.ndarray) -> tuple[float, np.ndarray]:
             value, gradient = mean(theta.reshape(theta0.shape))
@@ -108,19 +109,19 @@ class ScalarRegressor(RegressorMixin, BaseEstimator):
         )
         self.theta_ = found.x.reshape(theta0.shape)
         self.loss_, self.n_iter_ = float(found.fun), int(found.nit)
+        self._outputs = _compiled_outputs(self.f)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
         """Return f of the parameters that were found and each example, float64 of shape (n,)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
-        theta = _as_given(self.theta_)
+        theta = self.theta_.tolist()
         try:
-            found = microgradc.compile(lambda x: _one(self.f(theta, x)) + microgradc.Value(0.0)).map(X)
+            return self._outputs.map(theta, X)
         except CompileError:
             with microgradc.no_grad():
-                found = np.array([float(_number(_one(self.f(theta, x)))) for x in X.tolist()])
-        return np.asarray(found, float)
+                return np.array([plain_number(_one(self.f(theta, x))) for x in X.tolist()])
 
     def _check_settings(self) -> np.ndarray:
         """Return theta0 as an array."""
@@ -136,14 +137,23 @@ class ScalarRegressor(RegressorMixin, BaseEstimator):
             raise ValueError(f"theta0 must have a finite number for each parameter, got {self.theta0!r:.60}")
         return theta0
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "theta_")
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_outputs"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "theta_"):
+            self._outputs = _compiled_outputs(self.f)
 
 
 Mean = Callable[[np.ndarray], tuple[float, Any]]
 
 
-def _mean_loss(f: Any, loss: Any, shape: tuple[int, ...], data: tuple[np.ndarray, ...]) -> Mean:
+def _compiled_outputs(f: Any) -> Any:
+    return microgradc.compile(lambda theta, x: _one(f(theta, x)), shared=("theta",))
+
+
+def _mean_loss(f: Any, loss: Any, theta0: np.ndarray, data: tuple[np.ndarray, ...]) -> Mean:
     """Return the function of the parameters that is minimized, and its gradient."""
 
     def example(theta: Any, x: Any, y: Any, weight: Any) -> Any:
@@ -152,25 +162,20 @@ def _mean_loss(f: Any, loss: Any, shape: tuple[int, ...], data: tuple[np.ndarray
     compiled = microgradc.compile(example, shared=("theta",))
 
     def fast(theta: np.ndarray) -> tuple[float, Any]:
-        return compiled.mean_value_and_grad(_as_given(theta), *data)
+        return compiled.mean_value_and_grad(theta.tolist(), *data)
 
     def slow(theta: np.ndarray) -> tuple[float, Any]:
-        values = [microgradc.Value(number) for number in theta.ravel().tolist()]
+        values = microgradc.array(theta)
         rows = zip(*(array.tolist() for array in data), strict=True)
-        nest = microgradc.array(np.array(values, object).reshape(shape)).tolist() if shape else values[0]
-        total = microgradc.mean([example(nest, *row) for row in rows])
+        total = microgradc.mean([example(values.tolist(), *row) for row in rows])
         total.backward()
-        return total.data, [value.grad for value in values]
+        return total.data, microgradc.grads(values)
 
     try:
-        fast(np.ones(shape))
+        fast(theta0)
     except CompileError:
         return slow
     return fast
-
-
-def _as_given(theta: np.ndarray) -> Any:
-    return theta.tolist()
 
 
 def _one(prediction: Any) -> Any:
@@ -178,7 +183,3 @@ def _one(prediction: Any) -> Any:
     if isinstance(prediction, (list, tuple, np.ndarray)):
         raise TypeError(f"f must return one number, got {type(prediction).__name__} {prediction!r:.40}")
     return prediction
-
-
-def _number(x: Any) -> Any:
-    return getattr(x, "data", x)

@@ -45,7 +45,7 @@ def log_loss(output: Any, y: Any) -> Any:
     """Return the loss of classes: y is the number of one, or 0 or 1 for each output."""
     if not isinstance(output, list):
         return binary_cross_entropy_with_logits([output], [y])
-    if isinstance(y, list):
+    if hasattr(y, "__len__"):
         return binary_cross_entropy_with_logits(output, y, reduction="sum")
     return cross_entropy([output], [y])
 
@@ -138,12 +138,12 @@ def train(
             elif _note_score(estimator, score()):
                 best = model.vector().copy()
             if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
-                optimizer.param_groups[0]["lr"] = estimator.learning_rate_init / (estimator.t_ + 1) ** estimator.power_t
+                _set_rate(optimizer, estimator.learning_rate_init / (estimator.t_ + 1) ** estimator.power_t)
             if estimator._no_improvement_count > estimator.n_iter_no_change:
                 rate = optimizer.param_groups[0]["lr"]
                 if estimator.solver != "sgd" or estimator.learning_rate != "adaptive" or rate <= _LOWEST_RATE:
                     break
-                optimizer.param_groups[0]["lr"] = rate / 5
+                _set_rate(optimizer, rate / 5)
                 estimator._no_improvement_count = 0
     except KeyboardInterrupt:
         warnings.warn("training was interrupted", stacklevel=4)
@@ -151,6 +151,14 @@ def train(
         raise ValueError(f"the training diverged: {error}. Inputs of size 1 (StandardScaler) may help") from None
     if score is not None:
         model.set_vector(best)
+
+
+def _set_rate(optimizer: Any, rate: float) -> None:
+    """Set the learning rate of SGD. Its momentum is of gradients, and scikit-learn's of steps: they stay the same."""
+    group, state = optimizer.param_groups[0], optimizer.state[0]
+    if "momentum_buffer" in state:
+        state["momentum_buffer"] *= group["lr"] / rate
+    group["lr"] = rate
 
 
 def _note_loss(estimator: Any) -> None:
