@@ -206,8 +206,7 @@ def test_partial_fit(solver):
         ours.partial_fit(X, y + 1)
     with pytest.raises(ValueError, match="classes must be given"):
         MLPClassifier().partial_fit(X, y)
-    with pytest.raises(ValueError, match="partial_fit"):
-        MLPRegressor(solver="lbfgs").partial_fit(X, y)
+    assert not hasattr(MLPRegressor(solver="lbfgs"), "partial_fit")
     with pytest.raises(ValueError, match="early_stopping"):
         MLPRegressor(early_stopping=True).partial_fit(X, y)
 
@@ -314,7 +313,7 @@ def test_what_is_wrong_with_data():
         MLPClassifier().fit(X, y + 0.5 * X[:, 0])
     with pytest.raises(NotFittedError):
         MLPRegressor().predict(X)
-    with pytest.raises(ValueError, match="the training diverged.*StandardScaler"):
+    with pytest.raises(ValueError, match=r"the training diverged.*StandardScaler"):
         MLPRegressor(solver="sgd", learning_rate_init=1e6, momentum=0.0, random_state=0).fit(X * 1e3, y)
     with pytest.warns(DataConversionWarning):
         MLPRegressor((2,), max_iter=1).fit(X, y[:, None])

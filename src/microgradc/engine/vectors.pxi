@@ -1,9 +1,8 @@
 # The numbers of many leaves at once: as memory that an array shares, or copied. Changes with who may write to leaves.
 # Included by value.pyx.
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBuffer_Release
-
-from microgradc.engine.float64 cimport view_float64
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE
+from cpython.buffer cimport PyBuffer_Release, PyObject_GetBuffer
 
 cdef extern from *:
     """
@@ -96,13 +95,16 @@ def write_vector(list params not None, list numbers not None):
 
 cdef int view_numbers(object array, list rows, Py_buffer *view, bint writable) except -1:
     """View an array of as many float64 as rows have Values, in rows; raise TypeError and ValueError for another one."""
+    cdef bint is_float64
     cdef Py_ssize_t i, count = 0
     for row in rows:
         for i in range(len(<list?>row)):
             if not mgc_is_of(entry_of(<PyObject *>row, i), Value):
                 raise TypeError(f"parameters must be Values, got {describe((<list>row)[i])}")
         count += len(<list>row)
-    if not view_float64(array, view, writable) or view.len != count * <Py_ssize_t>sizeof(double):
+    PyObject_GetBuffer(array, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else PyBUF_SIMPLE))
+    is_float64 = view.format != NULL and view.format[0] == FLOAT64[0] and view.format[1] == 0
+    if not is_float64 or view.len != count * <Py_ssize_t>sizeof(double):
         PyBuffer_Release(view)
         raise ValueError(f"there are {count} Values, for which an array must have as many float64")
     return 0

@@ -1,4 +1,4 @@
-"""Estimators for scikit-learn: networks with the names and defaults of `sklearn.neural_network`, and any scalar function.
+"""Estimators for scikit-learn: networks with the names and defaults of `sklearn.neural_network`; any scalar function.
 
 They are what scikit-learn's tools take: pipelines, searches, cross-validation, `clone`. They need scikit-learn:
 `pip install 'microgradc[sklearn]'`. Nothing else of microgradc imports it.

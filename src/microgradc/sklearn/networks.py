@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -146,7 +147,8 @@ class _Network(BaseEstimator):
         hidden = [int(size) for size in (sizes if isinstance(sizes, Iterable) else [sizes])]
         self.model_ = make_network([features, *hidden, count], self.activation, rng)
         self._loss, self._outputs = None, compiled_outputs(self.model_)
-        vars(self).pop("_optimizer", None)
+        if hasattr(self, "_optimizer"):
+            del self._optimizer
         self.n_iter_ = self.t_ = self._no_improvement_count = 0
         self.n_layers_, self.n_outputs_ = len(hidden) + 2, count
         if self.solver != "lbfgs":
@@ -205,8 +207,6 @@ class _Network(BaseEstimator):
             checks.number(getattr(self, name), name, checks.BELOW_1)
         for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping"):
             checks.flag(getattr(self, name), name)
-        if incremental and self.solver == "lbfgs":
-            raise ValueError("partial_fit needs a solver that takes steps, such as 'adam'; 'lbfgs' takes all data at once")
         if incremental and self.early_stopping:
             raise ValueError("partial_fit takes one epoch at a time, early_stopping must be False")
 
@@ -305,6 +305,7 @@ class MLPClassifier(ClassifierMixin, _Network):
         """
         return self._fit(X, y, sample_weight, incremental=False)
 
+    @available_if(lambda self: self.solver != "lbfgs")     # which takes all data at once
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one epoch, from where it ended before.
 
@@ -320,9 +321,9 @@ class MLPClassifier(ClassifierMixin, _Network):
         """
         if not hasattr(self, "classes_") and classes is None:
             raise ValueError("classes must be given at the first call of partial_fit: all labels that there will be")
-        if hasattr(self, "classes_") and classes is not None:
-            if not np.array_equal(self.classes_, unique_labels(classes)):
-                raise ValueError(f"classes must be those of the first call, {self.classes_!r:.80}, got {classes!r:.80}")
+        known = getattr(self, "classes_", None)
+        if known is not None and classes is not None and not np.array_equal(known, unique_labels(classes)):
+            raise ValueError(f"classes must be those of the first call, {known!r:.80}, got {classes!r:.80}")
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -357,7 +358,8 @@ class MLPClassifier(ClassifierMixin, _Network):
         elif is_multilabel != self._is_multilabel or (
             is_multilabel and y.shape[1] != len(self.classes_)
         ) or len(np.setdiff1d(unique_labels(y), self.classes_)):
-            raise ValueError(f"y must have the classes of the first fit, {self.classes_!r:.80}, got {np.unique(y)!r:.80}")
+            found = unique_labels(y)
+            raise ValueError(f"y must have the classes of the first fit, {self.classes_!r:.80}, got {found!r:.80}")
         count = len(self.classes_)
         if self._is_multilabel:
             return np.ascontiguousarray(y, float)[:, 0] if count == 1 else np.ascontiguousarray(y, float), count
@@ -417,6 +419,7 @@ class MLPRegressor(RegressorMixin, _Network):
         """
         return self._fit(X, y, sample_weight, incremental=False)
 
+    @available_if(lambda self: self.solver != "lbfgs")     # which takes all data at once
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch, from where it ended before. See `fit`."""
         return self._fit(X, y, sample_weight, incremental=True)

@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from sklearn.utils import shuffle as shuffled
 
 import microgradc
 from microgradc.engine.functions import dot, stop_gradient
@@ -88,7 +87,8 @@ class Examples:
         totals = np.add.reduceat(weight, self.begins)
         # A batch whose weights are all 0 teaches nothing.
         factors = np.divide(self.counts, totals, out=np.zeros(len(totals)), where=totals > 0)
-        return X, y, weight * np.repeat(factors, self.counts), np.repeat(self.alpha * factors / self.counts, self.counts)
+        of_examples = np.repeat(factors, self.counts)
+        return X, y, weight * of_examples, of_examples * np.repeat(self.alpha / self.counts, self.counts)
 
 
 def make_optimizer(estimator: Any, model: microgradc.MLP) -> Any:
@@ -125,7 +125,9 @@ def train(
     try:
         for _ in range(epochs):
             if order is not None:
-                order = shuffled(order, random_state=rng)
+                turns = np.arange(n)       # what `sklearn.utils.shuffle` does
+                rng.shuffle(turns)
+                order = order[turns]
                 given = examples.ordered(order)
             estimator.loss_ = float(loss.train(optimizer, *given, batch_size=examples.size, shuffle=False)[0])
             estimator.n_iter_ += 1
