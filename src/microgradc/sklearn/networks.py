@@ -172,8 +172,7 @@ class _Network(BaseEstimator):
         held_out_weight = None if weight is None else parts[5]
 
         def score() -> float:
-            predictions, measure = self._predicted(self._raw(X_held_out)), self._measure
-            return float(measure(y_held_out, predictions, sample_weight=held_out_weight))
+            return float(self._measure(y_held_out, self._predicted(self._raw(X_held_out)), held_out_weight))
 
         return parts[0], parts[2], None if weight is None else parts[4], score
 
@@ -212,8 +211,8 @@ class _Network(BaseEstimator):
 
     # What differs.
 
-    @staticmethod
-    def _measure(y: np.ndarray, predictions: np.ndarray, sample_weight: Any = None) -> float:
+    def _measure(self, y: np.ndarray, predictions: np.ndarray, weight: Any) -> float:
+        """Return the score of predictions."""
         raise NotImplementedError
 
     def _targets(self, y: np.ndarray, is_first: bool, classes: Any) -> tuple[np.ndarray, int]:
@@ -287,7 +286,6 @@ class MLPClassifier(ClassifierMixin, _Network):
     """
 
     _loss_of_an_example = staticmethod(log_loss)
-    _measure = staticmethod(accuracy_score)
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on examples.
@@ -370,6 +368,9 @@ class MLPClassifier(ClassifierMixin, _Network):
         super()._begin(features, count, rng)
         self.model_.classes_ = self.classes_.tolist()
 
+    def _measure(self, y: np.ndarray, predictions: np.ndarray, weight: Any) -> float:
+        return accuracy_score(y, predictions, sample_weight=weight)
+
     def _predicted(self, raw: np.ndarray) -> np.ndarray:
         if raw.ndim == 2 and not self._is_multilabel:
             return raw.argmax(axis=1)
@@ -401,7 +402,6 @@ class MLPRegressor(RegressorMixin, _Network):
     """
 
     _loss_of_an_example = staticmethod(squared_error)
-    _measure = staticmethod(r2_score)
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on examples.
@@ -434,6 +434,9 @@ class MLPRegressor(RegressorMixin, _Network):
             raise ValueError(f"y must have {self.n_outputs_} numbers for each example as at the first fit, got {count}")
         self.out_activation_ = "identity"
         return np.ascontiguousarray(y, float), count
+
+    def _measure(self, y: np.ndarray, predictions: np.ndarray, weight: Any) -> float:
+        return r2_score(y, predictions, sample_weight=weight)
 
     def _predicted(self, raw: np.ndarray) -> np.ndarray:
         return raw
