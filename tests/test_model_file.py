@@ -144,6 +144,13 @@ def test_classes_in_arrays(path, dtype):
         assert found.tolist() == labels
 
 
+def test_what_fit_noted_travels(path):
+    model = MLP(2, [1])
+    vars(model)["_learnt"] = {"loss": "hinge_loss", "threshold": 0.0, "several": False}
+    model.save(path)
+    assert vars(load_model(path))["_learnt"] == vars(model)["_learnt"]
+
+
 def test_no_classes(path):
     MLP(2, [1]).save(path)
     assert not hasattr(load_model(path), "classes_")
@@ -343,16 +350,16 @@ HOSTILE = {
     "null": lambda d: "null",
     "deep": lambda d: "[" * 100_000,
     "deep stacks": lambda d: (
-        '{"format":1,"version":"","classes":null,"model":'
+        '{"format":1,"version":"","classes":null,"learnt":null,"model":'
         + '{"kind":"Sequential","layers":[' * 3000 + "]}" * 3000 + "}"
     ),
     "another format": lambda d: d.update(format=2),
     "no format": lambda d: d.pop("format") and None,
     "no model": lambda d: d.pop("model") and None,
-    "a name twice": lambda d: '{"format":1,"format":1,"version":"","model":{},"classes":null}',
-    "nan": lambda d: '{"format":1,"version":"","model":{"kind":"Dropout","p":NaN},"classes":null}',
+    "a name twice": lambda d: '{"format":1,"format":1,"version":"","model":{},"classes":null,"learnt":null}',
+    "nan": lambda d: '{"format":1,"version":"","model":{"kind":"Dropout","p":NaN},"classes":null,"learnt":null}',
     "many digits": lambda d: (
-        '{"format":1,"version":"","model":{"kind":"Dropout","p":' + "9" * 10_000 + '},"classes":null}'
+        '{"format":1,"version":"","model":{"kind":"Dropout","p":' + "9" * 10_000 + '},"classes":null,"learnt":null}'
     ),
     "a text as a model": lambda d: d.update(model="MLP"),
     "a class that there is not": lambda d: d["model"].update(kind="os.system"),
@@ -386,6 +393,9 @@ HOSTILE = {
     "one layer less": lambda d: d["model"]["layers"].pop() and None,
     "a text as classes": lambda d: d.update(classes="ab"),
     "classes of lists": lambda d: d.update(classes={"labels": [[1]], "as": "list"}),
+    "a text as what was learnt": lambda d: d.update(learnt="mse_loss"),
+    "a list as a threshold": lambda d: d.update(learnt={"loss": "", "threshold": [0.0], "several": False}),
+    "less learnt": lambda d: d.update(learnt={"loss": ""}),
     "classes in a set": lambda d: d.update(classes={"labels": [1], "as": "set"}),
 }
 
@@ -409,7 +419,7 @@ def test_foreign_and_hostile_files(path, kind):
 def test_a_layer_without_its_numbers(path):
     metadata = {"microgradc model": json.dumps(
         {"format": 1, "model": {"kind": "Layer", "nin": 2**40, "nout": 2**40, "nonlin": True, "activation": "relu"},
-         "classes": None, "version": ""})}
+         "classes": None, "learnt": None, "version": ""})}
     path.write_bytes(pack({"__metadata__": metadata}))
     with pytest.raises(ValueError, match="weight is missing"):
         load_model(path)

@@ -24,6 +24,7 @@ __all__ = ["load_model", "save_model"]
 
 _MODEL = "microgradc model"     # what the metadata of a file call the description of its model
 _FORMAT = 1
+_LEARNT = "_learnt"             # the attribute in which `fit` notes what the outputs of a model are
 _MOST_LEVELS = 100              # of stacks in stacks
 
 
@@ -36,7 +37,7 @@ def save_model(model: Any, path: str | os.PathLike[str]) -> None:
     path = check_path(path)
     try:
         parts = _described(model, "", 0)
-        classes = _described_classes(vars(model).get("classes_"))
+        noted = {"classes": _described_classes(vars(model).get("classes_")), "learnt": vars(model).get(_LEARNT)}
         groups = matrices_of(model)
         if sum(math.prod(group.shape) for group in groups.values()) != _count(parts):
             raise TypeError("it has parameters in two places, which would become two")
@@ -47,7 +48,7 @@ def save_model(model: Any, path: str | os.PathLike[str]) -> None:
         )
         raise TypeError(f"cannot save this {type(model).__name__} whole: {error}; {advice}") from None
     # One entry of metadata: safetensors writes several in any order, another in each process.
-    text = json.dumps({"format": _FORMAT, "version": __version__, "model": parts, "classes": classes}, allow_nan=False)
+    text = json.dumps({"format": _FORMAT, "version": __version__, "model": parts, **noted}, allow_nan=False)
     write(path, serialize({name: group.read() for name, group in groups.items()}, metadata={_MODEL: text}))
 
 
@@ -78,9 +79,11 @@ def load_model(path: str | os.PathLike[str]) -> microgradc.Module:
                 raise ValueError(f"{checks.shown(min(unexpected))} is unexpected: the model has no such entry")
             arrays = {name: read_entry(file, header.start, entry) for name, entry in header.entries.items()}
         model = plans.make(arrays)
-        classes = _classes(description["classes"])
+        classes, learnt = _classes(description["classes"]), _checked_learnt(description["learnt"])
         if classes is not None:
             model.classes_ = classes
+        if learnt is not None:
+            vars(model)[_LEARNT] = learnt
     except RecursionError:
         raise ValueError(f"cannot load {path}: it describes a model that is nested too deeply") from None
     except (TypeError, ValueError) as error:     # what a file has is a matter of its value
@@ -223,7 +226,7 @@ def _read(text: str) -> dict[str, Any]:
         raise ValueError("it describes no model")
     if found["format"] != _FORMAT:
         raise ValueError(f"it has a model of format {found['format']}, this version of microgradc reads {_FORMAT}")
-    if found.keys() != {"format", "version", "model", "classes"}:
+    if found.keys() != {"format", "version", "model", "classes", "learnt"}:
         raise ValueError(f"its description of a model has {checks.shown(list(found))}")
     return found
 
@@ -243,6 +246,16 @@ def _described_classes(classes: Any) -> dict[str, Any] | None:
             raise TypeError(f"classes_ has a label that is no text, number or bool, {label!r:.60}")
     kind = "list" if not is_array else "objects" if classes.dtype == object else "array"
     return {"labels": labels, "as": kind}
+
+
+def _checked_learnt(found: Any) -> dict[str, Any] | None:
+    """Return what `fit` noted: the name of the loss, where classes part, and whether outputs are classes each."""
+    if found is None:
+        return None
+    kinds = {"loss": str, "threshold": float, "several": bool}
+    if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != kinds:
+        raise ValueError(f"what it learnt must be {', '.join(kinds)}, got {checks.shown(found)}")
+    return found
 
 
 def _classes(found: Any) -> Any:

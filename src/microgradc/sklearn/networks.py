@@ -366,7 +366,7 @@ class MLPClassifier(ClassifierMixin, _Network):
 
     def _begin(self, features: int, count: int, rng: Any) -> None:
         super()._begin(features, count, rng)
-        self.model_.classes_ = self.classes_.tolist()
+        self.model_.classes_ = self.classes_
 
     def _measure(self, y: np.ndarray, predictions: np.ndarray, weight: Any) -> float:
         return accuracy_score(y, predictions, sample_weight=weight)
