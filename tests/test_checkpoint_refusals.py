@@ -4,7 +4,7 @@ import pytest
 from memory_use import linux_only
 from test_checkpoint import MEMORY, entry, pack
 
-from microgradc import Adam, Value, checkpoint, checks, container, nn
+from microgradc import checkpoint, checks, container, nn
 
 
 @pytest.fixture
@@ -40,7 +40,11 @@ def test_very_many_entries_cost_little_memory(many, run_python):
     assert int(run_python(MEMORY, str(many), "neuron")) < 80_000_000
 
 
-def test_optimizers_are_not_saved(tmp_path):
-    with pytest.raises(TypeError, match=r"must be real numbers, got dtype object; .* keep that of an optimizer"):
-        checkpoint.save(Adam([Value(1.0)]), tmp_path / "x.safetensors")
+def test_states_of_other_things_are_not_saved(tmp_path):
+    class Own:
+        def state_dict(self):
+            return {"settings": [{"lr": 0.1}]}
+
+    with pytest.raises(TypeError, match=r"must be real numbers, got dtype object; .* pickle or json keep all else"):
+        checkpoint.save(Own(), tmp_path / "x.safetensors")
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import microgradc.train.fit
 from microgradc import checkpoint as checkpoint, engine as engine, losses as losses, nn as nn, optim as optim
 from microgradc import program as program, viz as viz
 from microgradc.arrays import array as array, grads as grads, to_numpy as to_numpy
-from microgradc.checkpoint import load as load, save as save
+from microgradc.checkpoint import load as load, load_model as load_model, save as save
 from microgradc.checking import Comparison as Comparison, GradcheckError as GradcheckError
 from microgradc.checking import compare_with_torch as compare_with_torch, gradcheck as gradcheck
 from microgradc.cli.dropin import install as install

@@ -12,9 +12,12 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from microgradc import checks
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # The entries that `load` takes, all of which a float64 holds exactly.
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
@@ -25,6 +28,7 @@ _OTHER_DTYPES = frozenset(
 _LONGEST_HEADER = 100_000_000   # bytes, the format's own limit
 _MOST_DIMENSIONS = 32           # NumPy 1's
 _MANY = 1000                    # entries
+_PIECE = 1 << 16                # numbers that are read at a time
 
 
 class Entry(NamedTuple):
@@ -101,6 +105,33 @@ def read_header(file: BinaryIO, size: int, look_at: Callable[[Mapping[str, Any]]
     if size - 8 - length != end:
         raise damaged(f"its entries have {end:,} bytes together, and {size - 8 - length:,} follow the header")
     return Header(entries, metadata, 8 + length)
+
+
+def read_entry(file: BinaryIO, start: int, entry: Entry) -> np.ndarray:
+    """Return the numbers of an entry as float64. They are read piece by piece, so that nothing is held twice.
+
+    Args:
+        file: the file.
+        start: where its data begin.
+        entry: one whose dtype is in DTYPES.
+
+    Raises:
+        ValueError: the file became shorter.
+    """
+    import numpy as np
+
+    array = np.empty(math.prod(entry.shape))
+    file.seek(start + entry.begin)
+    for first in range(0, array.size, _PIECE):
+        part = array[first : first + _PIECE]
+        content = file.read(part.size * int(DTYPES[entry.dtype][-1]))
+        try:
+            numbers = np.frombuffer(content, DTYPES[entry.dtype])
+            with np.errstate(invalid="ignore"):   # a float32 may be a signalling nan
+                part[:] = numbers
+        except ValueError:
+            raise damaged("it became shorter while it was read") from None
+    return array.reshape(entry.shape)
 
 
 def _entry(name: str, found: Any) -> Entry:

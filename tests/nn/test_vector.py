@@ -12,7 +12,7 @@ import pytest
 
 from microgradc import MLP, SGD, Module, Value, compile
 from microgradc.engine import CompileError
-from microgradc.engine.value import vector_of, write_vector
+from microgradc.engine.value import read_numbers, vector_of, write_numbers, write_vector
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("MICROGRADC_SLAB") == "0", reason="CPython puts Values anywhere: all arrays are copies"
@@ -221,3 +221,33 @@ def test_wrong_arguments():
     for f in (lambda x: x + model.vector()[0], lambda x: model.set_vector([1.0, 2.0, 3.0]) or x):
         with pytest.raises(CompileError):
             compile(f)(1.0)
+
+
+def test_numbers_of_lists_are_read_and_written():
+    rows, array = [evenly(2), unevenly(), []], np.empty((2, 3))
+    read_numbers(rows, array, False)
+    assert array.ravel().tolist() == [0.0, 1.0, 0.0, 1.0, 3.0, 5.0]
+    write_numbers(rows, array * 2)
+    assert [v.data for row in rows for v in row] == [0.0, 2.0, 0.0, 2.0, 6.0, 10.0]
+    rows[1][0].grad = 7.0
+    read_numbers(rows, array, True)
+    assert array.ravel().tolist() == [0.0, 0.0, 7.0, 0.0, 0.0, 0.0]
+    before = [v.data for row in rows for v in row]
+    for wrong in (np.empty(5), np.empty(6, np.float32), np.empty(6, ">f8"), np.empty(6, np.int64)):
+        with pytest.raises(ValueError, match="there are 6 Values, for which an array must have as many float64"):
+            write_numbers(rows, wrong)
+    with pytest.raises(ValueError, match=r"not C-contiguous"):
+        read_numbers(rows, np.empty(12)[::2], False)
+    with pytest.raises((ValueError, BufferError), match=r"read-only|not writable"):
+        read_numbers(rows, frozen(6), False)
+    with pytest.raises(TypeError, match="parameters must be Values, got float"):
+        write_numbers([[1.0]], np.empty(1))
+    with pytest.raises(TypeError):
+        write_numbers([(Value(1.0),)], np.empty(1))
+    assert [v.data for row in rows for v in row] == before
+
+
+def frozen(n):
+    array = np.zeros(n)
+    array.flags.writeable = False
+    return array

@@ -25,7 +25,7 @@ FLOORS = [
     {"nn", "losses", "optim"},
     {"train"},
     {"distributed"},
-    {"checkpoint", "checking", "interop", "viz"},
+    {"checkpoint", "checking", "interop", "sklearn", "viz"},
     {"cli"},
     {"__init__", "__main__", "_kernels"},
 ]
@@ -37,6 +37,7 @@ UPWARD = {
     ("nn.module", "train.fit"),
     ("nn.module", "train.scores"),
     ("nn.module", "train.predictions"),
+    ("nn.module", "checkpoint.models"),
     ("nn.containers", "interop"),
     ("program.chunks", "distributed.chunks"),
     ("train.history", "viz.training"),

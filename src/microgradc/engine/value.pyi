@@ -462,6 +462,12 @@ class IntegerInput(Input):
 def vector_of(params: list[Value], gradients: bool) -> Buffer | None:
     """Return the numbers or gradients of Values as a buffer that is a view of them; None if they do not lie evenly."""
 
+def read_numbers(rows: list[list[Value]], array: Any, gradients: bool) -> None:
+    """Write the numbers or gradients of the Values in lists to an array of as many float64, in rows."""
+
+def write_numbers(rows: list[list[Value]], array: Any) -> None:
+    """Set the numbers of the Values in lists to those in an array of as many float64, in rows."""
+
 def write_vector(params: list[Value], numbers: list[float]) -> None:
     """Set the numbers of Values to as many floats."""
 

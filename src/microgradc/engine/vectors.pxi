@@ -1,7 +1,15 @@
 # The numbers of many leaves at once: as memory that an array shares, or copied. Changes with who may write to leaves.
 # Included by value.pyx.
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE
+from cpython.buffer cimport PyBuffer_Release, PyObject_GetBuffer
+
+cdef extern from *:
+    """
+    #define mgc_is_of(thing, type) PyObject_TypeCheck(thing, (PyTypeObject *)(type))
+    """
+    bint mgc_is_of(PyObject *, object)
+    PyObject *entry_of "PyList_GET_ITEM"(PyObject *, Py_ssize_t)   # borrowed: counts are not written
 
 cdef enum:
     BUF_CONTIGUOUS = 0xE0       # what a consumer of one kind of contiguous memory or another asks for, with its strides
@@ -83,3 +91,53 @@ def write_vector(list params not None, list numbers not None):
             raise TypeError(f"numbers must be floats, got {describe(number)}")
     for i in range(len(leaves)):
         write_data(<Value>leaves[i], PyFloat_AS_DOUBLE(numbers[i]))
+
+
+cdef int view_numbers(object array, list rows, Py_buffer *view, bint writable) except -1:
+    """View an array of as many float64 as rows have Values, in rows; raise TypeError and ValueError for another one."""
+    cdef bint is_float64
+    cdef Py_ssize_t i, count = 0
+    for row in rows:
+        for i in range(len(<list?>row)):
+            if not mgc_is_of(entry_of(<PyObject *>row, i), Value):
+                raise TypeError(f"parameters must be Values, got {describe((<list>row)[i])}")
+        count += len(<list>row)
+    PyObject_GetBuffer(array, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else PyBUF_SIMPLE))
+    is_float64 = view.format != NULL and view.format[0] == FLOAT64[0] and view.format[1] == 0
+    if not is_float64 or view.len != count * <Py_ssize_t>sizeof(double):
+        PyBuffer_Release(view)
+        raise ValueError(f"there are {count} Values, for which an array must have as many float64")
+    return 0
+
+
+def read_numbers(list rows not None, array, bint gradients):
+    """Write the numbers or gradients of the Values in lists to an array of as many float64, in rows."""
+    refuse_while_tracing(".grad" if gradients else ".data")
+    cdef Py_buffer view
+    cdef mgc_node *node
+    cdef double *number
+    cdef Py_ssize_t i
+    view_numbers(array, rows, &view, True)
+    number = <double *>view.buf
+    for row in rows:                  # no Python code runs from here on
+        for i in range(len(<list>row)):
+            node = mgc_node_of(entry_of(<PyObject *>row, i))
+            number[0] = node.grad if gradients else node.data
+            number += 1
+    PyBuffer_Release(&view)
+
+
+def write_numbers(list rows not None, array):
+    """Set the numbers of the Values in lists to those in an array of as many float64, in rows."""
+    refuse_while_tracing("an update")
+    cdef Py_buffer view
+    cdef const double *number
+    cdef Py_ssize_t i
+    view_numbers(array, rows, &view, False)
+    number = <const double *>view.buf
+    for row in rows:                  # nor here
+        for i in range(len(<list>row)):
+            write_data(<Value>entry_of(<PyObject *>row, i), number[0])
+            number += 1
+    PyBuffer_Release(&view)
+    leaf_version[0] += 1

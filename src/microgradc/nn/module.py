@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from microgradc import changes, checks
-from microgradc.engine.value import Value, vector_of, write_vector, zero_grad
+from microgradc.engine.value import Value, read_numbers, vector_of, write_numbers, zero_grad
 from microgradc.keywords import suggest_keywords
 from microgradc.nn.search import find_modules, find_parameters
+from microgradc.nn.state import groups_for, groups_of, refuse_faults, wrong_names, wrong_shape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,7 +115,8 @@ class Module:
         view = vector_of(params, of == "grad")
         if view is not None:
             return np.asarray(view)
-        copy = np.array([getattr(p, of) for p in params], float)
+        copy = np.empty(len(params))
+        read_numbers([params], copy, of == "grad")
         copy.flags.writeable = False
         return copy
 
@@ -137,7 +139,7 @@ class Module:
         if array.shape != (len(params),):
             expected = f"shape ({len(params)},), a number for each parameter"
             raise ValueError(f"theta must have {expected}, got shape {array.shape}")
-        write_vector(params, array.astype(float).tolist())
+        write_numbers([params], array.astype(float, "C", copy=False))
 
     def modules(self) -> Iterator[Module]:
         """Return this module and all modules among its attributes, each once; they are where parameters may be."""
@@ -173,18 +175,14 @@ class Module:
         >>> line.state_dict()
         {'w': array([1., 2.]), 'b': array(3.)}
         """
-        import numpy as np
-
-        return {
-            name: np.array([p.data for p in group.parameters], float).reshape(group.shape)
-            for name, group in _groups(self).items()
-        }
+        return {name: group.read() for name, group in groups_of(self).items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
         """Set the parameters to the numbers in a dict, as `state_dict()` returns it. Either all are set or none.
 
         Args:
-            state_dict: arrays or nested lists of real numbers, by name.
+            state_dict: arrays or nested lists of real numbers, by name. Layers may have PyTorch's names and shapes
+                instead of ours: `layers.0.weight`, of shape (out, in), and `layers.0.bias`.
             strict: whether an entry that is missing, or that the model does not have, is an error; if not, it is left
                 out.
 
@@ -196,8 +194,9 @@ class Module:
         if not isinstance(state_dict, Mapping):
             expected = "a dict of arrays, as model.state_dict() returns it"
             raise TypeError(f"state_dict must be {expected}, got {type(state_dict).__name__}")
-        groups = _groups(self)
-        faults, arrays = _wrong_names(groups, state_dict) if strict else [], {}
+        strict = checks.flag(strict, "strict")
+        groups = groups_for(self, state_dict)
+        faults, arrays = wrong_names(groups, state_dict) if strict else [], {}
         for name, group in groups.items():
             if name not in state_dict:
                 continue
@@ -207,11 +206,38 @@ class Module:
                 faults.append(str(error))
                 continue
             arrays[name] = array.astype(float, copy=False)
-            faults += _wrong_shape(name, array.shape, group)
-        _refuse_faults(self, faults)
+            faults += wrong_shape(name, array.shape, group)
+        refuse_faults(self, faults)
         for name, array in arrays.items():
-            for p, number in zip(groups[name].parameters, array.flat, strict=True):
-                p.data = number
+            groups[name].write(array)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the whole model, what it is made of and its numbers, to a file that `microgradc.load_model` reads.
+
+        It is a safetensors file with PyTorch's names: the weights of a layer are one matrix, `layers.0.weight`, of
+        shape (out, in). The file is written whole or not at all. There is no code in it. The classes that `fit` noted
+        and which parts are in training mode are kept; a generator of `Dropout` is not.
+
+        Args:
+            path: where to, usually with the ending .safetensors.
+
+        Raises:
+            TypeError: a part is none of microgradc's: a module or an activation of your own. The message says which.
+                `microgradc.save` and `microgradc.load` keep the numbers of any model.
+            ValueError: parameters are shared, or path is something other than a file.
+            OSError: the file cannot be written.
+
+        >>> import tempfile, microgradc
+        >>> model = microgradc.MLP(2, [16, 1], activation="tanh")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(f"{folder}/model.safetensors")
+        ...     copy = microgradc.load_model(f"{folder}/model.safetensors")
+        >>> copy([1.0, 2.0]).data == model([1.0, 2.0]).data
+        True
+        """
+        from microgradc.checkpoint.models import save_model
+
+        save_model(self, path)
 
     @suggest_keywords
     def fit(
@@ -286,74 +312,3 @@ class Module:
         from microgradc.train.predictions import predict_proba
 
         return predict_proba(self, X)
-
-
-def check_shapes(module: Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise the ValueError that `load_state_dict` raises if arrays have other names or shapes than it needs."""
-    groups = _groups(module)
-    faults = _wrong_names(groups, shapes)
-    for name, group in groups.items():
-        if name in shapes:
-            faults += _wrong_shape(name, shapes[name], group)
-    _refuse_faults(module, faults)
-
-
-def check_names(module: Module, names: Mapping[str, Any]) -> None:
-    """Raise the ValueError that `load_state_dict` raises if arrays have other names than it needs."""
-    _refuse_faults(module, _wrong_names(_groups(module), names))
-
-
-class _Group:
-    """Parameters that make up one array of a state dict."""
-
-    def __init__(self, shape: tuple[int, ...], parameters: list[Value]) -> None:
-        self.shape, self.parameters = shape, parameters
-
-
-def _groups(module: Module) -> dict[str, _Group]:
-    """Return the parameters by name less the indices that end it.
-
-    They are one group where these are the indices of a full array, and else a group each.
-    """
-    places: dict[str, dict[tuple[int, ...], Value]] = {}
-    for name, p in module.named_parameters():
-        parts = name.split(".")
-        k = len(parts)
-        while k > 1 and parts[k - 1].isdecimal():
-            k -= 1
-        entries = places.setdefault(".".join(parts[:k]), {})
-        index = tuple(map(int, parts[k:]))
-        if index in entries:
-            raise ValueError(f"two parameters are both called {name}: give the entries of dicts names that differ")
-        entries[index] = p
-    groups = {}
-    for name, entries in places.items():
-        shape = tuple(max(axis) + 1 for axis in zip(*entries, strict=False))
-        if all(len(index) == len(shape) for index in entries) and len(entries) == math.prod(shape):
-            groups[name] = _Group(shape, [entries[index] for index in sorted(entries)])
-        else:
-            groups |= {".".join([name, *map(str, index)]): _Group((), [p]) for index, p in entries.items()}
-    return groups
-
-
-_SHOWN = 20   # faults of a state that its error lists; the others are counted
-
-
-def _wrong_names(groups: Mapping[str, _Group], names: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with the names of a state, a text for each that is missing or unexpected."""
-    faults = [f"{checks.shown(name)} is missing" for name in groups if name not in names]
-    unexpected = [name for name in names if name not in groups]
-    faults += [f"{checks.shown(name)} is unexpected: the model has no such entry" for name in unexpected[:_SHOWN]]
-    return faults + unexpected[_SHOWN:]   # these are not listed
-
-
-def _wrong_shape(name: str, shape: tuple[int, ...], group: _Group) -> list[str]:
-    if shape == group.shape:
-        return []
-    return [f"{checks.shown(name)} has shape {shape}, the model needs {group.shape}"]
-
-
-def _refuse_faults(module: Module, faults: list[str]) -> None:
-    if faults:
-        listed = "\n  ".join(faults[:_SHOWN] + [f"… and {len(faults) - _SHOWN} more"] * (len(faults) > _SHOWN))
-        raise ValueError(f"the state does not fit {type(module).__name__}, which stays as it was:\n  {listed}")

@@ -25,8 +25,10 @@ cdef extern from *:
     #else
     #define mgc_dict_version(dict) 0
     #endif
+    #define mgc_is_exactly(thing, type) ((PyObject *)Py_TYPE(thing) == (PyObject *)(type))
     """
     uint64_t mgc_dict_version(PyObject *)
+    bint mgc_is_exactly(PyObject *, object)
 
 cdef extern from "Python.h":
     int Py_EnterRecursiveCall(const char *)   # not 0 after an error
@@ -212,3 +214,28 @@ def find_parameters(module, all_parameters, bint with_names):
     search.values, search.names, search.seen, search.alive = [], [] if with_names else None, set(), []
     search.enter(module, getattr(module, "__dict__", {}), "", True)
     return search.values, search.names
+
+
+def are_parameters(list rows not None) -> bool:
+    """Return whether lists have Values, of no class of one's own, leaves, and none of them twice."""
+    cdef PyObject *value
+    cdef uintptr_t address, first = 0, last = 0
+    cdef list runs = []                 # of rising addresses, which Values have that were made one after another
+    cdef Py_ssize_t i
+    for row in rows:
+        for i in range(len(<list?>row)):      # without references: to write each count takes as long again
+            value = PyList_GET_ITEM(<PyObject *>row, i)
+            address = <uintptr_t>value
+            if not mgc_is_exactly(value, Value) or mgc_node_of(value).op != MGC_LEAF:
+                return False
+            if address <= last:
+                runs.append((first, last))
+                first = address
+            elif not first:
+                first = address
+            last = address
+    runs.append((first, last))
+    runs.sort()
+    if all([runs[i][1] < runs[i + 1][0] for i in range(len(runs) - 1)]):
+        return True
+    return len(set().union(*rows)) == sum(map(len, rows))
