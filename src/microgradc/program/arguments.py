@@ -96,6 +96,14 @@ class Arguments:
         by_place, rest_of_places = self._places
         return by_place[i] if i < len(by_place) else rest_of_places
 
+    def takes(self, name: str) -> bool:
+        """Return whether an argument can be given by this keyword."""
+        kinds = inspect.Parameter
+        return self._parameters is None or any(
+            p.kind is kinds.VAR_KEYWORD or (p.name == name and p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY))
+            for p in self._parameters
+        )
+
     def given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], tuple[str, ...]]:
         """Return the arguments of a call in the order of the signature, and the names of the last of them.
 

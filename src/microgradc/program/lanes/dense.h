@@ -58,9 +58,11 @@ MGC_INLINE void MGC_V(operands_tile)(int height, int width, const double *w, con
         for (; a + 2 <= rows_; a += 2) STRIP(2) \
         if (a < rows_) STRIP(1) \
     }
+/* 4 vectors of lanes are 2 and 2, not 3 and 1: a tile of one has too few sums to fill the wait for each. */
+#define IS_TWICE_2(lanes) (MGC_TILE_VECTORS == 3 && lanes == 4 * MGC_WIDTH)
 #define STRIP(height) { \
         Py_ssize_t l = begin; \
-        for (; l + MGC_TILE_VECTORS * MGC_WIDTH <= end; l += MGC_TILE_VECTORS * MGC_WIDTH) \
+        for (; l + MGC_TILE_VECTORS * MGC_WIDTH <= end && !IS_TWICE_2(end - l); l += MGC_TILE_VECTORS * MGC_WIDTH) \
             TILE(height, MGC_TILE_VECTORS) \
         for (; l + 2 * MGC_WIDTH <= end; l += 2 * MGC_WIDTH) TILE(height, 2) \
         for (; l < end; l += MGC_WIDTH) TILE(height, 1) \
@@ -85,3 +87,4 @@ static void MGC_V(dense_operands)(const double *w, const double *g, double *gbas
 
 #undef TILES
 #undef STRIP
+#undef IS_TWICE_2

@@ -267,12 +267,3 @@ static void MGC_V(dense_weights)(const double *g, const double *base, const int 
 #endif
     MGC_V(weights_by_dots)(g, base, rows, gw, m, k, n, valid);
 }
-
-#undef MASKED
-#undef SHUFFLE
-#undef LOW_1
-#undef HIGH_1
-#undef LOW_2
-#undef HIGH_2
-#undef LOW_4
-#undef HIGH_4
