@@ -1,4 +1,4 @@
-"""`f.train` wherever a program has its parameters: among weights, in sums, in several places; in groups of any order."""
+"""`f.train` wherever a program has its parameters: among weights, in sums, in both; in groups of any order."""
 
 import random
 import threading
@@ -34,7 +34,12 @@ def tied(p, model):
     """Some weights are in two layers, one is an output's bias and a factor."""
     first, last = model.layers
     row, bias = first.neurons[0].w, last.neurons[0].b
-    return lambda x, y: (last([u.tanh() for u in first(x)]) + sum(w * v for w, v in zip(row, x, strict=True)) - bias * y) ** 2
+
+    def loss(x, y):
+        inner = last([u.tanh() for u in first(x)])
+        return (inner + sum(w * v for w, v in zip(row, x, strict=True)) - bias * y) ** 2
+
+    return loss
 
 
 def recurrent(p, model):
@@ -99,7 +104,7 @@ def left_behind(model, optimizer):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("of", [lambda make: make, interleaved, shuffled, partial], ids=["", "interleaved", "shuffled", "partial"])
+@pytest.mark.parametrize("of", [lambda make: make, interleaved, shuffled, partial])
 def test_the_bits_are_those_of_the_loop_by_hand(loss, of):
     X, y = examples()
     for name, make in MAKERS.items():
@@ -112,7 +117,8 @@ def test_the_bits_are_those_of_the_loop_by_hand(loss, of):
                 losses = []
                 for epochs in (2, 1):       # and on, with the state of the optimizer
                     if train:
-                        losses += f.train(optimizer, X, y, batch_size=batch, epochs=epochs, shuffle=False, clip_norm=clip).tolist()
+                        settings = {"batch_size": batch, "epochs": epochs, "shuffle": False, "clip_norm": clip}
+                        losses += f.train(optimizer, X, y, **settings).tolist()
                     else:
                         losses += by_hand(f, optimizer, X, y, batch, epochs, clip)
                 found.append((losses, left_behind(model, optimizer)))
@@ -151,7 +157,7 @@ def test_arguments_by_keyword():
         optimizer = SGD(model.parameters(), lr=0.05)
         f = compile(loss, static=("power",))
         if way == "place":
-            compile(lambda x, y: (model(x) - y) ** 2).train(optimizer, X, y, batch_size=5, seed=0, epochs=3)
+            compile(plain(None, model)).train(optimizer, X, y, batch_size=5, seed=0, epochs=3)
         elif way == "hand":
             order = list(range(21))
             rng = random.Random(0)
@@ -251,7 +257,8 @@ def test_errors_in_schedules_and_callbacks_leave_whole_steps():
             f, optimizer = compile(plain(None, model)), Adam(model.parameters())
             if way == "train":
                 with pytest.raises(LookupError):
-                    f.train(optimizer, X, y, batch_size=6, shuffle=False, epochs=9, schedule=Failing(3), schedule_every=every)
+                    f.train(optimizer, X, y, batch_size=6, shuffle=False, epochs=9, schedule=Failing(3),
+                            schedule_every=every)
                 assert optimizer.state[0]["step"] == steps
             else:
                 by_hand(f, optimizer, X, y, 6, 4, None) if every == "epoch" else by_hand(f, optimizer, X, y, 6, 1, None)

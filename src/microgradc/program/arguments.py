@@ -98,9 +98,9 @@ class Arguments:
 
     def takes(self, name: str) -> bool:
         """Return whether an argument can be given by this keyword."""
-        kinds = inspect.Parameter
+        by_place_alone = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
         return self._parameters is None or any(
-            p.kind is kinds.VAR_KEYWORD or (p.name == name and p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY))
+            p.kind is inspect.Parameter.VAR_KEYWORD or (p.name == name and p.kind not in by_place_alone)
             for p in self._parameters
         )
 

@@ -79,7 +79,7 @@ cdef class Homes:
         cdef dict places = {}
         cdef list arriving = []         # (value, scalar)
         cdef Memory use_memory = Memory(p.scalar_count, sizeof(Py_ssize_t))
-        cdef Py_ssize_t *use = <Py_ssize_t *>use_memory.at     # of a scalar: the weight that it is, + 1; -1 if it is more
+        cdef Py_ssize_t *use = <Py_ssize_t *>use_memory.at     # see find_uses
         self.call, self.values, self.shared_count = runner.call(), [], program.shared_count
         for v in parameters:
             if type(v) is not Value and not isinstance(v, Value):
@@ -149,14 +149,19 @@ cdef class Homes:
             scalar = plan.weights.items[w]
             if not changes[scalar]:
                 continue
-            if runs and last == w - 1 and self.program.run_scalars[runs - 1] + self.program.run_sizes[runs - 1] == scalar:
-                self.program.run_sizes[runs - 1] += 1
+            i = runs - 1
+            if runs and last == w - 1 and self.program.run_scalars[i] + self.program.run_sizes[i] == scalar:
+                self.program.run_sizes[i] += 1
             else:
                 self.program.run_weights[runs], self.program.run_scalars[runs] = <int>w, scalar
                 self.program.run_sizes[runs] = 1
                 runs += 1
             last = w
         self.program.run_count = <int>runs
+        if not plan.program.scalar_step_count:      # of those that nobody reads, gradients need no 0 to begin with
+            self.program.scalar_count = <int>self.shared_count
+            for i in range(self.place_count):
+                self.program.scalar_count = max(self.program.scalar_count, self.scalars[i] + 1)
         mgc_run_shared(&self.call.call)     # constants are there for good
         self.call.call.program = &self.program
         return 0
@@ -223,7 +228,7 @@ cdef class Homes:
             for i in range(rule.begin, rule.begin + rule.count):
                 rule.is_sorted = rule.is_sorted and self.order[i] == i
                 home = self.home[self.order[i]]
-                if piece != NULL and home == (piece.home + piece.count if piece.home >= 0 else piece.home - piece.count):
+                if piece != NULL and home - piece.home == (piece.count if piece.home >= 0 else -piece.count):
                     piece.count += 1
                     continue
                 piece = &self.pieces[self.piece_count]

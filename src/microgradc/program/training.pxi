@@ -1,6 +1,11 @@
 # Training: steps of an optimizer over the examples of a program, of which no single one needs Python. Changes with what
 # a step is. Included by program.pyx.
 
+from cpython.object cimport PyObject
+
+cdef extern from "Python.h":
+    PyObject **PySequence_Fast_ITEMS(object)
+
 cdef enum:
     UNHEARD_WORK = SLICE_WORK * 64  # multiplications or so between two looks at signals
 
@@ -286,10 +291,7 @@ cdef class Steps:
 
 cdef bint is_same(list a, list b) except -1:
     """Whether two lists have the same objects."""
-    cdef Py_ssize_t i
-    if len(a) != len(b):
+    cdef size_t n = len(a)
+    if n != <size_t>len(b):
         return False
-    for i in range(len(a)):
-        if a[i] is not b[i]:
-            return False
-    return True
+    return n == 0 or not memcmp(PySequence_Fast_ITEMS(a), PySequence_Fast_ITEMS(b), n * sizeof(PyObject *))

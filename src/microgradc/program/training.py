@@ -163,9 +163,9 @@ class Turns:
             held = None if values is not None else held_rules(self.optimizer)
             if held is not None:
                 params, rules = held
-                steps = self._steps(recording, params, shared)
-                if not steps.has_hooks:
-                    return self._run(steps, arrays, n, shared, rules, epochs, most)
+                held_steps = self._steps(recording, params, shared)
+                if not held_steps.has_hooks:
+                    return self._run(held_steps, arrays, n, shared, rules, epochs, most)
         losses: list[float] = []
         steps = 0
         while len(losses) < epochs and steps != most:
@@ -272,7 +272,7 @@ def held_rules(optimizer: Any) -> tuple[list[Value], list[Any]] | None:
     held = None if hold is None else hold()
     if held is None:
         return None
-    params = [p for group, _ in held for p in group.params]
+    params = held[0][0].params if len(held) == 1 else [p for group, _ in held for p in group.params]
     return params, [(rule, len(group.params), group.step - 1, group.first) for group, rule in held]
 
 
