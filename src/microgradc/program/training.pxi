@@ -7,9 +7,12 @@ cdef extern from "Python.h":
     PyObject **PySequence_Fast_ITEMS(object)
 
 cdef enum:
-    UNHEARD_WORK = SLICE_WORK * 64  # multiplications or so between two looks at signals
+    UNHEARD_WORK = SLICE_WORK * 8   # multiplications or so until signals are looked at for the first time
 
-cdef double LONG_STEP = 0.02        # seconds: signals are heard within such a step
+# In seconds: signals are heard within a step that takes so long; between two looks at them, at which all numbers are
+# written to where Python sees them.
+cdef double LONG_STEP = 0.02
+cdef double UNHEARD = 0.06
 
 cdef enum:      # how a run of steps ended
     DONE
@@ -177,8 +180,11 @@ cdef class Steps:
         cdef bint is_shared = seconds >= LEAST_SHARED and self.cuts[0].partitions > 1 and get_num_threads() > 1
         cdef bint is_large = is_shared or seconds >= LONG_STEP
         cdef Py_ssize_t unheard = <Py_ssize_t>(UNHEARD_WORK / (work + 1)) + 1, left = unheard
+        cdef Py_ssize_t before
+        cdef double begin = perf_counter(), now
         cdef int end = ALONE
         while True:
+            before = self.steps
             if is_large:        # threads share in it, or signals are heard meanwhile
                 end = self.begin_step()
             else:
@@ -186,24 +192,27 @@ cdef class Steps:
                     self.call.call.block = self.cuts[i].block
                     self.memory = self.call.lane_doubles(0)
                 with nogil:
-                    end = self.go(unheard)
+                    end = self.go(left)
             if end == ALONE:
                 self.run_alone()
                 end = PAUSED if self.finish_step() else NOT_FINITE
-                left = left - 1 if is_large else 0
-            elif end == PAUSED:
-                left = 0
             if end == DONE:
                 return True
             if end == NOT_FINITE:
                 return False
+            left -= self.steps - before
             if self.first == 0 and not self.is_twister and self.epoch < self.epochs:
-                self.order.begin()
-                left = 0
-            if left <= 0:       # Python may look
+                self.homes.write(True)
+                self.order.begin()      # which is Python
+            if left <= 0:
                 self.homes.write(True)
                 PyErr_CheckSignals()
-                left = unheard
+                now = perf_counter()
+                if now - begin < UNHEARD / 2:
+                    unheard *= 2
+                elif now - begin > UNHEARD * 2:
+                    unheard = max(1, unheard // 2)
+                left, begin = unheard, now
 
     cdef int run_alone(self) except -1:
         """Run the program as a call of its own, once more, carefully, if need be."""
@@ -243,7 +252,9 @@ cdef class Steps:
         c.n = n
         self.call.seeds[0] = 1.0 / n
         c.outputs = NULL if self.outputs == NULL else self.outputs + self.first * c.program.output_count
-        c.rows = NULL if places == NULL else &places[self.first]
+        c.rows = NULL
+        if places != NULL:
+            c.rows = places + self.first
         for a in range(c.array_count):
             self.call.pointers[a] = self.columns[a] + (self.first * self.call.columns[a] if places == NULL else 0)
         return ALONE
