@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from microgradc import MLP, SGD, Adam, AdamW, RMSprop, Value, clip_grad_norm_, compile, take
+from microgradc import MLP, SGD, Adam, AdamW, RMSprop, Value, clip_grad_norm_, compile, scan, take
 
 MAKERS = {
     "SGD": lambda p: SGD(p, lr=0.05, momentum=0.9, dampening=0.2, weight_decay=0.01),
@@ -145,6 +145,37 @@ def test_rows_in_any_order_are_read_where_they_are():
         assert [p.data for p in table + weights] == after
 
 
+@pytest.mark.parametrize("computed", [False, True])
+def test_what_take_did_not_take_gets_no_nan(computed):
+    """The derivative of a root at 0 is infinite, and 0 times that is not sent."""
+    x, y = np.random.default_rng(0).random((12, 3)) + 0.5, np.ones(12)
+    i = np.zeros(12, int)
+    found = []
+    for train in (True, False):
+        weights = [Value(w) for w in (1.0, 2.0, 3.0, 0.0, 0.0, 0.0)]
+
+        def loss(i, x, y, weights=weights):
+            rows = weights[:3], weights[3:]
+            sums = [sum(w * v for w, v in zip(row, x, strict=True)) for row in rows]
+            if computed:
+                sums = [row[0] * 2 for row in rows]
+            return (take([s.sqrt() for s in sums], i) - y) ** 2
+
+        f, optimizer = compile(loss), Adam(weights, lr=0.01)
+        if train:
+            f.train(optimizer, i, x, y, batch_size=5, shuffle=False, epochs=2)
+        else:
+            for _ in range(2):
+                for k in (0, 5, 10):
+                    total = f.mean(i[k : k + 5], x[k : k + 5], y[k : k + 5])
+                    optimizer.zero_grad()
+                    total.backward()
+                    optimizer.step()
+        found.append([(w.data, str(w.grad)) for w in weights])
+    assert found[0] == found[1]
+    assert found[0][3][1] == "0.0"
+
+
 def test_arguments_by_keyword():
     X, y = examples()
 
@@ -264,6 +295,28 @@ def test_errors_in_schedules_and_callbacks_leave_whole_steps():
                 by_hand(f, optimizer, X, y, 6, 4, None) if every == "epoch" else by_hand(f, optimizer, X, y, 6, 1, None)
             found.append(left_behind(model, optimizer))
         assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_step_that_fails_leaves_what_was_before_it(large):
+    """An index that is computed in a scan is found to be wrong in the middle of a step."""
+    table = [Value(float(k)) for k in range(3)]
+    weights = [Value(0.5 + k) for k in range(4)]
+
+    def loss(x, i):
+        picked, _ = scan(lambda c, index: (c + take(table, index), None), x[0], i)
+        return (picked + sum(w * v for w, v in zip(weights, x, strict=True))) ** 2
+
+    n = 40_000 if large else 6
+    x, i = np.ones((n, 4)), np.ones((n, 2), int)
+    f, optimizer = compile(loss), SGD([*table, *weights], lr=1e-3)
+    f.train(optimizer, x, i, epochs=2)
+    before = [(p.data, p.grad) for p in table + weights]
+    assert all(w.grad for w in weights)
+    i[n // 2, 1] = 3
+    with pytest.raises(IndexError, match="in a scan picked nothing"):
+        f.train(optimizer, x, i)
+    assert [(p.data, p.grad) for p in table + weights] == before
 
 
 def test_what_callbacks_do_to_the_model_and_to_the_examples():

@@ -66,6 +66,7 @@ cdef class Homes:
     cdef int *places                    # of what has its home in the arrays and gets a gradient from the program, in
     cdef int *scalars                   # the order in which it arrives: which it is, and which scalar
     cdef Doubles numbers, grads, state  # state: copies of buffers
+    cdef Doubles kept                   # gradients of the last whole step, where the next one may fail
     cdef mgc_held *rules
     cdef mgc_piece *pieces
     cdef Py_ssize_t *order              # the parameters of each group, sorted by their homes
@@ -124,6 +125,7 @@ cdef class Homes:
                 use[scalar] = 0
                 self.weight_count = max(self.weight_count, self.home[place] + 1)
         self.numbers, self.grads, self.state = Doubles(rest + 1), Doubles(rest + 1), Doubles(0)
+        self.kept = Doubles(self.weight_count)
         self.set_program(runner)
 
     cdef int set_program(self, Runner runner) except -1:
@@ -305,6 +307,14 @@ cdef class Homes:
             self.copy_buffers(True)
             leaf_version[0] += 1
         return 0
+
+    cdef void keep(self) noexcept nogil:
+        """Keep the gradients among the sums, which a step begins with changing."""
+        memcpy(self.kept.doubles, self.call.partials.doubles, self.weight_count * sizeof(double))
+
+    cdef void restore(self) noexcept nogil:
+        """Let them be those that were kept."""
+        memcpy(self.call.partials.doubles, self.kept.doubles, self.weight_count * sizeof(double))
 
     cdef void spread(self) noexcept nogil:
         """Give the program the numbers of the parameters that are not at home there."""

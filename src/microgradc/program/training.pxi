@@ -187,6 +187,7 @@ cdef class Steps:
             before = self.steps
             if is_large:        # threads share in it, or signals are heard meanwhile
                 end = self.begin_step()
+                self.homes.keep()
             else:
                 for i in range(2):
                     self.call.call.block = self.cuts[i].block
@@ -194,7 +195,11 @@ cdef class Steps:
                 with nogil:
                     end = self.go(left)
             if end == ALONE:
-                self.run_alone()
+                try:
+                    self.run_alone()
+                except BaseException:
+                    self.homes.restore()
+                    raise
                 end = PAUSED if self.finish_step() else NOT_FINITE
             if end == DONE:
                 return True
@@ -229,6 +234,8 @@ cdef class Steps:
             end = self.begin_step()
             if end != ALONE:
                 return end
+            if self.call.runner.takes:
+                self.homes.keep()
             self.run_here()
             if self.call.trouble or (self.call.runner.takes and self.homes.has_nan()):
                 return ALONE

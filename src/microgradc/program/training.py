@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from math import inf, isfinite, sqrt
 from threading import Lock
 from typing import Any
-from weakref import WeakSet
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from microgradc.program.recording import Recording
 __all__ = ["Training", "held_rules", "order_of"]
 
 MOST_EPOCHS = 10_000     # of one run
-_at_work: WeakSet[Any] = WeakSet()     # the optimizers of the trainings that run in C
+_at_work: set[int] = set()     # the optimizers, by identity, of the trainings that run in C
 _begin = Lock()
 
 
@@ -197,15 +196,15 @@ class Turns:
             self.order = order_of(n, self.rng, self.seed)
         size = n if self.size is None else self.size
         with _begin:
-            if self.optimizer in _at_work:
+            if id(self.optimizer) in _at_work:
                 raise RuntimeError("the optimizer takes the steps of another training meanwhile, in another thread")
-            _at_work.add(self.optimizer)
+            _at_work.add(id(self.optimizer))
         try:
             is_finite = steps.run(
                 arrays, shared, rules, self.order, size, epochs, -1 if most is None else most, self.clip, True
             )
         finally:
-            _at_work.discard(self.optimizer)
+            _at_work.discard(id(self.optimizer))
             self.optimizer._release(steps.steps)
         if not is_finite:
             raise _not_finite(steps.loss, steps.not_finite())
