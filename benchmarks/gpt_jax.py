@@ -7,17 +7,17 @@ import numpy as np
 MATRICES = "wte", "wpe", "wq", "wk", "wv", "wo", "fc1", "fc2", "head"
 
 
-def make_step(jax, gpt, names, steps, learning_rate=0.01, beta1=0.85, beta2=0.99, eps=1e-8):
-    """Return what takes a step for each name in turn, names of one length, and returns the loss before it.
-
-    Args:
-        jax: the package, set up.
-        gpt: the module of the example, whose parameters this one begins with.
-    """
+def begin_of(jax, gpt):
+    """Return the parameters and what Adam keeps of them, at first."""
     jnp = jax.numpy
     model = gpt.GPT()
     parameters = {name: jnp.array([[p.data for p in row] for row in getattr(model, name)]) for name in MATRICES}
-    m, v = jax.tree.map(jnp.zeros_like, (parameters, parameters))
+    return parameters, *jax.tree.map(jnp.zeros_like, (parameters, parameters))
+
+
+def update_in(jax, gpt, rate_of, beta1=0.85, beta2=0.99, eps=1e-8):
+    """Return a function that takes a step from parameters and state, with tokens; rate_of gives its learning rate."""
+    jnp = jax.numpy
 
     def rmsnorm(x):
         return x * ((x * x).mean(axis=-1, keepdims=True) + 1e-5) ** -0.5
@@ -37,15 +37,26 @@ def make_step(jax, gpt, names, steps, learning_rate=0.01, beta1=0.85, beta2=0.99
         logits = jax.nn.log_softmax(x @ p["head"].T)
         return -logits[np.arange(n), tokens[1:]].mean()
 
-    @jax.jit
     def update(p, m, v, tokens, step):
         loss, g = jax.value_and_grad(loss_of)(p, tokens)
         m = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, m, g)
         v = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, v, g)
-        rate, unbias1, unbias2 = learning_rate * (1 - step / steps), 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
+        rate, unbias1, unbias2 = rate_of(step), 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
         p = jax.tree.map(lambda p, m, v: p - rate * (m / unbias1) / (jnp.sqrt(v / unbias2) + eps), p, m, v)
         return loss, p, m, v
 
+    return update
+
+
+def make_step(jax, gpt, names, steps, learning_rate=0.01):
+    """Return what takes a step for each name in turn, names of one length, and returns the loss before it.
+
+    Args:
+        jax: the package, set up.
+        gpt: the module of the example, whose parameters this one begins with.
+    """
+    update = jax.jit(update_in(jax, gpt, lambda step: learning_rate * (1 - step / steps)))
+    parameters, m, v = begin_of(jax, gpt)
     numbers, tokens_of = count(), cycle([np.array(gpt.tokens_of(name)) for name in names])
 
     def take_step():
@@ -55,3 +66,17 @@ def make_step(jax, gpt, names, steps, learning_rate=0.01, beta1=0.85, beta2=0.99
         return float(loss)
 
     return take_step
+
+
+def make_scan(jax, gpt, tokens, learning_rate=0.01):
+    """Return what takes a step for each row of tokens, in one `jax.lax.scan`."""
+    update, begin = update_in(jax, gpt, lambda step: learning_rate), begin_of(jax, gpt)
+
+    def step(carry, row):
+        *state, number = carry
+        loss, *state = update(*state, row, number)
+        return (*state, number + 1), loss
+
+    run = jax.jit(lambda carry, rows: jax.lax.scan(step, carry, rows)[1])
+    rows = jax.numpy.array(tokens)
+    return lambda: jax.block_until_ready(run((*begin, 0.0), rows))

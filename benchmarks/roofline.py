@@ -10,12 +10,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import compiled_workloads as workloads
 import generated_c
 import numpy as np
+import training
 
 import microgradc
 from microgradc import nn, optim
@@ -129,6 +131,28 @@ def part_lines():
     return [*lines, f"{'so the loops over 92 more examples':<36}{taken:>8.2f}"], program, taken * 100 / 92
 
 
+def large_lines(peak):
+    """Return lines with the arithmetic of a step of the larger network of training.py, and the time that it takes."""
+    inputs, *outputs = training.LARGE
+    sizes = list(pairwise([inputs, *outputs]))
+    products = [k * m for k, m in sizes]
+    parameters = sum(products) + sum(outputs)
+    run, steps, n = training.large_in("f.train", 40), 40, len(training.large_examples()[0])
+    run()
+    times = []
+    for _ in range(10):
+        begin = process_time()
+        run()
+        times.append((process_time() - begin) / steps)
+    flops, taken = 2 * n * (2 * sum(products) + sum(products[1:])), min(times)
+    return [
+        f"{'-'.join(map(str, training.LARGE))}, {n} examples: {parameters:,} parameters, "
+        f"{8 * parameters / 1024:.0f} KiB, and as much for their gradients",
+        f"{flops:,} flop, at the peak {flops / peak * 1e6:.0f} us; reached in {taken * 1e6:.0f} us: "
+        f"{flops / taken / 1e9:.0f} Gflop/s, {flops / taken / peak:.0%} of the peak",
+    ]
+
+
 def profile_lines():
     """Return lines with the functions in which most of the time goes."""
     if not shutil.which("perf"):
@@ -174,6 +198,7 @@ def main():
         machine, peak = machine_lines()
         print("\none core\n" + "\n".join(machine))
         print("\nthe loops over lanes\n" + "\n".join(work_lines(program, 100, peak, taken)))
+        print("\na step of a larger network\n" + "\n".join(large_lines(peak)))
     else:
         print("\nthe machine is not measured: gcc is not installed")
     print("\nshare of the time of a step\n" + "\n".join(profile_lines()))

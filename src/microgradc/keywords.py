@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -43,17 +43,26 @@ SYNONYMS = {
 
 def suggest_keywords(f: Callable[_P, _R]) -> Callable[_P, _R]:
     """Decorate a function so that a keyword that it does not have is a TypeError that names the one that was meant."""
-    code = f.__code__
-    known = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
+    known = _keywords(f)
 
     @wraps(f)
     def suggesting(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         for name in kwargs:
             if name not in known:
-                raise TypeError(f"{f.__qualname__}() got an unexpected keyword argument {name!r}{_advice(name, known)}")
+                raise unexpected(f, name)
         return f(*args, **kwargs)
 
     return suggesting
+
+
+def unexpected(f: Callable[..., Any], name: str) -> TypeError:
+    """Return the error of a keyword that a function does not have, which names the one that was meant."""
+    return TypeError(f"{f.__qualname__}() got an unexpected keyword argument {name!r}{_advice(name, _keywords(f))}")
+
+
+def _keywords(f: Callable[..., Any]) -> tuple[str, ...]:
+    code = f.__code__
+    return code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
 
 
 def _advice(name: str, known: tuple[str, ...]) -> str:

@@ -19,7 +19,7 @@ from microgradc.distributed.tasks import Payload, Point
 from microgradc.distributed.turns import ChunkTurns
 from microgradc.engine import Value
 from microgradc.engine.value import is_grad_enabled
-from microgradc.program.arguments import STATIC, for_one, is_static
+from microgradc.program.arguments import STATIC, for_one, is_static, unwrapped
 from microgradc.program.batch import Batch
 from microgradc.program.layouts import Part, gradients_in, layout_of
 from microgradc.program.partial import Partial, combine, key_of, value_of
@@ -260,11 +260,13 @@ class Chunks:
         """Return the steps of a training over the chunks, for `f.train`."""
         return ChunkTurns(self, turns, seed)
 
-    def computed(self, i: int) -> tuple[tuple[Any, ...], int]:
-        """Return the arguments of chunk i, in this process, and how many rows it has."""
+    def computed(self, i: int) -> tuple[tuple[Any, ...], dict[str, Any], int]:
+        """Return the arguments of chunk i, in this process, by place and by name; and how many rows it has."""
         arrays = dask.compute(*[leaf.to_delayed().ravel()[i] for leaf in self.leaves])
         _, n = tasks.rows_of(arrays, i)
-        return self.with_leaves(arrays), n
+        args = tuple(map(unwrapped, self.with_leaves(arrays)))
+        by_place = len(args) - len(self.names)
+        return args[:by_place], dict(zip(self.names, args[by_place:], strict=True)), n
 
 
 def shared_values(theta: tuple[Any, ...]) -> list[Any] | None:

@@ -29,7 +29,7 @@ class ChunkTurns:
             turns.rng = turns.seed = self.rng       # one generator for all orders
         self.left: Iterator[int] | None = None      # chunks of this epoch
         self.loader = ThreadPoolExecutor(1, "microgradc-chunks")
-        self.loading: Future[tuple[tuple[Any, ...], int]] | None = None     # the next chunk
+        self.loading: Future[tuple[tuple[Any, ...], dict[str, Any], int]] | None = None     # the next chunk
         self.rows = 0                               # of the chunk that was begun
         self.done, self.total = 0, 0.0
 
@@ -61,9 +61,9 @@ class ChunkTurns:
                 if not self.done:
                     raise ValueError("a batch must have at least one example, got none: all chunks are empty")
                 return [self.total / self.done]
-            args, self.rows = self.loading.result()
+            args, named, self.rows = self.loading.result()
             self._load_next()
-            self.turns.go_on_with(args)
+            self.turns.go_on_with(args, named)
         found = self.turns.take(1, most)
         if found:
             self.total += found[0] * self.rows
@@ -75,3 +75,8 @@ class ChunkTurns:
         """Begin to compute the next chunk of the epoch, while another one is gone through."""
         i = next(self.left or iter(()), None)
         self.loading = None if i is None else self.loader.submit(self.chunks.computed, i)
+
+    def end(self) -> None:
+        """The training is over."""
+        self.turns.end()
+        self.loader.shutdown(wait=False, cancel_futures=True)

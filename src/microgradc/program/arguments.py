@@ -96,6 +96,14 @@ class Arguments:
         by_place, rest_of_places = self._places
         return by_place[i] if i < len(by_place) else rest_of_places
 
+    def takes(self, name: str) -> bool:
+        """Return whether an argument can be given by this keyword."""
+        by_place_alone = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+        return self._parameters is None or any(
+            p.kind is inspect.Parameter.VAR_KEYWORD or (p.name == name and p.kind not in by_place_alone)
+            for p in self._parameters
+        )
+
     def given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], tuple[str, ...]]:
         """Return the arguments of a call in the order of the signature, and the names of the last of them.
 

@@ -233,6 +233,9 @@ class Steps:
     def is_for(self, program: Program, parameters: list[Value], shared: Example | None) -> bool:
         """Return whether these are of the same program and parameters, and Values in the same shared places."""
 
+    def forget(self) -> None:
+        """Forget the examples, whose arrays are not kept: the next run begins an epoch."""
+
     def not_finite(self) -> tuple[Value, float] | None:
         """Return the first parameter whose gradient is inf or nan, and the gradient; None if there is none."""
 

@@ -46,6 +46,10 @@ cdef extern from "program/replay.h":
         int scalar_step_count, lane_step_count
         int *places
         int scalar_count, parameter_count, weight_count
+        int run_count
+        int *run_weights
+        int *run_scalars
+        int *run_sizes
         int input_count, slot_count, broadcast_count
         int *broadcast_scalars
         int *broadcast_slots
@@ -62,6 +66,7 @@ cdef extern from "program/replay.h":
         int partitions, array_count
         const double **arrays
         const int *array_columns
+        const Py_ssize_t *rows
         double *outputs
         const double *seeds
         bint careful
@@ -99,7 +104,7 @@ cdef extern from "program/planning.h":
     ctypedef struct mgc_plan:
         mgc_program program
         mgc_ints index_inputs, index_limits
-        mgc_ints constant_places
+        mgc_ints weights, constant_places
         double *constants
 
     int mgc_make_plan(const mgc_graph *, const int *outputs, int output_count, int parameter_count, int input_count,
@@ -118,6 +123,7 @@ include "indices.pxi"
 include "runner.pxi"
 include "running.pxi"
 include "order.pxi"
+include "homes.pxi"
 include "training.pxi"
 include "later.pxi"
 include "sums_of_parts.pxi"

@@ -30,6 +30,7 @@ typedef struct {
     int array_count;
     const double *const *arrays;      /* the inputs: examples in rows, array_columns[i] of them in array i */
     const int *array_columns;
+    const Py_ssize_t *rows;           /* of each example: which row of the arrays it is; NULL: one after another */
     double *outputs;                  /* n rows of output_count numbers, or NULL */
     const double *seeds;              /* d result / d output of an example, for each output; NULL for no gradients */
     int careful;                      /* a step to which no gradient came sends none; see below */
@@ -104,6 +105,7 @@ static void mgc_find_in_place(mgc_block *b)
     const int in_place = b->n == b->valid && !c->careful;
     int columns = c->array_count == p->input_count;
     for (int a = 0; a < c->array_count && columns; a++) columns = c->array_columns[a] == 1;
+    if (c->rows) columns = 0;
     b->inputs = in_place && columns ? p->input_count : 0;
     b->input_grads = c->input_grads ? b->inputs : 0;
     const int only = p->output_count == 1 && p->output_places[0] >= p->input_count ? p->output_places[0] : -1;
@@ -111,13 +113,7 @@ static void mgc_find_in_place(mgc_block *b)
     b->seeded = c->careful ? -1 : p->seeded;
 }
 
-/* Column j of n rows of numbers, columns wide, becomes a row; and back. */
-static inline void mgc_take_column(double *row, const double *table, int j, int columns, Py_ssize_t n)
-{
-    if (columns == 1) memcpy(row, table, (size_t)n * sizeof *row);
-    else for (Py_ssize_t l = 0; l < n; l++) row[l] = table[l * columns + j];
-}
-
+/* A row becomes column j of n rows of numbers, columns wide. */
 static inline void mgc_put_column(const double *row, double *table, int j, int columns, Py_ssize_t n)
 {
     if (columns == 1) memcpy(table, row, (size_t)n * sizeof *row);
@@ -132,15 +128,11 @@ static void mgc_load(const mgc_block *b)
     double *base = b->base, *row = base;
     for (int a = 0; a < c->array_count; a++) {
         const int columns = c->array_columns[a];
-        const double *from = c->arrays[a] + first * columns;
-        if (a < b->inputs && p->is_single[a]) {
-            row += n;
-            continue;
-        }
-        for (int j = 0; j < columns; j++, row += n) {
-            mgc_take_column(row, from, j, columns, valid);
-            for (Py_ssize_t l = valid; l < n; l++) row[l] = row[valid - 1];   /* padding: numbers it is made for */
-        }
+        const double *from = c->arrays[a] + (c->rows ? 0 : first * columns);
+        if (n == 1) memcpy(row, c->rows ? from + c->rows[0] * columns : from, (size_t)columns * sizeof *row);
+        else if (a >= b->inputs || !p->is_single[a])
+            c->lanes->load(from, c->rows ? c->rows + first : NULL, columns, row, n, valid);
+        row += columns * n;
     }
     for (int i = 0; i < p->broadcast_count; i++) {
         double *to = base + p->broadcast_slots[i] * n;

@@ -4,7 +4,9 @@ cdef enum:
     # How many lanes a block has: as many as fit into about a first-level cache, but 48 at least, while what they take
     # is not beyond one core's share of a third-level cache; else fewer, down to 16. If these are far beyond it, memory
     # is gone through as a stream, and 48 do well again. The sizes are fixed: bits do not depend on the machine.
+    # A few examples more than that are one block all the same, for which a second-level cache does.
     CACHE_BYTES = 40 << 10
+    SECOND_CACHE_BYTES = 128 << 10
     SHARED_CACHE_BYTES = 6 << 20
     STREAM_BYTES = 16 << 20
     LOOP_BYTES = 256 << 20          # what a block may keep of the carries of loops
@@ -34,6 +36,7 @@ cdef class Runner:
     cdef mgc_program *program
     cdef list spare
     cdef int lanes
+    cdef int lanes_of_all            # up to which all examples are one block
     cdef bint is_free                # whether a block may have fewer
     cdef int wanted                  # FORWARD, …
     cdef double work                 # multiplications of an example, about
@@ -69,6 +72,7 @@ cdef class Runner:
         lane_bytes = max(1, p.slot_count) * self.numbers_in_slot() * sizeof(double)
         self.is_free = lanes is None
         self.lanes = lanes_for(lane_bytes) if lanes is None else lanes
+        self.lanes_of_all = 0 if p.loop_count else fitting(SECOND_CACHE_BYTES, lane_bytes)
         if self.is_free and p.loop_count:
             for i in range(p.loop_count):
                 kept += <double>p.loops[i].length * p.loops[i].carries * sizeof(double)

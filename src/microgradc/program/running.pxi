@@ -218,7 +218,9 @@ cdef class Call:
         cdef Py_ssize_t n = self.call.n, size = mgc_partial_size(p)
         cdef Py_ssize_t fitting = PARTIAL_BYTES // <Py_ssize_t>(size * sizeof(double) + 1)     # partitions
         cdef Py_ssize_t block = min(self.runner.lanes, padded(n))
-        if self.runner.is_free:      # blocks of one size, not full ones and a rest
+        if self.runner.is_free and padded(n) <= self.runner.lanes_of_all and padded(n) % 64:
+            block = padded(n)
+        elif self.runner.is_free:    # blocks of one size, not full ones and a rest
             block = padded((n - 1) // ((n - 1) // block + 1) + 1)
         if block % 64 == 0:
             block += MGC_LANE_MULTIPLE    # rows a power of two apart would get into each other's way in the cache

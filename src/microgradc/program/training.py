@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from math import inf, isfinite, sqrt
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from microgradc import checks, trees
 from microgradc.checks import BOUND
 from microgradc.engine import EnableGrad, Value, is_tracing, refuse
 from microgradc.engine.value import is_detecting
-from microgradc.keywords import suggest_keywords
-from microgradc.program.arguments import Arguments, is_static
+from microgradc.keywords import unexpected
+from microgradc.program.arguments import Arguments, is_static, unwrapped
 from microgradc.program.batch import BATCHES
 from microgradc.program.chunks import chunked
 from microgradc.program.program import Example, Order, Steps
@@ -23,6 +24,8 @@ from microgradc.program.recording import Recording
 __all__ = ["Training", "held_rules", "order_of"]
 
 MOST_EPOCHS = 10_000     # of one run
+_at_work: set[int] = set()     # the optimizers, by identity, of the trainings that run in C
+_begin = Lock()
 
 
 class Training:
@@ -39,7 +42,6 @@ class Training:
     ) -> tuple[Recording, tuple[np.ndarray, ...], int, list[Any] | None, Example | None]:
         raise NotImplementedError
 
-    @suggest_keywords
     def train(
         self,
         optimizer: Any,
@@ -52,6 +54,7 @@ class Training:
         schedule_every: str = "epoch",
         clip_norm: float | None = None,
         callback: Callable[[int, float], Any] | None = None,
+        **named: Any,
     ) -> np.ndarray:
         """Minimize the mean over a batch, in steps of an optimizer: the loop by hand, in C.
 
@@ -61,7 +64,8 @@ class Training:
 
         Args:
             optimizer: an optimizer of the parameters; anything with `zero_grad()` and `step()`.
-            batch: the arguments of all examples, as for `f.mean`.
+            batch, named: the arguments of all examples, as for `f.mean`; by keyword those whose names are not among
+                the following.
             epochs: how often to go through the examples.
             batch_size: how many examples make a step; the last step of an epoch takes what is left. None for all of
                 them, in the order that they have.
@@ -79,6 +83,7 @@ class Training:
 
         Raises:
             TypeError, ValueError: an argument is wrong; see `mean` for those of a batch.
+            RuntimeError: the optimizer takes the steps of another training meanwhile, in another thread.
             FloatingPointError: the loss or a gradient became inf or nan. The parameters are those before that step.
             KeyboardInterrupt: after Ctrl-C. The last step is a whole one, and parameters and state are those after it.
 
@@ -91,6 +96,9 @@ class Training:
         """
         if is_tracing():
             refuse("f.train")
+        for name in named:
+            if not self._arguments.takes(name):
+                raise unexpected(Training.train, name)
         for name in ("zero_grad", "step"):
             if not callable(getattr(optimizer, name, None)):
                 expected = "an optimizer, such as SGD(model.parameters())"
@@ -108,21 +116,25 @@ class Training:
         size = None if batch_size is None else checks.integer(batch_size, "batch_size", 1)
         clip = -1.0 if clip_norm is None else checks.number(clip_norm, "clip_norm", BOUND)
         mixed = checks.flag(shuffle, "shuffle") and size is not None
-        chunks = chunked(self, batch, {})
-        turns: Any = Turns(self, optimizer, batch, size, seed if mixed else False, clip)
+        chunks = chunked(self, batch, named)
+        turns: Any = Turns(self, optimizer, (batch, named), size, seed if mixed else False, clip)
         if chunks is not None:
             turns = chunks.turns(turns, seed if mixed else False)
         losses: list[float] = []
         by_step = schedule is not None and schedule_every == "step"
         one_epoch = schedule is not None or callback is not None
-        while len(losses) < count:
-            with EnableGrad():
-                found = turns.take(1 if one_epoch else min(MOST_EPOCHS, count - len(losses)), 1 if by_step else None)
-            losses += found
-            if schedule is not None and (by_step or found):
-                schedule.step(*losses[-1:]) if metric else schedule.step()
-            if callback is not None and found and callback(len(losses) - 1, losses[-1]):
-                break
+        try:
+            while len(losses) < count:
+                most = 1 if one_epoch else min(MOST_EPOCHS, count - len(losses))
+                with EnableGrad():
+                    found = turns.take(most, 1 if by_step else None)
+                losses += found
+                if schedule is not None and (by_step or found):
+                    schedule.step(*losses[-1:]) if metric else schedule.step()
+                if callback is not None and found and callback(len(losses) - 1, losses[-1]):
+                    break
+        finally:
+            turns.end()
         return np.array(losses)
 
 
@@ -131,16 +143,19 @@ class Turns:
 
     Args:
         compiled: a Compiled.
+        batch: the arguments of all examples, those by place and those by keyword.
         size: how many examples make a step, None for all.
         seed: for the order, False to keep it.
         clip: the largest norm of the gradients; less than 0 for any.
     """
 
     def __init__(
-        self, compiled: Any, optimizer: Any, batch: tuple[Any, ...], size: int | None, seed: Any, clip: float
+        self, compiled: Any, optimizer: Any, batch: tuple[tuple[Any, ...], dict[str, Any]], size: int | None,
+        seed: Any, clip: float,
     ) -> None:
         self.compiled, self.optimizer, self.batch, self.size, self.clip = compiled, optimizer, batch, size, clip
         self.steps: Steps | None = None
+        self.recording: Recording | None = None     # whose steps these are
         self.order: Order | None = None
         self.rng = None if seed is False else checks.seed(seed)
         self.seed = seed
@@ -150,21 +165,36 @@ class Turns:
     def take(self, epochs: int, most: int | None) -> list[float]:
         """Go on for so many epochs, or steps, at most; return the mean losses of the epochs that ended."""
         if not self.left and not is_detecting():
-            recording, arrays, n, values, shared = self.compiled._batch(self.batch, {})
+            recording, arrays, n, values, shared = self.compiled._batch(*self.batch)
             recording.require_one_output()
             held = None if values is not None else held_rules(self.optimizer)
             if held is not None:
                 params, rules = held
-                if self.steps is None or not self.steps.is_for(recording.program, params, shared):
-                    self.steps = Steps(recording.program, params, shared)
-                if not self.steps.has_hooks:
-                    return self._run(self.steps, arrays, n, shared, rules, epochs, most)
+                held_steps = self._steps(recording, params, shared)
+                if not held_steps.has_hooks:
+                    return self._run(held_steps, arrays, n, shared, rules, epochs, most)
         losses: list[float] = []
         steps = 0
         while len(losses) < epochs and steps != most:
             losses += self._step_by_hand()
             steps += 1
         return losses
+
+    def end(self) -> None:
+        """Keep the steps for the next training."""
+        if self.steps is not None and self.recording is not None:
+            self.steps.forget()
+            self.recording.derived["steps"] = self.steps
+
+    def _steps(self, recording: Recording, params: list[Value], shared: Example | None) -> Steps:
+        """Return the steps of a program: those of before if they are for the same parameters."""
+        steps = self.steps
+        if steps is None:       # nobody else has them, once they are taken
+            steps = recording.derived.pop("steps", None)
+        if steps is None or not steps.is_for(recording.program, params, shared):
+            steps = Steps(recording.program, params, shared)
+        self.steps, self.recording = steps, recording
+        return steps
 
     def _run(
         self, steps: Steps, arrays: tuple[np.ndarray, ...], n: int, shared: Example | None, rules: list[Any],
@@ -173,11 +203,16 @@ class Turns:
         if self.order is None:
             self.order = order_of(n, self.rng, self.seed)
         size = n if self.size is None else self.size
+        with _begin:
+            if id(self.optimizer) in _at_work:
+                raise RuntimeError("the optimizer takes the steps of another training meanwhile, in another thread")
+            _at_work.add(id(self.optimizer))
         try:
             is_finite = steps.run(
                 arrays, shared, rules, self.order, size, epochs, -1 if most is None else most, self.clip, True
             )
         finally:
+            _at_work.discard(id(self.optimizer))
             self.optimizer._release(steps.steps)
         if not is_finite:
             raise _not_finite(steps.loss, steps.not_finite())
@@ -188,7 +223,8 @@ class Turns:
         if not self.left:
             self.left, self.done, self.total = self._turns(), 0, 0.0
         rows = self.left.pop(0)
-        total = self.compiled.mean(*self._taken(rows))
+        args, named = self._taken(rows)
+        total = self.compiled.mean(*args, **named)
         self.step(total)
         self.total += total.data * len(rows)
         self.done += len(rows)
@@ -208,12 +244,12 @@ class Turns:
             _clip(params, self.clip)
         self.optimizer.step()
 
-    def go_on_with(self, batch: tuple[Any, ...]) -> None:
+    def go_on_with(self, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         """Take other examples from now on."""
-        self.batch, self.order, self.left = batch, None, []
+        self.batch, self.order, self.left = (args, named), None, []
 
     def _turns(self) -> list[Any]:
-        arrays = self.compiled._batch(self.batch, {})[1]
+        arrays = self.compiled._batch(*self.batch)[1]
         n = len(arrays[0])
         order = list(range(n))
         if self.rng is not None:
@@ -221,9 +257,9 @@ class Turns:
         size = n if self.size is None else self.size
         return [order[i : i + size] for i in range(0, n, size)]
 
-    def _taken(self, rows: list[int]) -> list[Any]:
-        """Return the arguments of some of the examples."""
-        given, names = self.compiled._arguments.given(self.batch, {})
+    def _taken(self, rows: list[int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of some of the examples, those by place and those by keyword."""
+        given, names = self.compiled._arguments.given(*self.batch)
         shared = self.compiled._arguments.shared_in(len(given), names)
 
         def taken(leaf: Any) -> Any:
@@ -231,16 +267,18 @@ class Turns:
                 return leaf
             return leaf[rows] if isinstance(leaf, np.ndarray) else [leaf[i] for i in rows]
 
-        return [
-            a if i in shared or is_static(a) else trees.map_leaves(taken, _read(a), BATCHES)
+        args = tuple([
+            unwrapped(a) if i in shared or is_static(a) else trees.map_leaves(taken, _read(a), BATCHES)
             for i, a in enumerate(given)
-        ]
+        ])
+        by_place = len(args) - len(names)
+        return args[:by_place], dict(zip(names, args[by_place:], strict=True))
 
     def _parameters(self) -> Iterable[Value]:
         groups = getattr(self.optimizer, "param_groups", None)
         if isinstance(groups, list):
             return [p for group in groups for p in group["params"]]
-        return list(self.compiled._batch(self.batch, {})[0].program.parameters)
+        return list(self.compiled._batch(*self.batch)[0].program.parameters)
 
 
 def held_rules(optimizer: Any) -> tuple[list[Value], list[Any]] | None:
@@ -249,7 +287,7 @@ def held_rules(optimizer: Any) -> tuple[list[Value], list[Any]] | None:
     held = None if hold is None else hold()
     if held is None:
         return None
-    params = [p for group, _ in held for p in group.params]
+    params = held[0][0].params if len(held) == 1 else [p for group, _ in held for p in group.params]
     return params, [(rule, len(group.params), group.step - 1, group.first) for group, rule in held]
 
 

@@ -46,6 +46,55 @@ MGC_INLINE void MGC_V(operands_tile)(int height, int width, const double *w, con
     }
 }
 
+/* 4 vectors of lanes are 2 and 2, not 3 and 1: a tile of one has too few sums to fill the wait for each. */
+#define IS_TWICE_2(lanes) (MGC_TILE_VECTORS == 3 && lanes == 4 * MGC_WIDTH)
+
+/* Many operands, in chunks, of which those of a strip of lanes are put side by side: then they stay in the first-level
+   cache while all rows of weights go by, and these in the second-level cache while all strips do. Sums that wait for the
+   next chunk are in out; their terms come in the same order. */
+enum { MGC_V(packed) = 1536, MGC_V(chunk) = MGC_V(packed) / (MGC_TILE_VECTORS * MGC_WIDTH) };
+
+MGC_INLINE void MGC_V(chunk_tile)(int height, int width, const double *w, const double *bias, int goes_on,
+                                  const double *x, double *out, Py_ssize_t count, Py_ssize_t k, Py_ssize_t n)
+{
+    vector acc[2 * MGC_TILE_ROWS][MGC_TILE_VECTORS];
+    MGC_UNROLLED_FOR(a, height) {
+        const double start = bias ? bias[a] : 0;
+        MGC_UNROLLED_FOR(b, width) acc[a][b] = goes_on ? ((const vector *)(out + a * n))[b] : SPLAT(start);
+    }
+    MGC_V(tile)(height, width, w, k, 1, x, NULL, count, width * MGC_WIDTH, acc);
+    MGC_UNROLLED_FOR(a, height) MGC_UNROLLED_FOR(b, width) ((vector *)(out + a * n))[b] = acc[a][b];
+}
+
+static void MGC_V(dense_in_chunks)(const double *w, const double *bias, const double *base, const int *rows,
+                                   double *out, Py_ssize_t m, Py_ssize_t k, Py_ssize_t n)
+{
+    const Py_ssize_t chunks = (k + MGC_V(chunk) - 1) / MGC_V(chunk), chunk = (k + chunks - 1) / chunks;
+    vector room[MGC_V(packed) / MGC_WIDTH];
+    for (Py_ssize_t first = 0, count; first < k; first += count) {
+        count = k - first < chunk ? k - first : chunk;
+#define TILE(height, width) \
+        MGC_V(chunk_tile)(height, width, w + a * k + first, bias ? bias + a : NULL, first != 0, \
+                          (const double *)room, out + a * n + l, count, k, n);
+#define STRIP(width) { \
+        for (Py_ssize_t i = 0; i < count; i++) { \
+            const vector *x = (const vector *)(base + rows[first + i] * n + l); \
+            MGC_UNROLLED_FOR(b, width) room[i * width + b] = x[b]; \
+        } \
+        Py_ssize_t a = 0; \
+        for (; a + MGC_TILE_ROWS <= m; a += MGC_TILE_ROWS) TILE(MGC_TILE_ROWS, width) \
+        for (; a < m; a++) TILE(1, width) \
+    }
+        Py_ssize_t l = 0;
+        for (; l + MGC_TILE_VECTORS * MGC_WIDTH <= n && !IS_TWICE_2(n - l); l += MGC_TILE_VECTORS * MGC_WIDTH)
+            STRIP(MGC_TILE_VECTORS)
+        for (; l + 2 * MGC_WIDTH <= n; l += 2 * MGC_WIDTH) STRIP(2)
+        for (; l < n; l += MGC_WIDTH) STRIP(1)
+#undef TILE
+#undef STRIP
+    }
+}
+
 /* Cut rows of lanes into tiles; TILE(height, width) is the one that begins at row a, lane l. Each needs the same
    lanes of the given number of operands: if the cache does not hold all their lanes, the tiles of some lanes come one
    after another. */
@@ -60,7 +109,7 @@ MGC_INLINE void MGC_V(operands_tile)(int height, int width, const double *w, con
     }
 #define STRIP(height) { \
         Py_ssize_t l = begin; \
-        for (; l + MGC_TILE_VECTORS * MGC_WIDTH <= end; l += MGC_TILE_VECTORS * MGC_WIDTH) \
+        for (; l + MGC_TILE_VECTORS * MGC_WIDTH <= end && !IS_TWICE_2(end - l); l += MGC_TILE_VECTORS * MGC_WIDTH) \
             TILE(height, MGC_TILE_VECTORS) \
         for (; l + 2 * MGC_WIDTH <= end; l += 2 * MGC_WIDTH) TILE(height, 2) \
         for (; l < end; l += MGC_WIDTH) TILE(height, 1) \
@@ -69,6 +118,10 @@ MGC_INLINE void MGC_V(operands_tile)(int height, int width, const double *w, con
 static void MGC_V(dense)(const double *w, const double *bias, const double *base, const int *rows, double *out,
                          Py_ssize_t m, Py_ssize_t k, Py_ssize_t n)
 {
+    if (k > MGC_V(chunk) && k * n > MGC_CACHED && m >= MGC_TILE_ROWS) {
+        MGC_V(dense_in_chunks)(w, bias, base, rows, out, m, k, n);
+        return;
+    }
 #define TILE(height, width) \
     MGC_V(dense_tile)(height, width, w + a * k, bias ? bias + a : NULL, base + l, rows, out + a * n + l, k, n);
     TILES(m, k)
@@ -85,3 +138,4 @@ static void MGC_V(dense_operands)(const double *w, const double *g, double *gbas
 
 #undef TILES
 #undef STRIP
+#undef IS_TWICE_2

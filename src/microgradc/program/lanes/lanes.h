@@ -57,6 +57,11 @@ typedef struct {
     void (*dense_weights)(const double *g, const double *base, const int *rows, double *gw, double *gbias,
                           Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t valid, double *scratch);
 
+    /* Rows of a table, columns wide, become lanes: row j gets the numbers of column j, of the rows of the table that
+       `rows` has, or of those one after another if it is NULL. Padding is the last of them again. */
+    void (*load)(const double *table, const Py_ssize_t *rows, Py_ssize_t columns, double *to, Py_ssize_t n,
+                 Py_ssize_t valid);
+
     /* The sum over valid lanes. */
     double (*sum)(const double *x, Py_ssize_t valid);
 

@@ -27,6 +27,7 @@ static const mgc_lanes MGC_V(lanes);
 #include "program/lanes/vmath.h"
 #include "program/lanes/dense.h"
 #include "program/lanes/sums.h"
+#include "program/lanes/load.h"
 #include "program/lanes/wide.h"
 #include "program/lanes/one_wide.h"
 #include "program/lanes/rows.h"     /* from here on, exp is the level's */
@@ -47,7 +48,7 @@ static const mgc_lanes MGC_V(lanes) = {
         MGC_TABLE(ROW)
 #undef ROW
     },
-    MGC_V(dense), MGC_V(dense_operands), MGC_V(dense_weights), MGC_V(sum),
+    MGC_V(dense), MGC_V(dense_operands), MGC_V(dense_weights), MGC_V(load), MGC_V(sum),
     MGC_V(products), MGC_V(products_back), MGC_V(logsumexp), MGC_V(logsumexp_back),
     MGC_V(cross_entropy), MGC_V(cross_entropy_back),
     MGC_V(advances), MGC_V(run_one), MGC_V(run_one_back),

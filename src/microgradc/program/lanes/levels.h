@@ -8,6 +8,7 @@
 #if defined(__GNUC__)   /* clang too */
 #define MGC_INLINE static inline __attribute__((always_inline))
 #define MGC_NOINLINE static __attribute__((noinline))
+#define MGC_PREFETCH(p) __builtin_prefetch(p, 1)
 #define MGC_ALIGNED(p) __builtin_assume_aligned(p, 64)
 #if defined(__x86_64__)
 #define MGC_IN_REGISTER(v) __asm__("" : "+v"(v))   /* gcc would load it again for each use */
@@ -17,6 +18,7 @@
 #else
 #define MGC_INLINE static __forceinline
 #define MGC_NOINLINE static __declspec(noinline)
+#define MGC_PREFETCH(p) (void)0
 #define MGC_ALIGNED(p) (p)
 #define MGC_IN_REGISTER(v) (void)0
 #endif

@@ -191,6 +191,8 @@ MGC_INLINE void MGC_V(outer_tile)(int height, int width, const double *g, const 
 {
     vector acc[2 * MGC_TILE_ROWS][MGC_TILE_VECTORS];
     MGC_UNROLLED_FOR(a, height) MGC_UNROLLED_FOR(b, width) acc[a][b] = SPLAT(0.0);
+    MGC_UNROLLED_FOR(a, height) MGC_PREFETCH(gw + a * k);
+    MGC_UNROLLED_FOR(a, height) MGC_PREFETCH(gw + a * k + width * MGC_WIDTH - 1);
     MGC_V(tile)(height, width, g, n, 1, x, NULL, lanes, width * MGC_WIDTH, acc);
     if (columns >= width * MGC_WIDTH) {
         MGC_UNROLLED_FOR(a, height) MGC_UNROLLED_FOR(b, width) ((MGC_V(unaligned) *)(gw + a * k))[b] += acc[a][b];
@@ -267,12 +269,3 @@ static void MGC_V(dense_weights)(const double *g, const double *base, const int 
 #endif
     MGC_V(weights_by_dots)(g, base, rows, gw, m, k, n, valid);
 }
-
-#undef MASKED
-#undef SHUFFLE
-#undef LOW_1
-#undef HIGH_1
-#undef LOW_2
-#undef HIGH_2
-#undef LOW_4
-#undef HIGH_4
