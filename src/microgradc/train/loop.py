@@ -167,9 +167,20 @@ class Loop:
         finally:
             if is_whole or self.held_out is None:       # else an interrupted epoch has no validation
                 seconds = (seconds or perf_counter() - begin) / max(len(entries), 1)
-                self.history.extend(entries, lr=rate, seconds=seconds)
+                self.note(entries, rate, seconds)
         if self.schedule is not None and self.schedule_every == "epoch":
             self.step_schedule()
+
+    def note(self, entries: list[dict[str, float]], rate: float, seconds: float) -> None:
+        """Add entries to the history, all of them though Ctrl-C may come meanwhile."""
+        before = len(self.history)
+        try:
+            self.history.extend(entries, lr=rate, seconds=seconds)
+        except KeyboardInterrupt:
+            self.history.cut()
+            if len(self.history) == before:
+                self.history.extend(entries, lr=rate, seconds=seconds)
+            raise
 
     def epochs_in_c(self, way: Replayed, epochs: int, entries: list[dict[str, float]]) -> bool:
         """Do what `epoch` does with no Python between its steps; return False where they need some."""
@@ -212,13 +223,22 @@ class Loop:
                     self.step_schedule()
                     rules = held_rules(self.optimizer)[1]    # type: ignore[index]
         finally:
-            if outputs is None:
-                entries += [{"loss": loss} for loss in found]
-            elif found:
-                k = len(found)
-                visited = np.stack([y] * k) if places is None else y[places[:k].astype(np.intp)]
-                entries += self.task.measure_epochs(found, way.predictions(outputs[:k], visited), visited)
+            try:
+                entries += self.measured(way, found, outputs, places)
+            except KeyboardInterrupt:       # what was measured is wanted all the same
+                entries += [] if entries else self.measured(way, found, outputs, places)
+                raise
         return True
+
+    def measured(
+        self, way: Replayed, losses: list[float], outputs: np.ndarray | None, places: np.ndarray | None
+    ) -> list[dict[str, float]]:
+        """Return the entries of epochs: the losses, and what the outputs of the examples at these places give."""
+        k, y = len(losses), self.examples.y
+        if outputs is None or k == 0:
+            return [{"loss": loss} for loss in losses]
+        visited = np.stack([y] * k) if places is None else y[places[:k].astype(np.intp)]
+        return self.task.measure_epochs(losses, way.predictions(outputs[:k], visited), visited)
 
     def epoch(self, way: Eager | Replayed) -> dict[str, float]:
         """Take one step of the optimizer for each batch; return the mean loss and accuracy, each example at its
