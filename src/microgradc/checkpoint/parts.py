@@ -179,6 +179,36 @@ def _activation_arguments(part: Any) -> Arguments:
         raise TypeError(f"applies {error}") from None
 
 
+def _norm_arguments(part: Any) -> Arguments:
+    return {
+        "normalized_shape": list(part.normalized_shape), "eps": part.eps,
+        "elementwise_affine": part.elementwise_affine, "bias": part.bias is not None,
+    }  # fmt: skip
+
+
+def _norm_shapes(arguments: Arguments) -> Shapes:
+    shape = tuple(checks.integer(n, "normalized_shape", 1) for n in arguments["normalized_shape"])
+    has_bias = checks.flag(arguments["bias"], "bias")
+    if not checks.flag(arguments["elementwise_affine"], "elementwise_affine"):
+        return {}
+    return {"weight": shape, "bias": shape} if has_bias else {"weight": shape}
+
+
+def _embedding_arguments(part: Any) -> Arguments:
+    return {name: getattr(part, name) for name in ("num_embeddings", "embedding_dim", "padding_idx")}
+
+
+def _embedding_shapes(arguments: Arguments) -> Shapes:
+    return {"weight": (_size(arguments, "num_embeddings"), _size(arguments, "embedding_dim"))}
+
+
+def _make_embedding(arguments: Arguments, arrays: Mapping[str, np.ndarray]) -> Any:
+    """Return an embedding with these numbers: no random ones are drawn."""
+    made = microgradc.Embedding(**arguments, init=lambda nin, nout, rng: 0.0)
+    made.load_state_dict(arrays)
+    return made
+
+
 _OF_A_NEURON = {"nin", "nonlin", "activation"}
 
 KINDS = {
@@ -194,6 +224,19 @@ KINDS = {
         make=lambda arguments, arrays: microgradc.Activation(made_function(arguments["function"])),
     ),
     "Dropout": Kind(microgradc.Dropout, {"p"}, {"p"}, lambda part: {"p": part.p}),
+    "Softmax": Kind(microgradc.Softmax, {"dim"}, {"dim"}, lambda part: {"dim": part.dim}),
+    "Flatten": Kind(
+        microgradc.Flatten, {"start_dim", "end_dim"}, {"start_dim", "end_dim"},
+        lambda part: {"start_dim": part.start_dim, "end_dim": part.end_dim},
+    ),
+    "LayerNorm": Kind(
+        microgradc.LayerNorm, {"normalized_shape", "eps", "elementwise_affine", "weight", "bias"},
+        {"normalized_shape", "eps", "elementwise_affine", "bias"}, _norm_arguments, _norm_shapes,
+    ),
+    "Embedding": Kind(
+        microgradc.Embedding, {"num_embeddings", "embedding_dim", "padding_idx", "weight"},
+        {"num_embeddings", "embedding_dim", "padding_idx"}, _embedding_arguments, _embedding_shapes, _make_embedding,
+    ),
 }
 
 # Those that are made of others, which are in their attribute `layers`.
