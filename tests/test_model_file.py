@@ -14,7 +14,23 @@ import safetensors.numpy
 from test_checkpoint import FOREIGN, bits, entry, mutations, pack
 
 import microgradc
-from microgradc import MLP, Activation, Dropout, Layer, Module, Neuron, Sequential, Value, load, load_model, save
+from microgradc import (
+    MLP,
+    Activation,
+    Dropout,
+    Embedding,
+    Flatten,
+    Layer,
+    LayerNorm,
+    Module,
+    Neuron,
+    Sequential,
+    Softmax,
+    Value,
+    load,
+    load_model,
+    save,
+)
 
 DATA = Path(__file__).parent / "data"
 
@@ -35,6 +51,22 @@ def stack():
         microgradc.softmax,
         Neuron(2, rng=rng),
     )
+
+
+def by_axes():
+    """Return a model of modules whose arrays have the same names for us and for PyTorch."""
+    return Sequential(Flatten(), LayerNorm(3), LayerNorm([3], eps=1e-3, bias=False), Softmax(dim=-1))
+
+
+def test_modules_by_axes(path):
+    model = by_axes()
+    for i, p in enumerate(model.parameters()):
+        p.data = i / 7
+    model.save(path)
+    copy = load_model(path)
+    assert repr(copy) == repr(model)
+    assert bits(copy) == bits(model)
+    assert [v.data for v in copy([1.0, 2.0, 4.0])] == [v.data for v in model([1.0, 2.0, 4.0])]
 
 
 def described(path):
@@ -257,6 +289,20 @@ def test_files_of_before_load():
     assert bits(load(model, DATA / "own-module-format-1.safetensors")) == bits(Own())
     with pytest.raises(ValueError, match=r"it has numbers, and does not say of which model; microgradc\.load\("):
         load_model(DATA / "model-format-1.safetensors")
+
+
+def test_embeddings(path):
+    model = Sequential(Embedding(5, 3, padding_idx=1, rng=random.Random(0)), Layer(3, 2, rng=random.Random(1)))
+    model.layers[0].weight[2][1].data = 7.0
+    model.save(path)
+    state = random.getstate()
+    copy = load_model(path)
+    assert random.getstate() == state
+    assert repr(copy) == repr(model)
+    assert bits(copy) == bits(model)
+    assert [v.data for v in copy(2)] == [v.data for v in model(2)]
+    tensors = safetensors.numpy.load_file(path)
+    assert tensors["layers.0.weight"].shape == (5, 3)
 
 
 def test_files_of_now_will_load():
