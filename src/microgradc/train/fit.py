@@ -66,10 +66,10 @@ def fit(
             `microgradc.losses`. By default, texts, bools and integers are classes: with several outputs it is
             `cross_entropy`; with one, it is `binary_cross_entropy_with_logits`, and `hinge_loss` for -1 and 1.
             Otherwise it is `mse_loss`. A function of your own gets 0, 1, … for labels that are others.
-        optimizer: 'sgd', 'adam', 'adamw' or 'rmsprop'; an optimizer; or a function that makes one of a list of
-            parameters and, if it is given, lr, such as a class in `microgradc.optim`.
-        lr: the learning rate; by default 0.01 ('sgd': 0.1) for an optimizer that is named, its own default for a
-            function.
+        optimizer: 'sgd', 'adam', 'adamw', 'rmsprop', 'adagrad' or 'nadam'; an optimizer; or a function that makes one
+            of a list of parameters and, if it is given, lr, such as a class in `microgradc.optim`.
+        lr: the learning rate; by default 0.01 ('sgd' and 'adagrad': 0.1) for an optimizer that is named, its own
+            default for a function.
         weight_decay: for the optimizer that is made here, see there.
         epochs: how often to go through the examples.
         batch_size: how many examples make a step of the optimizer; the last step of an epoch takes what is left.
