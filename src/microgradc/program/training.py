@@ -100,11 +100,13 @@ class Training:
             if not self._arguments.takes(name):
                 raise unexpected(Training.train, name)
         for name in ("zero_grad", "step"):
-            if not callable(getattr(optimizer, name, None)):
+            if isinstance(optimizer, type) or not callable(getattr(optimizer, name, None)):
                 expected = "an optimizer, such as SGD(model.parameters())"
                 raise TypeError(f"optimizer must be {expected}, got {optimizer!r:.60}")
-        if schedule is not None and not callable(getattr(schedule, "step", None)):
+        if schedule is not None and (isinstance(schedule, type) or not callable(getattr(schedule, "step", None))):
             raise TypeError(f"schedule must be a schedule, such as StepLR(optimizer, 10), got {schedule!r:.60}")
+        if hasattr(optimizer, "param_groups") and getattr(schedule, "optimizer", optimizer) is not optimizer:
+            raise ValueError("the schedule is of another optimizer")
         if schedule_every not in ("epoch", "step"):
             raise ValueError(f"schedule_every must be 'epoch' or 'step', got {schedule_every!r:.40}")
         metric = getattr(schedule, "takes_metric", False)
@@ -116,6 +118,8 @@ class Training:
         size = None if batch_size is None else checks.integer(batch_size, "batch_size", 1)
         clip = -1.0 if clip_norm is None else checks.number(clip_norm, "clip_norm", BOUND)
         mixed = checks.flag(shuffle, "shuffle") and size is not None
+        if seed is not None and not mixed:
+            checks.seed(seed)       # a wrong one is an error all the same
         chunks = chunked(self, batch, named)
         turns: Any = Turns(self, optimizer, (batch, named), size, seed if mixed else False, clip)
         if chunks is not None:
