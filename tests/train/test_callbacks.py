@@ -130,6 +130,13 @@ def test_checkpoints(tmp_path):
     assert sorted(p.name for p in tmp_path.glob("0*")) == [f"0{i}.safetensors" for i in (1, 2, 3)]
 
 
+@pytest.mark.parametrize("path", ["{epoch}-{loss}", "{epoch", "{epoch:x.}"])
+def test_a_path_with_other_braces(path):
+    with pytest.raises(ValueError, match="path may have {epoch} in it, and nothing else in braces"):
+        ModelCheckpoint(path)
+    assert ModelCheckpoint("{loss}").path == "{loss}"
+
+
 def test_a_checkpoint_is_the_whole_model(tmp_path):
     path = tmp_path / "model.safetensors"
     model = nn.Sequential(nn.Layer(2, 4), nn.Dropout(0.5), nn.Layer(4, 1, activation="linear"))

@@ -175,7 +175,7 @@ def test_probabilities_as_targets():
 def test_categories_that_are_integers(count):
     codes = CODES if count == 3 else CODES // 2
     targets = pd.Series(codes + 3, dtype="category")
-    model, history = fitted(targets, count)
+    model, _ = fitted(targets, count)
     assert model.predict(X).dtype == model.classes_.dtype == np.int64
     assert accuracy(model, X, targets) == accuracy(model, X, codes + 3) == (model.predict(X) == codes + 3).mean() > 0.9
 

@@ -116,6 +116,10 @@ class ModelCheckpoint:
         self.save_best_only = checks.flag(save_best_only, "save_best_only")
         self.monitor = _checked_monitor(monitor)
         self.best, self._seen = math.nan, 0
+        try:
+            self._path_of(1)
+        except (LookupError, ValueError):
+            raise ValueError(f"path may have {{epoch}} in it, and nothing else in braces, got {self.path!r}") from None
 
     def on_epoch_end(self, model: Any, history: History) -> None:
         """Save the model, if it is to be saved now."""
@@ -127,8 +131,10 @@ class ModelCheckpoint:
             if not is_better(name, history[name][-1], self.best):
                 return
             self.best = history[name][-1]
-        has_epoch = "{epoch" in self.path
-        save_whole(model, self.path.format(epoch=len(history)) if has_epoch else self.path)
+        save_whole(model, self._path_of(len(history)))
+
+    def _path_of(self, epoch: int) -> str:
+        return self.path.format(epoch=epoch) if "{epoch" in self.path else self.path
 
 
 class ProgressBar:

@@ -9,12 +9,13 @@ from typing import Any
 from microgradc import checks
 from microgradc.checks import BOUND
 from microgradc.keywords import suggest_keywords
+from microgradc.program.training import wants_loss
 from microgradc.train.callbacks import checked_callbacks
 from microgradc.train.data import hold_out
 from microgradc.train.history import History
 from microgradc.train.kept import known_count
 from microgradc.train.labels import Labels, find_labels
-from microgradc.train.loop import Examples, Loop, wants_loss
+from microgradc.train.loop import Examples, Loop
 from microgradc.train.metrics import checked_metrics
 from microgradc.train.optimizers import make_optimizer
 from microgradc.train.predictions import remember

@@ -14,6 +14,8 @@ NAME = "_learnt"    # the attribute of a model that says what it was fitted to
 # How outputs become probabilities, by the loss.
 PROBABILITIES = ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "binary_cross_entropy")
 
+SIGNS = np.array([-1.0, 1.0])
+
 
 def remember(model: Any, task: Any) -> None:
     """Note in a model what it is fitted to: the classes, and what its outputs are then."""
@@ -66,7 +68,7 @@ def probabilities(found: np.ndarray, loss: str) -> np.ndarray:
         return np.exp(found)
     if loss == losses.binary_cross_entropy.__name__:
         return found if found.ndim == 2 else np.column_stack([1 - found, found])
-    return sigmoid(found) if found.ndim == 2 else np.column_stack([sigmoid(-found), sigmoid(found)])
+    return sigmoid(found if found.ndim == 2 else found[:, None] * SIGNS)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
