@@ -185,7 +185,8 @@ def checked_callbacks(callbacks: Any) -> list[Any]:
     for callback in found:
         if isinstance(callback, type) or not callable(getattr(callback, "on_epoch_end", None)):
             expected = "objects with a method on_epoch_end(model, history), such as EarlyStopping()"
-            advice = "; a function of the history is given as callback=" if callable(callback) else ""
+            is_function = callable(callback) and not isinstance(callback, type)
+            advice = "; a function of the history is given as callback=" if is_function else ""
             raise TypeError(f"callbacks must be {expected}, got {callback!r:.60}{advice}")
     return found
 
