@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -192,6 +193,22 @@ def test_the_accuracy_of_probabilities_is_that_of_the_largest():
     y = np.eye(3)[CODES]
     model, _ = fitted(y, 3, loss="cross_entropy")
     assert accuracy(model, X, y) == accuracy(model, X, CODES) == (model.predict(X) == CODES).mean()
+
+
+@pytest.mark.parametrize("loss", [
+    partial(losses.cross_entropy, weight=[1.0, 2.0, 1.0]),
+    partial(losses.binary_cross_entropy_with_logits, pos_weight=2.0),
+])
+def test_losses_with_weights_are_what_they_are(loss):
+    count = 3 if loss.func is losses.cross_entropy else 1
+    y = np.array([5, 6, 7])[CODES if count == 3 else CODES // 2]
+    model, history = fitted(y, count, loss=loss)
+    assert history.accuracy[-1] > 0.8
+    assert accuracy(model, X, y) == (model.classes_[model.predict_proba(X).argmax(axis=1)] == y).mean() > 0.8
+    assert (history.why_eager == "") == (count == 1), "a weighted mean is none over examples"
+    if count == 1:
+        other, _ = fitted(y, count, class_weight={6: 2.0})
+        np.testing.assert_allclose(model.vector(), other.vector(), rtol=1e-12)
 
 
 def test_copies_and_pickles_remember():

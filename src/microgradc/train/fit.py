@@ -20,7 +20,7 @@ from microgradc.train.metrics import checked_metrics
 from microgradc.train.optimizers import make_optimizer
 from microgradc.train.predictions import remember
 from microgradc.train.scores import accuracy, by_row, outputs
-from microgradc.train.task import Loss, Task, base_of, named_loss
+from microgradc.train.task import Loss, Task, kind_of, named_loss
 from microgradc.train.weights import checked_weights, with_classes
 
 __all__ = ["History", "accuracy", "fit", "outputs"]
@@ -150,7 +150,7 @@ def prepare(
     loss = named_loss(loss)
     rows = checks.rows(X)
     count = known_count(model, rows.shape[1]) or by_row(model, rows[:1]).size
-    labels = find_labels(y, base_of(loss), count)
+    labels = find_labels(y, kind_of(loss), count)
     X, y = checks.examples(rows, labels.encode(y), check_finite)
     weights = checked_weights(sample_weight, len(y))
     task = Task(loss, y, count, labels, checked_metrics(metrics, labels.classes is not None))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from microgradc import losses
+from microgradc.train.labels import OURS
 from microgradc.train.scores import classes_of, outputs
 
 NAME = "_learnt"    # the attribute of a model that says what it was fitted to
@@ -20,7 +21,7 @@ SIGNS = np.array([-1.0, 1.0])
 def remember(model: Any, task: Any) -> None:
     """Note in a model what it is fitted to: the classes, and what its outputs are then."""
     if hasattr(model, "__dict__"):
-        loss = task.loss.__name__ if task.is_ours else ""
+        loss = task.kind.__name__ if task.kind in OURS else ""
         several = task.is_of_several and task.threshold is not None
         note(model, task.labels.classes, loss, task.threshold or 0.0, several)
 

@@ -16,7 +16,7 @@ from microgradc.train.scores import classes_of, has_classes, is_right
 Loss = Callable[[Sequence[Any], Sequence[Any]], Any]
 
 CLASSIFICATION = (losses.cross_entropy, losses.nll_loss, losses.binary_cross_entropy_with_logits, losses.hinge_loss)
-PER_EXAMPLE = {"delta", "margin", "beta", "label_smoothing"}     # arguments with which a loss is still a mean
+PER_EXAMPLE = {"delta", "margin", "beta", "label_smoothing", "pos_weight"}    # with these it is still a mean
 
 
 class Task:
@@ -32,6 +32,7 @@ class Task:
     Attributes:
         loss: a function of a list of outputs and a list of targets.
         is_ours: whether it is a mean over examples of a loss of ours.
+        kind: which of our losses it is, whatever its arguments; another function as it is.
         threshold: what one output is compared with, see `accuracy`; None if the targets are not classes.
     """
 
@@ -39,11 +40,12 @@ class Task:
         self.call: Any = usual_loss(y, count) if loss is None else loss
         self.loss: Any = base_of(self.call)
         self.is_ours = self.loss in OURS
+        self.kind = kind_of(self.call)
         self.labels, self.metrics, self.is_of_several = labels, list(metrics), y.ndim == 2
         self.threshold: float | None = None
-        if self.loss is losses.binary_cross_entropy:
+        if self.kind is losses.binary_cross_entropy:
             self.threshold = 0.5
-        elif self.loss in CLASSIFICATION or (count == 1 and has_classes(y, {-1, 1})):
+        elif self.kind in CLASSIFICATION or (count == 1 and has_classes(y, {-1, 1})):
             self.threshold = 0.0
         self.codes = labels.codes
         if labels.classes is not None and self.codes is None:
@@ -79,7 +81,7 @@ class Task:
         """Return the loss and, of classes, the accuracy of the outputs of some examples; and the metrics."""
         found = {"loss": loss}
         if self.threshold is not None:
-            classes = y.argmax(axis=1) if y.ndim == 2 and self.loss is losses.cross_entropy else y
+            classes = y.argmax(axis=1) if y.ndim == 2 and self.kind is losses.cross_entropy else y
             found["accuracy"] = float(np.mean(is_right(outputs, classes, self.threshold)))
         if self.metrics:
             with np.errstate(all="ignore"):     # of a training that diverges
@@ -125,6 +127,11 @@ def named_loss(loss: Any) -> Any:
     if loss is not None and not callable(loss):
         raise TypeError(f"loss must be a name or a callable of outputs and targets, got {loss!r}")
     return loss
+
+
+def kind_of(loss: Any) -> Any:
+    """Return which of our losses this is, whatever arguments are given; another function as it is."""
+    return loss.func if isinstance(loss, partial) and loss.func in OURS else loss
 
 
 def base_of(loss: Any) -> Any:
