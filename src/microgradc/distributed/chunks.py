@@ -15,6 +15,7 @@ import numpy as np
 from microgradc import checks, trees
 from microgradc.distributed import tasks
 from microgradc.distributed.cluster import current_client, places_of, sent_to
+from microgradc.distributed.rows import outputs_of_rows
 from microgradc.distributed.tasks import Payload, Point
 from microgradc.distributed.turns import ChunkTurns
 from microgradc.engine import Value
@@ -247,14 +248,7 @@ class Chunks:
         program = recording.program
         payload, point = self.payload(recording), self.point(recording, with_gradients)
         width = program.output_count + with_gradients * program.input_count
-        sent = dask.delayed(payload, name=payload.name, traverse=False)
-        blocks = [leaf.to_delayed().ravel() for leaf in self.leaves]
-        task = dask.delayed(tasks.outputs_of_chunk, pure=False)
-        rows = [
-            da.from_delayed(task(sent, point, with_gradients, *chunk), (size, width), float)
-            for size, chunk in zip(self.sizes, zip(*blocks, strict=True), strict=True)
-        ]
-        return da.concatenate(rows, allow_unknown_chunksizes=True)
+        return outputs_of_rows(payload, point, self.leaves, width)
 
     def turns(self, turns: Any, seed: Any) -> ChunkTurns:
         """Return the steps of a training over the chunks, for `f.train`."""
