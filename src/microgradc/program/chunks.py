@@ -17,7 +17,7 @@ def chunked(compiled: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
 
 
 def rows_in_chunks(X: Any) -> Any:
-    """Return a dask array of examples as `distributed.rows.Rows`."""
-    from microgradc.distributed.rows import Rows
+    """Return a dask array of examples as `distributed.chunks.Rows`."""
+    from microgradc.distributed.chunks import Rows
 
     return Rows(X)

@@ -16,7 +16,7 @@ from microgradc.modes import evaluating, set_mode
 from microgradc.program.chunks import rows_in_chunks
 from microgradc.program.lazy_arrays import is_dask_array
 from microgradc.program.program import Program
-from microgradc.train.kept import NAME, OUTPUTS, Kept, kept_with, recorded
+from microgradc.train.kept import NAME, OUTPUTS, Kept, as_example, kept_with, recorded
 from microgradc.train.labels import as_labels, column_of, flat, is_text
 from microgradc.train.structure import structure_of
 
@@ -126,7 +126,7 @@ def program_of(model: Any, rows: np.ndarray, required: bool = False, few: bool =
 
     try:
         with evaluating(model), EnableGrad():
-            found = recorded(model, key, example, (rows[0].tolist(),))
+            found = recorded(model, key, example, (as_example(model, rows[0]),))
         if found.axes is None or len(found.axes) > 1:
             raise CompileError("the model returns something other than a number or a list of numbers")
         return found.program
