@@ -14,7 +14,7 @@ import numpy as np
 
 from microgradc import checks, trees
 from microgradc.distributed import tasks
-from microgradc.distributed.cluster import current_client, places_of, sent_to
+from microgradc.distributed.cluster import current_client, forget_places, parts_there, places_of, sent_to
 from microgradc.distributed.tasks import Payload, Point
 from microgradc.distributed.turns import ChunkTurns
 from microgradc.engine import Value
@@ -167,24 +167,26 @@ class Chunks:
         return dask.compute(level[0])[0]
 
     def _by_place(self, client: Any, payload: Payload, point: Point) -> Partial | None:
-        """Compute the parts where the chunks are, with one task for each place; None if they are not computed yet."""
+        """Compute the parts where the chunks are; None if the chunks are not computed yet."""
         chunks = self._futures
         if chunks is None:
             return None
-        places = places_of(client, tuple([leaf.name for leaf in self.leaves]), [chunk[0] for chunk in chunks])
-        groups: dict[Any, list[int]] = {}
-        for i, place in enumerate(places):
+        names = tuple([leaf.name for leaf in self.leaves])
+        groups: dict[str, list[int]] = {}
+        for i, place in enumerate(places_of(client, names, [chunk[0] for chunk in chunks])):
             groups.setdefault(place, []).append(i)
-        sent = sent_to(client, payload)
-        running = [
-            client.submit(tasks.parts_of_chunks, sent, point, numbers, [chunks[i] for i in numbers], pure=False)
-            for numbers in groups.values()
-        ]
-        parts: list[Any] = [None] * len(chunks)
-        for numbers, found in zip(groups.values(), client.gather(running), strict=True):
-            for i, part in zip(numbers, found, strict=True):
-                parts[i] = part
-        return combine(parts)
+        parts = None if "" in groups else parts_there(client, payload, point, groups, chunks)
+        if parts is None:
+            forget_places(client, names)
+            sent = sent_to(client, payload)
+            running = [
+                client.submit(tasks.parts_of_chunks, sent, point, numbers, [chunks[i] for i in numbers], pure=False)
+                for numbers in groups.values()
+            ]
+            parts = {}
+            for numbers, found in zip(groups.values(), client.gather(running), strict=True):
+                parts |= zip(numbers, found, strict=True)
+        return combine([parts[i] for i in range(len(chunks))])
 
     @cached_property
     def _futures(self) -> list[list[Any]] | None:
