@@ -42,7 +42,7 @@ def main():
 
     print(f"{'parts in this process':40}{times(parts)}")
     for workers in (1, 2):
-        settings = {"threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+        settings = {"threads_per_worker": 1, "dashboard_address": ":0", "host": "127.0.0.1"}
         with LocalCluster(n_workers=workers, **settings) as cluster, Client(cluster) as client:
             client.wait_for_workers(workers)
             lazy = da.from_array(x, chunks=(size, 2)), da.from_array(y, chunks=size)

@@ -176,6 +176,14 @@ def test_classes_in_arrays(path, dtype):
         assert found.tolist() == labels
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int32", "float32", "float16", "float64"])
+def test_classes_keep_their_numbers(path, dtype):
+    model = MLP(2, [2], seed=0)
+    model.classes_ = np.array([3, 7], dtype)
+    model.save(path)
+    assert load_model(path).predict([[1.0, 2.0]]).dtype == dtype
+
+
 def test_what_fit_noted_travels(path):
     model = MLP(2, [1])
     vars(model)["_learnt"] = {"loss": "hinge_loss", "threshold": 0.0, "several": False}
@@ -442,6 +450,8 @@ HOSTILE = {
     "a text as what was learnt": lambda d: d.update(learnt="mse_loss"),
     "a list as a threshold": lambda d: d.update(learnt={"loss": "", "threshold": [0.0], "several": False}),
     "less learnt": lambda d: d.update(learnt={"loss": ""}),
+    "classes of two kinds": lambda d: d.update(classes={"labels": [1, "a"], "as": "array"}),
+    "classes that are too large": lambda d: d.update(classes={"labels": [300], "as": "int8"}),
     "classes in a set": lambda d: d.update(classes={"labels": [1], "as": "set"}),
 }
 
