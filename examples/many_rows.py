@@ -83,7 +83,7 @@ def main():
     found = []
     for workers in options.workers:
         rows = make_rows(options.rows, chunk)
-        settings = {"threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1", "memory_limit": "400MB"}
+        settings = {"threads_per_worker": 1, "dashboard_address": ":0", "host": "127.0.0.1", "memory_limit": "400MB"}
         with LocalCluster(n_workers=workers, **settings) as cluster, Client(cluster) as client:
             client.wait_for_workers(workers)
             begin = time.perf_counter()

@@ -126,6 +126,76 @@ def test_map_gives_dask_arrays():
     assert found["table"].shape == (1000, 2, 2)
 
 
+class Own:
+    """A model that cannot be compiled: it looks at its numbers."""
+
+    def __init__(self):
+        self.w = Value(2.0)
+
+    def __call__(self, x):
+        return [self.w * x[0], x[1] if x[1] > 0 else -x[1]]
+
+
+LABELS = np.where(X[:, 0] > 0, "yes", "no")
+FITTED = {
+    "texts": (1, LABELS, {}),
+    "three": (3, np.digitize(X[:, 1], [-0.5, 0.5]) + 1, {}),
+    "numbers": (1, Y, {"loss": "mse_loss"}),
+    "two numbers": (2, X[:, ::-1], {"loss": "mse_loss"}),
+    "several": (2, (X > 0).astype(int), {"loss": "binary_cross_entropy_with_logits"}),
+    "signs": (2, np.sign(X), {"loss": "hinge_loss"}),
+}
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_models_predict_chunk_by_chunk(name):
+    count, y, options = FITTED[name]
+    model = MLP(2, [4, count], activation="tanh", seed=0)
+    model.fit(X, y, epochs=1, seed=0, progress=False, **options)
+    wanted = [model.predict(X), model.outputs(X)]
+    lazy = [model.predict(chunks()[0].rechunk((SIZES, 1))), microgradc.outputs(model, chunks()[0])]
+    if "numbers" not in name and name != "signs":
+        wanted.append(model.predict_proba(X))
+        lazy.append(model.predict_proba(chunks()[0]))
+    model.set_vector(model.vector() * 0)    # what was asked for before stays what it is
+    for found, numbers in zip(lazy, wanted, strict=True):
+        assert isinstance(found, da.Array)
+        assert (found.shape, found.chunks[0]) == (numbers.shape, SIZES)
+        got = found.compute()
+        assert got.dtype == found.dtype == numbers.dtype
+        np.testing.assert_array_equal(got, numbers)
+
+
+def test_nothing_is_computed_before_predictions_are_wanted():
+    def refuse(block):
+        raise AssertionError("computed")
+
+    found = MLP(2, [4, 1], seed=0).predict(chunks()[0].map_blocks(refuse, meta=np.zeros((0, 2))))
+    with pytest.raises(AssertionError, match="computed"):
+        found.compute()
+
+
+def test_models_that_cannot_be_compiled_predict_chunk_by_chunk():
+    model, x = Own(), chunks((0, 500, 0, 500))[0]
+    wanted = microgradc.outputs(model, X)
+    found = microgradc.outputs(model, x)
+    with pytest.raises(microgradc.CompileError):
+        microgradc.outputs(model, x, compile=True)
+    model.w.data = 3.0
+    np.testing.assert_array_equal(found.compute(), wanted)
+    dropped = microgradc.Sequential(MLP(2, [1], seed=0), microgradc.Dropout(0.5))
+    np.testing.assert_array_equal(dropped.outputs(x, compile=False).compute(), dropped.outputs(X, compile=False))
+
+
+def test_predictions_of_unknown_and_wrong_chunks():
+    model, x = MLP(2, [4, 1], seed=0), chunks()[0]
+    some = model.predict(x[x[:, 0] > 0])
+    np.testing.assert_array_equal(some.compute(), model.predict(X[X[:, 0] > 0]))
+    for wrong, error in [(x[:, 0], ValueError), (x.astype(str), TypeError), (x[:0], ValueError)]:
+        with pytest.raises(error, match="X must"):
+            model.predict(wrong)
+
+
 @dataclass
 class Row:
     x: object
@@ -290,6 +360,11 @@ def same_bits_on_a_cluster(client):
     np.testing.assert_array_equal(f.map(*chunks()).compute(), f.map(X, Y))
 
 
+def models_predict_on_workers(client):
+    for model in (MLP(2, [4, 3], seed=0), Own()):
+        np.testing.assert_array_equal(microgradc.outputs(model, chunks()[0]).compute(), microgradc.outputs(model, X))
+
+
 def a_program_travels_once(client):
     model, f = net()
     kept = [a.persist() for a in chunks()]
@@ -343,9 +418,10 @@ def training_goes_on_after_a_worker_was_killed(client):
 
 def test_on_two_worker_processes():
     distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
-    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", "host": "127.0.0.1"}
     with distributed.LocalCluster(**settings, silence_logs=50) as cluster, distributed.Client(cluster) as client:
         same_bits_on_a_cluster(client)
+        models_predict_on_workers(client)
         a_program_travels_once(client)
         a_worker_of_another_version_says_so(client)
         an_error_in_a_chunk_arrives(client)

@@ -222,3 +222,15 @@ REFUSED = [
 def test_what_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_models_of_embeddings_are_fitted_and_asked_compiled():
+    indices = np.random.default_rng(0).integers(0, 5, size=(30, 2))
+    letters = nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Layer(6, 2, nonlin=False))
+    letters.fit(indices, indices[:, 0] % 2, epochs=1, seed=0, progress=False, compile=True)
+    wanted = letters.outputs(indices, compile=False)
+    for x in (indices, indices.astype(np.uint8), indices.astype(float)):
+        np.testing.assert_allclose(letters.outputs(x, compile=True), wanted, rtol=1e-12, atol=1e-12)
+    for wrong in (5, -1, 0.5):
+        with pytest.raises(IndexError, match="must be an integer, at least 0 and less than 5"):
+            letters.outputs([[wrong, 0]] * 20)

@@ -245,6 +245,47 @@ def test_steps_are_kept_for_the_next_training_but_not_its_examples():
     assert model.layers[0].neurons[0].w[0].data != 1.0
 
 
+def test_many_parameters_side_by_side():
+    X, y = examples()
+    for make in (lambda make: make, interleaved):
+        found = []
+        for train in (True, False):
+            model = MLP(3, [40, 1], activation="tanh", seed=0)
+            f, optimizer = compile(plain(None, model)), make(MAKERS["Adam"])(model.parameters())
+            if train:
+                f.train(optimizer, X, y, epochs=3, batch_size=8, shuffle=False)
+            else:
+                by_hand(f, optimizer, X, y, 8, 3, None)
+            found.append(left_behind(model, optimizer))
+        assert found[0] == found[1]
+
+
+def test_a_gradient_of_a_weight_that_is_not_finite():
+    weights = [Value(w) for w in (0.0, 0.0, 1.0)]
+    f = compile(lambda x: sum(w * v for w, v in zip(weights, x, strict=True)).sqrt())
+    optimizer = SGD(weights, lr=0.5)
+    with pytest.raises(FloatingPointError, match="gradient of a parameter became inf"):
+        f.train(optimizer, np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 0.0]]))
+    assert [w.data for w in weights] == [0.0, 0.0, 1.0]
+    assert weights[0].grad == np.inf
+
+
+def test_a_compiled_function_sees_what_was_trained():
+    """There is no view of the parameters, in which case each call looks at all of them."""
+    X, y = examples()
+    p = [Value(0.1), Value(0.2)]
+    f = compile(lambda x, y: (p[0] * x[0] + p[1] - y) ** 2)
+    optimizer, before = SGD(p, lr=0.05), np.inf
+    for _ in range(3):
+        f.train(optimizer, X, y)
+        after = f.mean(X, y).data
+        assert after < before
+        before = after
+    for k in p:
+        k.data += 0.0       # a write that is known
+    assert f.mean(X, y).data == after
+
+
 def test_an_optimizer_trains_once_at_a_time():
     X, y = examples()
     model = MLP(3, [4, 1], seed=0)
@@ -281,18 +322,22 @@ def test_errors_in_schedules_and_callbacks_leave_whole_steps():
             if self.left < 0:
                 raise LookupError("no rate")
 
-    for every, steps in (("step", 4), ("epoch", 16)):
+    for every, allowed, steps, rows, epochs in (("step", 2, 3, 18, 1), ("epoch", 3, 16, 21, 4)):
         found = []
         for way in ("train", "hand"):
             model = MLP(3, [4, 1], seed=0)
             f, optimizer = compile(plain(None, model)), Adam(model.parameters())
             if way == "train":
                 with pytest.raises(LookupError):
-                    f.train(optimizer, X, y, batch_size=6, shuffle=False, epochs=9, schedule=Failing(3),
+                    f.train(optimizer, X, y, batch_size=6, shuffle=False, epochs=9, schedule=Failing(allowed),
                             schedule_every=every)
                 assert optimizer.state[0]["step"] == steps
             else:
-                by_hand(f, optimizer, X, y, 6, 4, None) if every == "epoch" else by_hand(f, optimizer, X, y, 6, 1, None)
+                by_hand(f, optimizer, X[:rows], y[:rows], 6, epochs, None)
+            if way == "train":      # the next one begins with an epoch
+                f.train(optimizer, X, y, batch_size=8, shuffle=False)
+            else:
+                by_hand(f, optimizer, X, y, 8, 1, None)
             found.append(left_behind(model, optimizer))
         assert found[0] == found[1]
 

@@ -25,6 +25,8 @@ __all__ = ["load_model", "save_model"]
 _MODEL = "microgradc model"     # what the metadata of a file call the description of its model
 _FORMAT = 1
 _LEARNT = "_learnt"             # the attribute in which `fit` notes what the outputs of a model are
+# The dtypes of numbers that labels may have.
+_NUMBERS = [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)] + ["float16", "float32", "float64"]
 _MOST_LEVELS = 100              # of stacks in stacks
 
 
@@ -245,6 +247,8 @@ def _described_classes(classes: Any) -> dict[str, Any] | None:
         if not isinstance(label, (bool, int, float, str)) or (isinstance(label, float) and not math.isfinite(label)):
             raise TypeError(f"classes_ has a label that is no text, number or bool, {label!r:.60}")
     kind = "list" if not is_array else "objects" if classes.dtype == object else "array"
+    if kind == "array" and classes.dtype.name in _NUMBERS:
+        kind = classes.dtype.name
     return {"labels": labels, "as": kind}
 
 
@@ -267,8 +271,16 @@ def _classes(found: Any) -> Any:
         raise ValueError(f"its classes must be texts, numbers or bools, got {checks.shown(found)}")
     if found.get("as") == "list":
         return labels
-    if found.get("as") not in ("array", "objects"):
-        raise ValueError(f"its classes must be a list or an array, got {checks.shown(found)}")
     import numpy as np
 
-    return np.array(labels, dtype=object if found["as"] == "objects" else None)
+    names = {"array": None, "objects": object, **{name: np.dtype(name) for name in _NUMBERS}}
+    kind = found.get("as")
+    if not isinstance(kind, str) or kind not in names:
+        raise ValueError(f"its classes must be a list or an array, got {checks.shown(found)}")
+    try:
+        made = np.array(labels, names[kind])
+    except OverflowError:
+        made = np.array(None)
+    if made.tolist() != labels:
+        raise ValueError(f"its classes must be labels of one kind, got {checks.shown(found)}")
+    return made

@@ -14,7 +14,7 @@ import numpy as np
 
 from microgradc import checks, trees
 from microgradc.distributed import tasks
-from microgradc.distributed.cluster import current_client, places_of, sent_to
+from microgradc.distributed.cluster import current_client, forget_places, parts_there, places_of, sent_to
 from microgradc.distributed.tasks import Payload, Point
 from microgradc.distributed.turns import ChunkTurns
 from microgradc.engine import Value
@@ -23,7 +23,7 @@ from microgradc.program.arguments import STATIC, for_one, is_static, unwrapped
 from microgradc.program.batch import Batch
 from microgradc.program.layouts import Part, gradients_in, layout_of
 from microgradc.program.partial import Partial, combine, key_of, value_of
-from microgradc.program.program import Example
+from microgradc.program.program import Example, Program
 from microgradc.program.recording import Recording
 
 GROUP = 16      # parts that one task adds: a power of 2, so that the tree of sums stays what it is
@@ -167,24 +167,26 @@ class Chunks:
         return dask.compute(level[0])[0]
 
     def _by_place(self, client: Any, payload: Payload, point: Point) -> Partial | None:
-        """Compute the parts where the chunks are, with one task for each place; None if they are not computed yet."""
+        """Compute the parts where the chunks are; None if the chunks are not computed yet."""
         chunks = self._futures
         if chunks is None:
             return None
-        places = places_of(client, tuple([leaf.name for leaf in self.leaves]), [chunk[0] for chunk in chunks])
-        groups: dict[Any, list[int]] = {}
-        for i, place in enumerate(places):
+        names = tuple([leaf.name for leaf in self.leaves])
+        groups: dict[str, list[int]] = {}
+        for i, place in enumerate(places_of(client, names, [chunk[0] for chunk in chunks])):
             groups.setdefault(place, []).append(i)
-        sent = sent_to(client, payload)
-        running = [
-            client.submit(tasks.parts_of_chunks, sent, point, numbers, [chunks[i] for i in numbers], pure=False)
-            for numbers in groups.values()
-        ]
-        parts: list[Any] = [None] * len(chunks)
-        for numbers, found in zip(groups.values(), client.gather(running), strict=True):
-            for i, part in zip(numbers, found, strict=True):
-                parts[i] = part
-        return combine(parts)
+        parts = None if "" in groups else parts_there(client, payload, point, groups, chunks)
+        if parts is None:
+            forget_places(client, names)
+            sent = sent_to(client, payload)
+            running = [
+                client.submit(tasks.parts_of_chunks, sent, point, numbers, [chunks[i] for i in numbers], pure=False)
+                for numbers in groups.values()
+            ]
+            parts = {}
+            for numbers, found in zip(groups.values(), client.gather(running), strict=True):
+                parts |= zip(numbers, found, strict=True)
+        return combine([parts[i] for i in range(len(chunks))])
 
     @cached_property
     def _futures(self) -> list[list[Any]] | None:
@@ -247,14 +249,7 @@ class Chunks:
         program = recording.program
         payload, point = self.payload(recording), self.point(recording, with_gradients)
         width = program.output_count + with_gradients * program.input_count
-        sent = dask.delayed(payload, name=payload.name, traverse=False)
-        blocks = [leaf.to_delayed().ravel() for leaf in self.leaves]
-        task = dask.delayed(tasks.outputs_of_chunk, pure=False)
-        rows = [
-            da.from_delayed(task(sent, point, with_gradients, *chunk), (size, width), float)
-            for size, chunk in zip(self.sizes, zip(*blocks, strict=True), strict=True)
-        ]
-        return da.concatenate(rows, allow_unknown_chunksizes=True)
+        return outputs_of_rows(payload, point, self.leaves, width)
 
     def turns(self, turns: Any, seed: Any) -> ChunkTurns:
         """Return the steps of a training over the chunks, for `f.train`."""
@@ -267,6 +262,55 @@ class Chunks:
         args = tuple(map(unwrapped, self.with_leaves(arrays)))
         by_place = len(args) - len(self.names)
         return args[:by_place], dict(zip(self.names, args[by_place:], strict=True)), n
+
+
+class Rows:
+    """A dask array of examples, in chunks of whole rows.
+
+    Args:
+        X: of shape (n, nin).
+
+    Raises:
+        ValueError: it has another shape.
+        TypeError: it is not made of real numbers.
+    """
+
+    def __init__(self, X: da.Array) -> None:
+        if X.dtype.kind not in "fiub":
+            raise TypeError(f"X must be made of real numbers, got a dask array of {X.dtype}")
+        if X.ndim != 2 or not X.shape[1] >= 1 or X.shape[0] == 0:
+            expected = "a row of numbers for each example, at least one, shape (n, nin)"
+            raise ValueError(f"X must have {expected}, got a dask array of shape {X.shape}")
+        self.X = X if X.numblocks[1] == 1 else X.rechunk({1: -1})
+
+    def first(self, computed: bool) -> np.ndarray:
+        """Return one example, of shape (1, nin): the first one, or zeros in its place if nothing is to be computed."""
+        if not computed:
+            return np.zeros((1, self.X.shape[1]))
+        for size, block in zip(self.X.chunks[0], self.X.to_delayed().ravel(), strict=True):
+            if size:
+                (row,) = dask.compute(block[:1])
+                if len(row):
+                    return np.require(row, float, ["C", "A"])
+        raise ValueError("X must have at least one example, got none: all chunks are empty")
+
+    def outputs(self, program: Program) -> da.Array:
+        """Return the outputs of a program of rows, of shape (n, nout): see `outputs_of_rows`."""
+        point = Point(np.array([p.data for p in program.parameters], float), None, False, ())
+        return outputs_of_rows(tasks.pack(program), point, [self.X], program.output_count)
+
+
+def outputs_of_rows(payload: Payload, point: Point, leaves: list[da.Array], width: int) -> da.Array:
+    """Return what `outputs_of_chunk` does with each chunk of aligned arrays, as one dask array of so many columns."""
+    sent = dask.delayed(payload, name=payload.name, traverse=False)
+    where = dask.delayed(point, traverse=False)
+    task = dask.delayed(tasks.outputs_of_chunk, pure=False)
+    blocks = [leaf.to_delayed().ravel() for leaf in leaves]
+    rows = [
+        da.from_delayed(task(sent, where, *chunk), (size, width), float)
+        for size, chunk in zip(leaves[0].chunks[0], zip(*blocks, strict=True), strict=True)
+    ]
+    return da.concatenate(rows, allow_unknown_chunksizes=True)
 
 
 def shared_values(theta: tuple[Any, ...]) -> list[Any] | None:

@@ -116,9 +116,9 @@ def parts_of_chunks(payload: Payload, point: Point, numbers: list[int], chunks: 
     return [part_of_chunk(payload, point, i, chunk) for i, chunk in zip(numbers, chunks, strict=True)]
 
 
-def outputs_of_chunk(payload: Payload, point: Point, with_gradients: bool, *chunk: Any) -> np.ndarray:
+def outputs_of_chunk(payload: Payload, point: Point, *chunk: Any) -> np.ndarray:
     """Return the outputs for each row of a chunk, and next to them the gradients of the inputs if they are wanted."""
-    program = payload.program
+    program, with_gradients = payload.program, point.with_gradients
     arrays, n = rows_of(chunk, 0)
     if not n:
         return np.zeros((0, program.output_count + with_gradients * program.input_count))

@@ -272,17 +272,17 @@ class Module:
 
         return fit(self, X, y, **settings)
 
-    def outputs(self, X: Any, *, compile: bool | None = None) -> np.ndarray:
+    def outputs(self, X: Any, *, compile: bool | None = None) -> Any:
         """Return the outputs for the rows of X, without a graph and with dropout off: see `microgradc.outputs`."""
         from microgradc.train.scores import outputs
 
         return outputs(self, X, compile=compile)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Any:
         """Return the classes of the rows of X, with the labels of `fit`; numbers if it was fitted to numbers.
 
         Args:
-            X: examples, numbers of shape (n, nin).
+            X: examples, numbers of shape (n, nin); or a dask array of them, for which a dask array is returned.
 
         Returns:
             Shape (n,), of the dtype of the labels, `classes_`; or what `outputs` returns, if the targets were no
@@ -295,11 +295,11 @@ class Module:
 
         return predict(self, X)
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> Any:
         """Return the probabilities of the classes for the rows of X.
 
         Args:
-            X: examples, numbers of shape (n, nin).
+            X: examples, numbers of shape (n, nin); or a dask array of them, for which a dask array is returned.
 
         Returns:
             float64 of shape (n, k), in the order of `classes_`.

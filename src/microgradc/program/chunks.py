@@ -14,3 +14,10 @@ def chunked(compiled: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
     from microgradc.distributed.chunks import Chunks
 
     return Chunks(compiled, args, kwargs)
+
+
+def rows_in_chunks(X: Any) -> Any:
+    """Return a dask array of examples as `distributed.chunks.Rows`."""
+    from microgradc.distributed.chunks import Rows
+
+    return Rows(X)

@@ -19,7 +19,7 @@ from microgradc import changes
 from microgradc.engine import Value
 from microgradc.program.program import Program
 from microgradc.program.reached import Reached
-from microgradc.program.recording import Recording, has_same_graph
+from microgradc.program.recording import INTEGER_END, Recording, has_same_graph
 from microgradc.train.structure import Structure, Templates, structure_of
 
 NAME = "_kept"      # of the attribute
@@ -126,6 +126,14 @@ def recorded(model: Any, key: tuple[Any, ...], f: Callable[..., Any], args: tupl
     while len(kept.recordings) > MOST:
         kept.recordings.pop(next(iter(kept.recordings)), None)
     return found
+
+
+def as_example(model: Any, row: np.ndarray) -> list[Any]:
+    """Return a row of numbers to record a model with: integers where they are, if it takes rows by indices."""
+    numbers = row.tolist()
+    if not is_module(model) or not any(hasattr(part, "num_embeddings") for part in model.modules()):
+        return numbers
+    return [int(x) if x.is_integer() and abs(x) < INTEGER_END else x for x in numbers]
 
 
 def known_count(model: Any, columns: int) -> int | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from microgradc import losses
 from microgradc.train.labels import OURS
-from microgradc.train.scores import classes_of, outputs
+from microgradc.train.scores import classes_of, outputs, over_chunks
 
 NAME = "_learnt"    # the attribute of a model that says what it was fitted to
 
@@ -33,20 +34,24 @@ def note(model: Any, classes: np.ndarray | None, loss: str, threshold: float = 0
     vars(model)[NAME] = {"loss": loss, "threshold": threshold, "several": several}
 
 
-def predict(model: Any, X: Any) -> np.ndarray:
+def predict(model: Any, X: Any) -> Any:
     """Return what a model predicts: see `Module.predict`."""
+    learnt, classes = vars(model).get(NAME, {}), getattr(model, "classes_", None)
     found = outputs(model, X)
-    learnt = vars(model).get(NAME, {})
-    classes = getattr(model, "classes_", None)
     if classes is not None:
-        return classes_of(found, classes, learnt.get("threshold", 0.0))
+        return over_chunks(partial(classes_of, classes=classes, threshold=learnt.get("threshold", 0.0)), found)
     if learnt.get("several"):
-        above = (found > learnt["threshold"]).astype(int)
-        return 2 * above - 1 if learnt["loss"] == "hinge_loss" else above
+        return over_chunks(partial(signs, learnt=learnt), found)
     return found
 
 
-def predict_proba(model: Any, X: Any) -> np.ndarray:
+def signs(found: np.ndarray, learnt: dict[str, Any]) -> np.ndarray:
+    """Return 1 for outputs above the threshold, and 0 or -1 for the others."""
+    above = (found > learnt["threshold"]).astype(int)
+    return 2 * above - 1 if learnt["loss"] == "hinge_loss" else above
+
+
+def predict_proba(model: Any, X: Any) -> Any:
     """Return the probabilities of classes: see `Module.predict_proba`."""
     learnt = vars(model).get(NAME)
     if learnt is None:
@@ -57,7 +62,7 @@ def predict_proba(model: Any, X: Any) -> np.ndarray:
             raise ValueError(f"this model was fitted to numbers, by {loss or 'a loss of your own'}: it has no classes")
         advice = "binary_cross_entropy_with_logits leads to some, and cross_entropy for several classes"
         raise ValueError(f"{loss or 'a loss of your own'} gives scores, no probabilities; {advice}")
-    return probabilities(outputs(model, X), loss)
+    return over_chunks(partial(probabilities, loss=loss), outputs(model, X))
 
 
 def probabilities(found: np.ndarray, loss: str) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,13 @@ from microgradc import changes, checks
 from microgradc.engine import CompileError, EnableGrad, is_tracing, no_grad
 from microgradc.engine.value import is_detecting, plain_number
 from microgradc.keywords import suggest_keywords
-from microgradc.modes import evaluating
+from microgradc.modes import evaluating, set_mode
+from microgradc.program.chunks import rows_in_chunks
+from microgradc.program.lazy_arrays import is_dask_array
 from microgradc.program.program import Program
-from microgradc.train.kept import NAME, OUTPUTS, Kept, kept_with, recorded
+from microgradc.train.kept import NAME, OUTPUTS, Kept, as_example, kept_with, recorded
 from microgradc.train.labels import as_labels, column_of, flat, is_categorical, is_text
+from microgradc.train.structure import structure_of
 
 __all__ = ["accuracy", "outputs"]
 
@@ -23,18 +28,19 @@ FLOAT64 = np.dtype(float)
 
 
 @suggest_keywords
-def outputs(model: Any, X: Any, *, compile: bool | None = None) -> np.ndarray:
+def outputs(model: Any, X: Any, *, compile: bool | None = None) -> Any:
     """Return what a model gives for each of the rows of X, without a graph and in evaluation mode.
 
     Args:
         model: a `Module`, or anything that can be called with a list of numbers.
-        X: examples, numbers of shape (n, nin).
+        X: examples, numbers of shape (n, nin); or a dask array of them.
         compile: whether to compile the model (`microgradc.compile`), which is kept with it for the next call; True says
             why that is not possible. By default, where it is; but for less than 16 rows not where it would take longer
             than to call the model: where it has very many parameters, or is of a class of your own.
 
     Returns:
-        float64 of shape (n,) for one output, else (n, nout).
+        float64 of shape (n,) for one output, else (n, nout). Of a dask array: a dask array with the same chunks, which
+        is computed when it is wanted, with the numbers that the model has now.
 
     Raises:
         ValueError: X is not of that shape.
@@ -42,6 +48,8 @@ def outputs(model: Any, X: Any, *, compile: bool | None = None) -> np.ndarray:
         CompileError: compile is True, and that is not possible.
     """
     plain = type(X) is np.ndarray and X.dtype is FLOAT64 and X.ndim == 2 and X.size and X.flags.carray
+    if not plain and is_dask_array(X):
+        return outputs_of_chunks(model, X, compile)
     rows = X if plain else np.require(checks.rows(X), float, ["C", "A"])
     if compile is None:
         kept = getattr(model, "__dict__", {}).get(NAME)
@@ -61,8 +69,46 @@ def by_row(model: Any, rows: np.ndarray) -> np.ndarray:
         return as_array([model(row) for row in rows.tolist()])
 
 
-def program_of(model: Any, rows: np.ndarray, required: bool = False) -> Program | None:
+def outputs_of_chunks(model: Any, X: Any, compile: bool | None) -> Any:
+    """Return the outputs for a dask array: what is to be done with each chunk, by a program or else by a copy."""
+    rows = rows_in_chunks(X)
+    first = rows.first(structure_of(model) is None)
+    program = None if compile is False else program_of(model, first, bool(compile), few=False)
+    if program is not None:
+        return shaped(rows.outputs(program))
+    made = deepcopy(model)      # which nobody changes before it is called
+    set_mode(made, training=False)
+    like = by_row(made, first)
+    return over_chunks(partial(by_row_of_chunk, made, like), rows.X, like)
+
+
+def by_row_of_chunk(model: Any, like: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return what `by_row` does; nothing for no rows."""
+    return by_row(model, checks.rows(rows)) if len(rows) else like[:0]
+
+
+def over_chunks(f: Any, found: Any, example: np.ndarray | None = None) -> Any:
+    """Return what a function makes of rows: of each chunk, where they are a dask array.
+
+    Args:
+        f: a function of an array, with a row for each of it.
+        found: the array.
+        example: what it makes of one row; by default it is asked.
+    """
+    if not is_dask_array(found):
+        return f(found)
+    like = f(np.zeros((1, *found.shape[1:]))) if example is None else example
+    return found.map_blocks(
+        f, dtype=like.dtype, meta=like[:0], drop_axis=list(range(1, found.ndim)), new_axis=list(range(1, like.ndim)),
+        chunks=(found.chunks[0], *[(size,) for size in like.shape[1:]]),
+    )  # fmt: skip
+
+
+def program_of(model: Any, rows: np.ndarray, required: bool = False, few: bool = True) -> Program | None:
     """Return the program of what a model gives for a row; None where there is none, or it would take longer.
+
+    Args:
+        few: whether there are no more rows than these.
 
     Raises:
         CompileError: it is required, and not possible; or whatever else the model raises then.
@@ -72,7 +118,7 @@ def program_of(model: Any, rows: np.ndarray, required: bool = False) -> Program 
     if not required:
         if is_tracing() or is_detecting() or kept.refused.get(key, ("", ""))[0] is changes.lasting:
             return None
-        if len(rows) < FEW and not (is_quick(model) if known is None else known.is_watched):
+        if few and len(rows) < FEW and not (is_quick(model) if known is None else known.is_watched):
             return None
 
     def example(x: Any) -> Any:
@@ -80,7 +126,7 @@ def program_of(model: Any, rows: np.ndarray, required: bool = False) -> Program 
 
     try:
         with evaluating(model), EnableGrad():
-            found = recorded(model, key, example, (rows[0].tolist(),))
+            found = recorded(model, key, example, (as_example(model, rows[0]),))
         if found.axes is None or len(found.axes) > 1:
             raise CompileError("the model returns something other than a number or a list of numbers")
         return found.program

@@ -12,7 +12,7 @@ from microgradc.engine import CompileError, no_grad
 from microgradc.engine.functions import dot
 from microgradc.engine.value import is_detecting, plain_number
 from microgradc.modes import evaluating
-from microgradc.train.kept import KeptRecording, recorded
+from microgradc.train.kept import KeptRecording, as_example, recorded
 from microgradc.train.scores import as_array, single
 from microgradc.train.task import Task
 
@@ -90,7 +90,7 @@ class Replayed:
         self.model, self.task = model, task
         # Whether nothing in an epoch depends on the outputs: this loss looks at those of each batch before its step.
         self.sees_outputs_later = task.loss is not losses.binary_cross_entropy
-        plain: tuple[Any, ...] = (x.tolist(), target.tolist())
+        plain: tuple[Any, ...] = (as_example(model, x), target.tolist())
         key = task.call, len(x), target.shape, target.dtype.kind
         self.arguments = (*plain, 1.5) if is_weighted else plain
         self.example = weighted if is_weighted else example
