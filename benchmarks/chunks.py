@@ -36,7 +36,10 @@ def main():
     size = -(-rows // chunks)
     microgradc.set_num_threads(1)
     print(f"{rows} rows in {chunks} chunks, {len(model.parameters())} parameters; ms: least, median, CPU here")
-    parts = lambda: loss.mean_of(loss.partial(x[i : i + size], y[i : i + size]) for i in range(0, rows, size))  # noqa: E731
+
+    def parts():
+        return loss.mean_of(loss.partial(x[i : i + size], y[i : i + size]) for i in range(0, rows, size))
+
     print(f"{'parts in this process':40}{times(parts)}")
     for workers in (1, 2):
         settings = {"threads_per_worker": 1, "dashboard_address": ":0", "host": "127.0.0.1"}
@@ -46,7 +49,10 @@ def main():
             kept = [a.persist() for a in lazy]
             name = f"{workers} worker{'s' * (workers > 1)}, "
             addresses = list(client.scheduler_info()["workers"])
-            empty = lambda c=client, a=addresses: c.gather([c.submit(int, workers=w, pure=False) for w in a])  # noqa: E731
+
+            def empty(client=client, addresses=addresses):
+                client.gather([client.submit(int, workers=worker, pure=False) for worker in addresses])
+
             print(f"{name + 'an empty task for each':40}{times(empty)}")
             print(f"{name + 'chunks kept there':40}{times(lambda a=kept: loss.mean(*a))}")
             print(f"{name + 'chunks that are tasks':40}{times(lambda a=lazy: loss.mean(*a))}")

@@ -1,5 +1,6 @@
 """Fixtures of several test files."""
 
+import gc
 import importlib
 import os
 import random
@@ -21,6 +22,12 @@ def pytest_collection_modifyitems(config, items):
     seed = config.getoption("--random-order")
     if seed is not None:
         random.Random(seed).shuffle(items)
+
+
+def pytest_collection_finish():
+    """What is there by now stays: tests that collect garbage need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=["micrograd", "microgradc"])

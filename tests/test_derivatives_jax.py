@@ -11,6 +11,8 @@ import pytest
 import microgradc
 from microgradc import Value, compile, gradients, hvp, jacobian, jvp, scan, value_and_grad, vjp
 
+jax = pytest.importorskip("jax", reason="jax is not installed, so random functions are not compared with it")
+
 INPUTS, STEPS, KINDS = 4, 12, 9
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 
@@ -57,7 +59,6 @@ def one(results):
 @pytest.fixture(scope="module")
 def theirs():
     """What jax says of a table and numbers, by name."""
-    jax = pytest.importorskip("jax", reason="jax is not installed, so random functions are not compared with it")
     jax.config.update("jax_enable_x64", True)
     jnp = jax.numpy
 

@@ -151,6 +151,8 @@ def test_several_labels():
     assert ours.predict(X).tolist() == other.predict(X).tolist()
     np.testing.assert_allclose(ours.predict_proba(X), other.predict_proba(X), rtol=1e-7)
     assert ours.classes_.tolist() == other.classes_.tolist()
+    assert ours.model_.predict(X).tolist() == ours.predict(X).tolist()
+    np.testing.assert_allclose(ours.model_.predict_proba(X), ours.predict_proba(X))
 
 
 @pytest.mark.parametrize(
@@ -183,6 +185,8 @@ def test_its_network_is_ours(tmp_path):
     kept = microgradc.load_model(tmp_path / "iris.safetensors")
     assert kept.classes_.tolist() == names.tolist()
     assert microgradc.outputs(kept, X[:5]).tolist() == logits.tolist()
+    np.testing.assert_allclose(kept.predict_proba(X), model.predict_proba(X))
+    assert kept.predict(X).tolist() == model.predict(X).tolist()
     layer = model.model_.layers[0]
     assert model.coefs_[0][:, 2].tolist() == [w.data for w in layer.neurons[2].w]
 

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from microgradc import Value, exp, sin
+from microgradc import Value, exp, log, sin
 from microgradc.sklearn import ScalarRegressor
 
 
@@ -143,6 +143,7 @@ def test_frames():
         ({"alpha": -1.0}, ValueError, "alpha must be at least 0"),
         ({"f": lambda theta, x: [theta[0]]}, TypeError, "f must return one number, got list"),
         ({"max_iter": 0}, ValueError, "max_iter must be a positive integer"),
+        ({"f": lambda theta, x: log(theta[0] - 2)}, ValueError, "the loss became nan: f, or loss, must be finite at"),
     ],
 )
 def test_what_is_wrong(arguments, error, match):

@@ -164,6 +164,16 @@ def test_a_schedule_that_goes_by_the_loss():
     with pytest.raises(ValueError, match="schedule_every must be 'epoch' for a schedule that takes the loss of one"):
         f.train(optimizer, X, y, schedule=schedule, schedule_every="step")
 
+    class Own:
+        def __init__(self):
+            self.seen = []
+
+        def step(self, loss):
+            self.seen.append(loss)
+
+    own = Own()
+    assert f.train(optimizer, X, y, epochs=3, schedule=own).tolist() == own.seen
+
 
 @pytest.mark.parametrize("batch_size", [1, 2, 22, 23, 1000])
 def test_batches_of_any_size(batch_size):
@@ -418,7 +428,11 @@ def test_wrong_arguments():
         (ValueError, {"batch_size": 0}),
         (TypeError, {"shuffle": 2}),
         (TypeError, {"seed": "a", "batch_size": 3}),
+        (TypeError, {"seed": "a"}),
+        (TypeError, {"optimizer": SGD}),
         (TypeError, {"schedule": 3}),
+        (TypeError, {"schedule": StepLR}),
+        (ValueError, {"schedule": StepLR(SGD([Value(1.0)]), 2)}),
         (ValueError, {"schedule_every": "batch"}),
         (ValueError, {"clip_norm": -1}),
         (TypeError, {"callback": 3}),

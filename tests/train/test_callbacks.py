@@ -130,6 +130,35 @@ def test_checkpoints(tmp_path):
     assert sorted(p.name for p in tmp_path.glob("0*")) == [f"0{i}.safetensors" for i in (1, 2, 3)]
 
 
+@pytest.mark.parametrize("path", ["{epoch}-{loss}", "{epoch", "{epoch:x.}"])
+def test_a_path_with_other_braces(path):
+    with pytest.raises(ValueError, match="path may have {epoch} in it, and nothing else in braces"):
+        ModelCheckpoint(path)
+    assert ModelCheckpoint("{loss}").path == "{loss}"
+
+
+def test_a_checkpoint_is_the_whole_model(tmp_path):
+    path = tmp_path / "model.safetensors"
+    model = nn.Sequential(nn.Layer(2, 4), nn.Dropout(0.5), nn.Layer(4, 1, activation="linear"))
+    model.fit(X, np.where(Y, "in", "out"), epochs=2, callbacks=[ModelCheckpoint(path)], progress=False)
+    copy = microgradc.load_model(path)
+    assert not any(part.training for part in copy.modules()), "as fit leaves the model"
+    assert (copy.predict(X) == model.predict(X)).all()
+
+
+def test_a_checkpoint_of_a_class_of_ones_own_has_its_numbers(tmp_path):
+    class Own(nn.Module):
+        def __init__(self, seed):
+            self.inner = nn.MLP(2, [3, 1], seed=seed)
+
+        def forward(self, x):
+            return self.inner(x) * 2
+
+    path, model = tmp_path / "own.safetensors", Own(0)
+    model.fit(X, Y, epochs=2, callbacks=[ModelCheckpoint(path)], progress=False)
+    assert (microgradc.load(Own(1), path).vector() == model.vector()).all()
+
+
 def test_the_best_checkpoint(tmp_path):
     path = tmp_path / "best.safetensors"
     stop = EarlyStopping(5, monitor="loss")

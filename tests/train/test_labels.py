@@ -171,6 +171,29 @@ def test_probabilities_as_targets():
     assert accuracy(model, X, CODES // 2, threshold=0.0) == (CODES // 2).mean()
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_categories_that_are_integers(count):
+    codes = CODES if count == 3 else CODES // 2
+    targets = pd.Series(codes + 3, dtype="category")
+    model, _ = fitted(targets, count)
+    assert model.predict(X).dtype == model.classes_.dtype == np.int64
+    assert accuracy(model, X, targets) == accuracy(model, X, codes + 3) == (model.predict(X) == codes + 3).mean() > 0.9
+
+
+def test_floats_that_are_no_indices_are_labels():
+    model, _ = fitted(CODES / 2, 3)
+    assert model.classes_.tolist() == [0, 0.5, 1]
+    assert (model.predict(X) == CODES / 2).mean() == accuracy(model, X, CODES / 2) > 0.9
+    with pytest.raises(ValueError, match="must be the index of one of 3 classes, 0 to 2, got 5"):
+        fitted(np.array([0, 2, 5])[CODES], 3)
+
+
+def test_the_accuracy_of_probabilities_is_that_of_the_largest():
+    y = np.eye(3)[CODES]
+    model, _ = fitted(y, 3, loss="cross_entropy")
+    assert accuracy(model, X, y) == accuracy(model, X, CODES) == (model.predict(X) == CODES).mean()
+
+
 def test_copies_and_pickles_remember():
     model, _ = fitted(np.array(["a", "b", "c"])[CODES], 3)
     for other in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):

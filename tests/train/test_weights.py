@@ -189,6 +189,20 @@ def test_metrics_of_two_classes_and_of_numbers():
     assert history.validation_max_error[-1] == pytest.approx(sk.max_error(target, found))
 
 
+def test_a_metric_does_not_take_the_name_of_something_else_in_the_history():
+    def loss(y, found):
+        return 7.0
+
+    def names(y, found):
+        return 8.0
+
+    X, y = make_blobs(20, centers=2, random_state=0)
+    history = nn.MLP(2, [1], seed=0).fit(X, y, metrics=[loss, names], epochs=2, progress=False)
+    assert 7.0 not in history.loss
+    assert history.names() == ["loss", "accuracy", "loss_1", "names_2", "lr", "seconds"]
+    assert "8" in str(history)
+
+
 def test_metrics_are_the_same_eager_and_compiled():
     one, other = (ours(Y, 3, compile, metrics=["f1"])[0] for compile in (None, False))
     assert one.f1 == pytest.approx(other.f1)
@@ -211,6 +225,7 @@ BAD = [
     ({"class_weight": "balanced", "y": [0.5, 1.0]}, ValueError, r"class_weight is for targets that are classes"),
     ({"metrics": ["f2"]}, ValueError, r"metrics must be of .*got 'f2'"),
     ({"metrics": ["r2"]}, ValueError, r"the targets are classes, and the metric r2 is for numbers"),
+    ({"optimizer": lambda params: 3}, TypeError, r"optimizer must make an optimizer, with step\(\) and .*got 3"),
     ({"metrics": [3]}, TypeError, r"metrics must be names or functions"),
     ({"schedule": 3}, TypeError, r"schedule must be a schedule, or a function that makes one"),
     ({"schedule_every": "batch"}, ValueError, r"schedule_every must be 'epoch' or 'step'"),

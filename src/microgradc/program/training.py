@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable, Iterable
 from math import inf, isfinite, sqrt
@@ -21,7 +22,7 @@ from microgradc.program.chunks import chunked
 from microgradc.program.program import Example, Order, Steps
 from microgradc.program.recording import Recording
 
-__all__ = ["Training", "held_rules", "order_of"]
+__all__ = ["Training", "held_rules", "order_of", "wants_loss"]
 
 MOST_EPOCHS = 10_000     # of one run
 _at_work: set[int] = set()     # the optimizers, by identity, of the trainings that run in C
@@ -70,8 +71,8 @@ class Training:
             batch_size: how many examples make a step; the last step of an epoch takes what is left. None for all of
                 them, in the order that they have.
             shuffle, seed: the order of the examples, as for `batches`.
-            schedule: a schedule of the optimizer's learning rates; or anything with `step()`. `ReduceLROnPlateau` gets
-                the mean loss of each epoch.
+            schedule: a schedule of the optimizer's learning rates; or anything with `step()`. One whose steps take
+                a number, such as `ReduceLROnPlateau`, gets the mean loss of each epoch.
             schedule_every: when it steps, after each "epoch" or "step".
             clip_norm: the largest norm of the gradients of all the optimizer's parameters, see `clip_grad_norm_`.
             callback: called after each epoch with its number, from 0, and its mean loss; a true result ends the
@@ -100,14 +101,16 @@ class Training:
             if not self._arguments.takes(name):
                 raise unexpected(Training.train, name)
         for name in ("zero_grad", "step"):
-            if not callable(getattr(optimizer, name, None)):
+            if isinstance(optimizer, type) or not callable(getattr(optimizer, name, None)):
                 expected = "an optimizer, such as SGD(model.parameters())"
                 raise TypeError(f"optimizer must be {expected}, got {optimizer!r:.60}")
-        if schedule is not None and not callable(getattr(schedule, "step", None)):
+        if schedule is not None and (isinstance(schedule, type) or not callable(getattr(schedule, "step", None))):
             raise TypeError(f"schedule must be a schedule, such as StepLR(optimizer, 10), got {schedule!r:.60}")
+        if hasattr(optimizer, "param_groups") and getattr(schedule, "optimizer", optimizer) is not optimizer:
+            raise ValueError("the schedule is of another optimizer")
         if schedule_every not in ("epoch", "step"):
             raise ValueError(f"schedule_every must be 'epoch' or 'step', got {schedule_every!r:.40}")
-        metric = getattr(schedule, "takes_metric", False)
+        metric = schedule is not None and wants_loss(schedule)
         if metric and schedule_every == "step":
             raise ValueError("schedule_every must be 'epoch' for a schedule that takes the loss of one, got 'step'")
         if callback is not None and not callable(callback):
@@ -116,6 +119,8 @@ class Training:
         size = None if batch_size is None else checks.integer(batch_size, "batch_size", 1)
         clip = -1.0 if clip_norm is None else checks.number(clip_norm, "clip_norm", BOUND)
         mixed = checks.flag(shuffle, "shuffle") and size is not None
+        if seed is not None and not mixed:
+            checks.seed(seed)       # a wrong one is an error all the same
         chunks = chunked(self, batch, named)
         turns: Any = Turns(self, optimizer, (batch, named), size, seed if mixed else False, clip)
         if chunks is not None:
@@ -289,6 +294,13 @@ def held_rules(optimizer: Any) -> tuple[list[Value], list[Any]] | None:
         return None
     params = held[0][0].params if len(held) == 1 else [p for group, _ in held for p in group.params]
     return params, [(rule, len(group.params), group.step - 1, group.first) for group, rule in held]
+
+
+def wants_loss(schedule: Any) -> bool:
+    """Return whether the steps of a schedule take a number, as those of `ReduceLROnPlateau`."""
+    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(schedule.step).parameters.values()
+    return any(p.default is p.empty and p.kind in places for p in parameters)
 
 
 def order_of(n: int, rng: Any, seed: Any) -> Order:

@@ -27,6 +27,7 @@ from microgradc.sklearn.training import (
     squared_error,
     train,
 )
+from microgradc.train.predictions import note
 
 SOLVERS = ("adam", "sgd", "lbfgs", "adamw", "rmsprop")
 
@@ -267,12 +268,13 @@ class MLPClassifier(ClassifierMixin, _Network):
     __doc__ = f"""A classifier: a multi-layer perceptron with the names and defaults of `sklearn.neural_network`'s.
 
     The initial weights, the order of examples, the loss and the rules that end a training are scikit-learn's, so with
-    the same random_state both learn the same, but for rounding. No ConvergenceWarning is given: n_iter_ == max_iter
-    says it.
+    the same random_state both learn the same, but for rounding and the place of Adam's epsilon. No ConvergenceWarning
+    is given: n_iter_ == max_iter says it.
 {_SETTINGS}
     Attributes:
         classes_: the labels of the classes.
-        model_: the network, a `microgradc.MLP`, which has `classes_` too; `model_.save(path)` writes it to a file.
+        model_: the network, a `microgradc.MLP`, which predicts these classes too; `model_.save(path)` writes it to a
+            file.
         n_features_in_, feature_names_in_: of the examples; the names if these were a frame.
         loss_curve_, loss_, best_loss_: the loss of each epoch, the last and the best.
         n_iter_, t_: how many epochs were taken, and how many examples were seen.
@@ -366,7 +368,8 @@ class MLPClassifier(ClassifierMixin, _Network):
 
     def _begin(self, features: int, count: int, rng: Any) -> None:
         super()._begin(features, count, rng)
-        self.model_.classes_ = self.classes_
+        loss = "cross_entropy" if self.out_activation_ == "softmax" else "binary_cross_entropy_with_logits"
+        note(self.model_, None if self._is_multilabel else self.classes_, loss, several=self._is_multilabel)
 
     def _measure(self, y: np.ndarray, predictions: np.ndarray, weight: Any) -> float:
         return accuracy_score(y, predictions, sample_weight=weight)

@@ -85,7 +85,8 @@ class ScalarRegressor(RegressorMixin, BaseEstimator):
             The regressor.
 
         Raises:
-            ValueError, TypeError: the data or a setting is not as it must be, or f does not return one number.
+            ValueError, TypeError: the data or a setting is not as it must be, f does not return one number, or the loss
+                became inf or nan.
         """
         from scipy.optimize import minimize
 
@@ -107,6 +108,8 @@ class ScalarRegressor(RegressorMixin, BaseEstimator):
         found = minimize(
             value_and_grad, theta0.ravel(), method="L-BFGS-B", jac=True, bounds=self.bounds, options=options
         )
+        if not np.isfinite(found.fun):
+            raise ValueError(f"the loss became {found.fun}: f, or loss, must be finite at theta0 and near it")
         self.theta_ = found.x.reshape(theta0.shape)
         self.loss_, self.n_iter_ = float(found.fun), int(found.nit)
         self._outputs = _compiled_outputs(self.f)

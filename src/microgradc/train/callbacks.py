@@ -14,6 +14,7 @@ from microgradc import checks
 from microgradc.checks import NOT_NEGATIVE
 from microgradc.container import check_path
 from microgradc.keywords import suggest_keywords
+from microgradc.modes import evaluating
 from microgradc.train.bars import new_bar
 from microgradc.train.history import History
 
@@ -85,7 +86,9 @@ class EarlyStopping:
 
 
 class ModelCheckpoint:
-    """Save a model to a file after each epoch, as `microgradc.save` does.
+    """Save a model to a file after each epoch: `model.save(path)`, in evaluation mode, which `load_model` reads.
+
+    A model with parts of a class of your own cannot be saved whole: `microgradc.save` keeps its numbers, for `load`.
 
     Args:
         path: where to; "{epoch}" in it is the number of the epoch, from 1, "{epoch:03d}" with leading zeros.
@@ -97,11 +100,11 @@ class ModelCheckpoint:
         OSError: the file cannot be written.
 
     >>> import tempfile
-    >>> from microgradc import MLP, load, make_moons
+    >>> from microgradc import MLP, load_model, make_moons
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     keep = ModelCheckpoint(f"{folder}/best.safetensors", save_best_only=True, monitor="loss")
     ...     history = MLP(2, [8, 1]).fit(*make_moons(40), epochs=5, callbacks=[keep], progress=False)
-    ...     best = load(MLP(2, [8, 1]), f"{folder}/best.safetensors")
+    ...     best = load_model(f"{folder}/best.safetensors")
     """
 
     @suggest_keywords
@@ -113,6 +116,10 @@ class ModelCheckpoint:
         self.save_best_only = checks.flag(save_best_only, "save_best_only")
         self.monitor = _checked_monitor(monitor)
         self.best, self._seen = math.nan, 0
+        try:
+            self._path_of(1)
+        except (LookupError, ValueError):
+            raise ValueError(f"path may have {{epoch}} in it, and nothing else in braces, got {self.path!r}") from None
 
     def on_epoch_end(self, model: Any, history: History) -> None:
         """Save the model, if it is to be saved now."""
@@ -124,9 +131,10 @@ class ModelCheckpoint:
             if not is_better(name, history[name][-1], self.best):
                 return
             self.best = history[name][-1]
-        has_epoch = "{epoch" in self.path
-        save = import_module("microgradc.checkpoint").save     # which imports `nn`, whose modules have `fit`
-        save(model, self.path.format(epoch=len(history)) if has_epoch else self.path)
+        save_whole(model, self._path_of(len(history)))
+
+    def _path_of(self, epoch: int) -> str:
+        return self.path.format(epoch=epoch) if "{epoch" in self.path else self.path
 
 
 class ProgressBar:
@@ -219,6 +227,17 @@ def set_numbers(model: Any, numbers: Any) -> None:
         return
     for p, number in zip(model.parameters(), numbers.tolist(), strict=True):
         p.data = number
+
+
+def save_whole(model: Any, path: str) -> None:
+    """Save a model as it is after training: whole, or where it has parts of a class of the user's, its numbers."""
+    if hasattr(model, "save"):
+        try:
+            with evaluating(model):
+                return model.save(path)
+        except TypeError:       # which says why not
+            pass
+    import_module("microgradc.checkpoint").save(model, path)      # which imports `nn`, whose modules have `fit`
 
 
 def _checked_monitor(monitor: Any) -> str | None:

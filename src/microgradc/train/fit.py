@@ -9,12 +9,13 @@ from typing import Any
 from microgradc import checks
 from microgradc.checks import BOUND
 from microgradc.keywords import suggest_keywords
+from microgradc.program.training import wants_loss
 from microgradc.train.callbacks import checked_callbacks
 from microgradc.train.data import hold_out
 from microgradc.train.history import History
 from microgradc.train.kept import known_count
 from microgradc.train.labels import Labels, find_labels
-from microgradc.train.loop import Examples, Loop, wants_loss
+from microgradc.train.loop import Examples, Loop
 from microgradc.train.metrics import checked_metrics
 from microgradc.train.optimizers import make_optimizer
 from microgradc.train.predictions import remember
@@ -66,10 +67,10 @@ def fit(
             `microgradc.losses`. By default, texts, bools and integers are classes: with several outputs it is
             `cross_entropy`; with one, it is `binary_cross_entropy_with_logits`, and `hinge_loss` for -1 and 1.
             Otherwise it is `mse_loss`. A function of your own gets 0, 1, … for labels that are others.
-        optimizer: 'sgd', 'adam', 'adamw' or 'rmsprop'; an optimizer; or a function that makes one of a list of
-            parameters and, if it is given, lr, such as a class in `microgradc.optim`.
-        lr: the learning rate; by default 0.01 ('sgd': 0.1) for an optimizer that is named, its own default for a
-            function.
+        optimizer: 'sgd', 'adam', 'adamw', 'rmsprop', 'adagrad' or 'nadam'; an optimizer; or a function that makes one
+            of a list of parameters and, if it is given, lr, such as a class in `microgradc.optim`.
+        lr: the learning rate; by default 0.01 ('sgd' and 'adagrad': 0.1) for an optimizer that is named, its own
+            default for a function.
         weight_decay: for the optimizer that is made here, see there.
         epochs: how often to go through the examples.
         batch_size: how many examples make a step of the optimizer; the last step of an epoch takes what is left.

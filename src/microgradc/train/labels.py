@@ -65,7 +65,7 @@ def find_labels(y: Any, loss: Any, count: int) -> Labels:
     y = column_of(y)
     if is_text(y):
         labels, all_classes = classes_of(y)
-        if loss is not None and loss not in (*SCORES, *INDICES) and getattr(loss, "__module__", "") == losses.__name__:
+        if loss in OURS and loss not in (*SCORES, *INDICES):
             raise TypeError(f"y must be real numbers for {loss.__name__}, got labels such as {labels.tolist()[0]!r}")
         if len(all_classes) == max(count, 2):
             return coded(all_classes, loss, count)
@@ -110,7 +110,7 @@ def of_indices(found: np.ndarray, loss: Any, count: int) -> Labels:
     if are_integers and found[0] >= 0 and found[-1] < count:
         classes = np.arange(count).astype(found.dtype)
         return Labels(classes, np.arange(count), found.dtype.kind == "f")
-    if len(found) == count and found[0] != 0:
+    if len(found) == count and not (are_integers and found[0] == 0):
         return coded(found, loss, count)
     return Labels()
 

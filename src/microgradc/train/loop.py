@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from microgradc.engine import EnableGrad
 from microgradc.modes import set_mode
 from microgradc.optim import Optimizer, clip_grad_norm_, updates
 from microgradc.program.program import Order, Steps
-from microgradc.program.training import held_rules
+from microgradc.program.training import held_rules, wants_loss
 from microgradc.train.callbacks import ProgressBar
 from microgradc.train.data import batches
 from microgradc.train.history import History
@@ -41,13 +40,6 @@ class Examples(NamedTuple):
     def taken(self, places: Any) -> Examples:
         """Return those in these places."""
         return Examples(self.X[places], self.y[places], None if self.weights is None else self.weights[places])
-
-
-def wants_loss(schedule: Any) -> bool:
-    """Return whether the steps of a schedule take a number, as those of `ReduceLROnPlateau`."""
-    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(schedule.step).parameters.values()
-    return any(p.default is p.empty and p.kind in places for p in parameters)
 
 
 @dataclass
@@ -266,7 +258,7 @@ class Loop:
 
     def step_schedule(self) -> None:
         """Go to the next learning rate; a schedule that asks for it gets the latest loss."""
-        if wants_loss(self.schedule):
+        if self.schedule_every == "epoch" and wants_loss(self.schedule):
             self.schedule.step((self.history.validation_loss or self.history.loss)[-1])
         else:
             self.schedule.step()

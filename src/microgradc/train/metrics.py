@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from microgradc import losses
+from microgradc.train.history import History
 from microgradc.train.labels import NAMES, OURS
 
 
@@ -96,6 +97,7 @@ METRICS = {
 }
 
 
+TAKEN = set(dir(History())) - {"accuracy"}      # what a history has by other names than those of metrics
 NUMBERS = ("mse", "rmse", "mae", "r2")      # these are for targets that are no classes
 
 
@@ -122,7 +124,7 @@ def checked_metrics(metrics: Any, has_classes: bool) -> list[Metric]:
             found.append(named_metric(metric, has_classes))
     for i, metric in enumerate(found):
         before = [m.name for m in found[:i]]
-        if metric.name in before:
+        if metric.name in before or metric.name in TAKEN:
             found[i] = Metric(f"{metric.name}_{i + 1}", metric.of, metric.function)
     return [metric for metric in found if metric.name != "accuracy" or metric.of == "predictions"]
 

@@ -42,4 +42,7 @@ def make_optimizer(optimizer: Any, model: Any, lr: float | None, weight_decay: f
         raise TypeError(f"optimizer must be a name, an optimizer or a class of them, got {optimizer!r}")
     if weight_decay is not None:
         settings["weight_decay"] = weight_decay
-    return optimizer(list(model.parameters()), **settings)
+    made = optimizer(list(model.parameters()), **settings)
+    if not callable(getattr(made, "step", None)) or not hasattr(made, "param_groups"):
+        raise TypeError(f"optimizer must make an optimizer, with step() and param_groups, got {made!r:.60}")
+    return made

@@ -15,17 +15,22 @@ NAME = "_learnt"    # the attribute of a model that says what it was fitted to
 # How outputs become probabilities, by the loss.
 PROBABILITIES = ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "binary_cross_entropy")
 
+SIGNS = np.array([-1.0, 1.0])
+
 
 def remember(model: Any, task: Any) -> None:
     """Note in a model what it is fitted to: the classes, and what its outputs are then."""
-    attributes = getattr(model, "__dict__", None)
-    if attributes is None:
-        return
-    loss = task.loss.__name__ if task.is_ours else ""
-    attributes["classes_"] = task.labels.classes       # no change of what it computes
-    attributes[NAME] = {
-        "loss": loss, "threshold": task.threshold or 0.0, "several": task.is_of_several and task.threshold is not None
-    }
+    if hasattr(model, "__dict__"):
+        loss = task.loss.__name__ if task.is_ours else ""
+        several = task.is_of_several and task.threshold is not None
+        note(model, task.labels.classes, loss, task.threshold or 0.0, several)
+
+
+def note(model: Any, classes: np.ndarray | None, loss: str, threshold: float = 0.0, several: bool = False) -> None:
+    """Note in a model its classes, by which loss it learnt them, where those of one output part, and whether there were
+    several targets for each example."""
+    vars(model)["classes_"] = classes       # no change of what it computes
+    vars(model)[NAME] = {"loss": loss, "threshold": threshold, "several": several}
 
 
 def predict(model: Any, X: Any) -> Any:
@@ -68,7 +73,7 @@ def probabilities(found: np.ndarray, loss: str) -> np.ndarray:
         return np.exp(found)
     if loss == losses.binary_cross_entropy.__name__:
         return found if found.ndim == 2 else np.column_stack([1 - found, found])
-    return sigmoid(found) if found.ndim == 2 else np.column_stack([sigmoid(-found), sigmoid(found)])
+    return sigmoid(found if found.ndim == 2 else found[:, None] * SIGNS)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

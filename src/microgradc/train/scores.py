@@ -17,7 +17,7 @@ from microgradc.program.chunks import rows_in_chunks
 from microgradc.program.lazy_arrays import is_dask_array
 from microgradc.program.program import Program
 from microgradc.train.kept import NAME, OUTPUTS, Kept, as_example, kept_with, recorded
-from microgradc.train.labels import as_labels, column_of, flat, is_text
+from microgradc.train.labels import as_labels, column_of, flat, is_categorical, is_text
 from microgradc.train.structure import structure_of
 
 __all__ = ["accuracy", "outputs"]
@@ -160,8 +160,9 @@ def accuracy(model: Any, X: Any, y: Any, threshold: float | None = None) -> floa
         TypeError: they are not numbers, and the model was not fitted to such labels.
     """
     classes: np.ndarray | None = getattr(model, "classes_", None)
+    learnt = getattr(model, "_learnt", {})
     if threshold is None:
-        threshold = getattr(model, "_learnt", {}).get("threshold", 0.0)
+        threshold = learnt.get("threshold", 0.0)
     labels = None if classes is None else own_labels(classes, y)
     if labels is not None and classes is not None:
         X, _ = checks.examples(X, np.zeros(len(labels)), check_finite=False)
@@ -169,6 +170,8 @@ def accuracy(model: Any, X: Any, y: Any, threshold: float | None = None) -> floa
         return float(np.mean(classes_of(predictions, classes, threshold) == labels))
     X, y = checks.examples(X, y, check_finite=False)
     predictions = outputs(model, X)
+    if y.shape == predictions.shape and y.ndim == 2 and learnt.get("loss") == "cross_entropy":
+        y = y.argmax(axis=1)        # probabilities of the classes, as `fit` took them
     count = predictions.size // len(predictions)
     if count == 1 and not (has_classes(y, {0, 1}) or has_classes(y, {-1, 1})):
         raise ValueError("y must have the classes 0 and 1, or -1 and 1, for a model with one output")
@@ -183,8 +186,8 @@ def accuracy(model: Any, X: Any, y: Any, threshold: float | None = None) -> floa
 def own_labels(classes: np.ndarray, y: Any) -> np.ndarray | None:
     """Return targets as labels of a model; None if they are none of them, or other numbers for its classes."""
     y = column_of(y)
-    if is_text(y):
-        return flat(as_labels(y, "y")) if classes.dtype.kind in "OUST" else None
+    if is_categorical(y) or (is_text(y) and classes.dtype.kind in "OUST"):
+        return flat(as_labels(y, "y"))
     if classes.dtype.kind not in "biuf":
         return None
     labels = flat(checks.real_array(y, "y"))

@@ -50,8 +50,8 @@ MGC_INLINE void MGC_V(operands_tile)(int height, int width, const double *w, con
 #define IS_TWICE_2(lanes) (MGC_TILE_VECTORS == 3 && lanes == 4 * MGC_WIDTH)
 
 /* Many operands, in chunks, of which those of a strip of lanes are put side by side: then they stay in the first-level
-   cache while all rows of weights go by, and these in the second-level cache while all strips do. Sums that wait for the
-   next chunk are in out; their terms come in the same order. */
+   cache while all rows of weights go by, and these in the second-level cache while all strips do. Sums that wait for
+   the next chunk are in out; their terms come in the same order. */
 enum { MGC_V(packed) = 1536, MGC_V(chunk) = MGC_V(packed) / (MGC_TILE_VECTORS * MGC_WIDTH) };
 
 MGC_INLINE void MGC_V(chunk_tile)(int height, int width, const double *w, const double *bias, int goes_on,
