@@ -132,7 +132,7 @@ def test_checkpoints(tmp_path):
 
 @pytest.mark.parametrize("path", ["{epoch}-{loss}", "{epoch", "{epoch:x.}"])
 def test_a_path_with_other_braces(path):
-    with pytest.raises(ValueError, match="path may have {epoch} in it, and nothing else in braces"):
+    with pytest.raises(ValueError, match=r"path may have \{epoch\} in it, and nothing else in braces"):
         ModelCheckpoint(path)
     assert ModelCheckpoint("{loss}").path == "{loss}"
 
