@@ -185,3 +185,17 @@ def test_parts_do_not_write_into_each_other(loss):
     before = [p.gradients.copy() for p in parts]
     combine(parts)
     assert all((x == p.gradients).all() for x, p in zip(before, parts, strict=True))
+
+
+def test_parts_of_a_function_of_the_same_shape_are_refused():
+    def net(activation):
+        model = MLP(2, [3, 1], activation=activation, seed=0)
+        return compile(lambda x: model(x))
+
+    x = np.ones((4, 2))
+    of_tanh, of_relu, again = net("tanh"), net("relu"), net("tanh")
+    parts = [of_tanh.partial(x), of_tanh.partial(x[:2])]
+    assert again.mean_of(parts).data == of_tanh.mean_of(parts).data     # the same function with other parameters
+    for call in (of_relu.mean_of, of_relu.sum_of, lambda parts: combine([*parts, of_relu.partial(x)])):
+        with pytest.raises(ValueError, match="another function"):
+            call(parts)

@@ -22,7 +22,7 @@ from microgradc.engine.value import is_grad_enabled
 from microgradc.program.arguments import STATIC, for_one, is_static, unwrapped
 from microgradc.program.batch import Batch
 from microgradc.program.layouts import Part, gradients_in, layout_of
-from microgradc.program.partial import Partial, combine, key_of, value_of
+from microgradc.program.partial import Origin, Partial, combine, origin_of, value_of
 from microgradc.program.program import Example, Program
 from microgradc.program.recording import Recording
 
@@ -141,7 +141,7 @@ class Chunks:
         """Return the numbers of now."""
         numbers = np.array([p.data for p in recording.program.parameters], float)
         shared = None if self.theta is None else self.theta.row()[0]
-        return Point(numbers, shared, with_gradients, key_of(recording))
+        return Point(numbers, shared, with_gradients, origin_of(recording))
 
     def partial(self, with_gradients: bool) -> tuple[Recording, Partial]:
         """Return the sum over all chunks, by the tree of `combine`; and the recording that it is of."""
@@ -296,7 +296,7 @@ class Rows:
 
     def outputs(self, program: Program) -> da.Array:
         """Return the outputs of a program of rows, of shape (n, nout): see `outputs_of_rows`."""
-        point = Point(np.array([p.data for p in program.parameters], float), None, False, ())
+        point = Point(np.array([p.data for p in program.parameters], float), None, False, Origin((), ""))
         return outputs_of_rows(tasks.pack(program), point, [self.X], program.output_count)
 
 

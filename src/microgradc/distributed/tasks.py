@@ -12,8 +12,7 @@ import numpy as np
 
 from microgradc import __version__, checks
 from microgradc.engine import Value
-from microgradc.program.keys import Key
-from microgradc.program.partial import Partial, empty_part, partial_of
+from microgradc.program.partial import Origin, Partial, empty_part, partial_of
 from microgradc.program.program import Example, Program, program_of
 
 
@@ -67,7 +66,7 @@ class Point(NamedTuple):
     parameters: np.ndarray
     shared: np.ndarray | None       # numbers of the shared arguments
     with_gradients: bool
-    key: Key                        # of the arguments
+    origin: Origin                  # of the parts
 
     def numbers(self) -> np.ndarray:
         """Return the parameters as a program takes them: what came over a network may lie anywhere in memory."""
@@ -101,10 +100,10 @@ def part_of_chunk(payload: Payload, point: Point, number: int, chunk: Sequence[A
     program = payload.program
     arrays, n = rows_of(chunk, number)
     if not n:
-        return empty_part(program, point.with_gradients, point.key)
+        return empty_part(program, point.with_gradients, point.origin)
     try:
         return partial_of(
-            program, arrays, n, point.example(), point.with_gradients, point.key, point.numbers(), threads=1
+            program, arrays, n, point.example(), point.with_gradients, point.origin, point.numbers(), threads=1
         )
     except IndexError as error:
         error.add_note(f"in chunk {number}, where example 0 is its first row")

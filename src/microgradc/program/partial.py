@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,11 +15,18 @@ from microgradc.program import keys
 from microgradc.program.arguments import Arguments, is_static
 from microgradc.program.batch import BATCHES, Batch
 from microgradc.program.carried import here, portable
-from microgradc.program.program import Example, Program, values_of_sums
+from microgradc.program.program import Example, Program, recorded_graph, values_of_sums
 from microgradc.program.recording import Recording, Recordings
 from microgradc.trees import flatten, map_leaves
 
 __all__ = ["Partial", "Partials", "combine"]
+
+
+class Origin(NamedTuple):
+    """Of what function and arguments a part is."""
+
+    key: keys.Key       # what the arguments look like
+    program: str        # the operations and their operands, by their hash; without the numbers
 
 
 class Partial:
@@ -32,13 +40,13 @@ class Partial:
         shared_gradients: the same in the numbers of the shared arguments, float64 of shape (s,) or (k, s), or None.
     """
 
-    __slots__ = ("_key", "count", "gradients", "shared_gradients", "sum")
+    __slots__ = ("_origin", "count", "gradients", "shared_gradients", "sum")
 
     def __init__(
-        self, count: int, sum: Any, gradients: np.ndarray | None, shared_gradients: np.ndarray | None, key: keys.Key
+        self, count: int, sum: Any, gradients: np.ndarray | None, shared_gradients: np.ndarray | None, origin: Origin
     ) -> None:
         self.count, self.sum, self.gradients, self.shared_gradients = count, sum, gradients, shared_gradients
-        self._key = key
+        self._origin = origin
 
     @property
     def mean(self) -> Any:
@@ -46,14 +54,14 @@ class Partial:
         return self.sum / self.count if self.count else self.sum * float("nan")
 
     def __reduce__(self) -> Any:
-        return Partial, (self.count, self.sum, self.gradients, self.shared_gradients, self._key)
+        return Partial, (self.count, self.sum, self.gradients, self.shared_gradients, self._origin)
 
     def __repr__(self) -> str:
         return f"<Partial: {self.count} examples, sum {self.sum}>"
 
     def is_like(self, other: Partial) -> bool:
         """Return whether the other may be of the same function."""
-        return self._key == other._key and np.shape(self.sum) == np.shape(other.sum) and all(
+        return self._origin == other._origin and np.shape(self.sum) == np.shape(other.sum) and all(
             x is None or y is None or x.shape == y.shape
             for x, y in [(self.gradients, other.gradients), (self.shared_gradients, other.shared_gradients)]
         )
@@ -94,7 +102,7 @@ def _added(a: Partial, b: Partial) -> Partial:
         return a if a.count else b
     return Partial(
         a.count + b.count, a.sum + b.sum, _sum(a.gradients, b.gradients),
-        _sum(a.shared_gradients, b.shared_gradients), a._key,
+        _sum(a.shared_gradients, b.shared_gradients), a._origin,
     )  # fmt: skip
 
 
@@ -146,14 +154,14 @@ class Partials:
         one = one_for_none(given, shared)
         if one is not None:
             recording = self._of_batch(Batch(one, shared), names, shared)
-            return empty_part(recording.program, with_gradients, key_of(recording))
+            return empty_part(recording.program, with_gradients, origin_of(recording))
         recording, arrays, n, values, example = self._batch(args, kwargs)
         if values is not None:
             raise TypeError(
                 "f.partial takes the numbers of the examples: Values among them would get no gradients; give "
                 "microgradc.to_numpy(…), or share what is to be fitted, compile(f, shared=(name,))"
             )
-        return partial_of(recording.program, arrays, n, example, with_gradients, key_of(recording))
+        return partial_of(recording.program, arrays, n, example, with_gradients, origin_of(recording))
 
     def mean_of(self, parts: Partial | Iterable[Partial]) -> Any:
         """Return the mean over all examples of parts, a Value whose `backward()` reaches the parameters.
@@ -190,19 +198,22 @@ class Partials:
 
     def _recording_of(self, part: Partial) -> Recording:
         """Return the recording for arguments such as a part was made of, which may have been elsewhere."""
-        for recording in reversed(list(self._recordings.used)):
-            if any(key_of_example(key) == part._key for key in recording.keys if isinstance(key[0], bytes)):
-                if recording.is_current():
-                    return recording
-                break
-        key = here(part._key)
-        names, shared = (*key[2:], (), frozenset())[:2]
-        if b"<" in key[0]:
-            raise ValueError(
-                f"{getattr(self, '__qualname__', 'the function')} was not called in this process yet with such "
-                f"arguments as the parts are of, ({keys.in_words(key)}): call it once"
-            )
-        return self._recordings.record(key, keys.layout_of(key).arguments(), names, shared)
+        known = (
+            recording
+            for recording in reversed(list(self._recordings.used))
+            if any(key_of_example(key) == part._origin.key for key in recording.keys if isinstance(key[0], bytes))
+        )
+        found = next(known, None)
+        if found is None or not found.is_current():
+            key = here(part._origin.key)
+            names, shared = (*key[2:], (), frozenset())[:2]
+            if b"<" in key[0]:
+                raise ValueError(
+                    f"{getattr(self, '__qualname__', 'the function')} was not called in this process yet with such "
+                    f"arguments as the parts are of, ({keys.in_words(key)}): call it once"
+                )
+            found = self._recordings.record(key, keys.layout_of(key).arguments(), names, shared)
+        return found
 
 
 def partial_of(
@@ -211,7 +222,7 @@ def partial_of(
     n: int,
     shared: Example | None,
     with_gradients: bool,
-    key: keys.Key,
+    origin: Origin,
     parameters: np.ndarray | None = None,
     threads: int = 0,
 ) -> Partial:
@@ -219,12 +230,12 @@ def partial_of(
 
     Args:
         arrays, shared, parameters, threads: see `Program.run`.
-        key: what `key_of` returned.
+        origin: what `origin_of` returned.
     """
     count, s = program.output_count, program.shared_count
     if not with_gradients:
         sums, *_ = program.run(arrays, None, False, False, shared, parameters, threads)
-        return Partial(n, sums[0] if count == 1 else np.array(sums), None, None, key)
+        return Partial(n, sums[0] if count == 1 else np.array(sums), None, None, origin)
     rows = []
     for i in range(count):
         seeds = [-0.0] * count      # which nobody takes for a gradient
@@ -232,19 +243,19 @@ def partial_of(
         sums, _, grads, _ = program.run(arrays, seeds, False, False, shared, parameters, threads)
         rows.append(grads)
     if count == 1:
-        return Partial(n, sums[0], rows[0][s:], rows[0][:s], key)
+        return Partial(n, sums[0], rows[0][s:], rows[0][:s], origin)
     gradients = np.array(rows)
-    return Partial(n, np.array(sums), gradients[:, s:], gradients[:, :s], key)
+    return Partial(n, np.array(sums), gradients[:, s:], gradients[:, :s], origin)
 
 
-def empty_part(program: Program, with_gradients: bool, key: keys.Key) -> Partial:
+def empty_part(program: Program, with_gradients: bool, origin: Origin) -> Partial:
     """Return the part that no examples are."""
     axes = () if program.output_count == 1 else (program.output_count,)
     total = np.zeros(axes) if axes else 0.0
     if not with_gradients:
-        return Partial(0, total, None, None, key)
+        return Partial(0, total, None, None, origin)
     s, p = program.shared_count, len(program.parameters)
-    return Partial(0, total, np.zeros((*axes, p)), np.zeros((*axes, s)), key)
+    return Partial(0, total, np.zeros((*axes, p)), np.zeros((*axes, s)), origin)
 
 
 def value_of(recording: Recording, part: Partial, mean: bool, shared_values: list[Any] | None = None) -> Any:
@@ -271,12 +282,23 @@ def value_of(recording: Recording, part: Partial, mean: bool, shared_values: lis
         got = f"{len(sums)} numbers and {0 if gradients is None else gradients.shape[1]} gradients"
         raise ValueError(f"the parts are of another function: this one has {wanted[0]} results and {wanted[1]} "
                          f"parameters, they have {got}")
+    if origin_of(recording).program != part._origin.program:
+        raise ValueError("the parts are of another function: one with other operations")
     return recording.rebuild(values_of_sums(program, sums.tolist(), gradients, shared_values))
 
 
-def key_of(recording: Recording) -> keys.Key:
-    """Return what the arguments of a recording look like, to be sent anywhere."""
-    return key_of_example(next(key for key in recording.keys if isinstance(key[0], bytes)))
+def origin_of(recording: Recording) -> Origin:
+    """Return of what the parts are that a recording makes, to be sent anywhere."""
+    found: Origin | None = recording.derived.get("origin")
+    if found is None:
+        reduced: Any = recorded_graph(recording.program).__reduce__()
+        *_, names, ops, counts, operands, leaves, _, outputs, _ = reduced[1]
+        seen = sha256(repr(names).encode())
+        for numbers in (ops, counts, operands, leaves, outputs):
+            seen.update(numbers)
+        key = key_of_example(next(key for key in recording.keys if isinstance(key[0], bytes)))
+        found = recording.derived["origin"] = Origin(key, seen.hexdigest())
+    return found
 
 
 def key_of_example(key: keys.Key) -> keys.Key:
