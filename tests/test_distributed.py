@@ -305,6 +305,13 @@ def test_what_cannot_be_done_says_so(call, message):
         call(f, *chunks())
 
 
+def test_what_takes_whole_arrays_does_not_pull_chunks_in_silence():
+    model, _ = net()
+    for call in (lambda: model.fit(*chunks()), lambda: microgradc.accuracy(model, *chunks())):
+        with pytest.raises(TypeError, match="is Array of dask, which this would pull into memory as a whole"):
+            call()
+
+
 def test_a_frame_says_how_to_become_an_array():
     class Frame:
         __module__ = "dask.dataframe.core"

@@ -146,6 +146,9 @@ def real_array(a: Any, name: str, and_objects: bool = False) -> np.ndarray:
     """
     import numpy as np
 
+    if hasattr(type(a), "__dask_graph__"):
+        raise TypeError(f"{name} is {type(a).__name__} of dask, which this would pull into memory as a whole: "
+                        ".compute() does that; f.mean, f.map, f.train and model.predict take dask arrays")
     require_unmasked(a, name)
     array = array_of(a, name)
     try:

@@ -1,10 +1,12 @@
 """fit where a model cannot be compiled: it trains as without compiling, and says why."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 import microgradc
-from microgradc import nn
+from microgradc import losses, nn
 
 X = np.random.default_rng(0).uniform(1.0, 3.0, (24, 2))
 Y = (X[:, 0] > X[:, 1]).astype(int)
@@ -75,3 +77,22 @@ def test_what_a_model_does_with_numbers_alone_is_trained_eagerly(way):
 
 def test_a_model_that_can_be_compiled_says_nothing():
     assert Net(lambda v: microgradc.log(v)).fit(X, Y, epochs=1, progress=False).why_eager == ""
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings"),
+    [
+        (losses.binary_cross_entropy_with_logits, {"pos_weight": 3.0}),
+        (losses.poisson_nll_loss, {"full": True, "eps": 1e-3}),
+        (losses.kl_div, {"log_target": True}),
+    ],
+)
+def test_arguments_of_each_example_leave_a_loss_compiled(loss, settings):
+    x = np.random.default_rng(0).uniform(0.1, 1.0, size=(12, 3))
+    y = np.arange(12) % 2 * (1 if loss is losses.binary_cross_entropy_with_logits else 3.0)
+    found = []
+    for compiled in (True, False):
+        model = microgradc.MLP(3, [4, 1], activation="softplus", seed=0)
+        model.fit(x, y, loss=partial(loss, **settings), epochs=2, seed=0, progress=False, compile=compiled)
+        found.append(model.vector().copy())
+    np.testing.assert_allclose(*found, rtol=1e-12, atol=1e-12)

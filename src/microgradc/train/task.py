@@ -16,7 +16,8 @@ from microgradc.train.scores import classes_of, has_classes, is_right
 Loss = Callable[[Sequence[Any], Sequence[Any]], Any]
 
 CLASSIFICATION = (losses.cross_entropy, losses.nll_loss, losses.binary_cross_entropy_with_logits, losses.hinge_loss)
-PER_EXAMPLE = {"delta", "margin", "beta", "label_smoothing", "pos_weight"}    # with these it is still a mean
+# Arguments with which a loss is still a mean over examples.
+PER_EXAMPLE = {"delta", "margin", "beta", "label_smoothing", "pos_weight", "full", "eps", "log_input", "log_target"}
 
 
 class Task:
