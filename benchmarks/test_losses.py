@@ -1,5 +1,6 @@
 """A loss of 1,000 predictions, forward and backward; cross_entropy and nll_loss of 100 examples of 10 classes."""
 
+import math
 import random
 from functools import partial
 
@@ -10,6 +11,7 @@ from microgradc import Value, losses
 N, CLASSES = 1000, 10
 LABELS = {"hinge_loss": (-1.0, 1.0)}
 OF_CLASSES = ("cross_entropy", "nll_loss")
+SETTINGS = {"cosine_similarity": {"dim": 0}, "gaussian_nll_loss": {"var": 0.5}, "kl_div": {"reduction": "sum"}}
 
 
 def make_numbers(name):
@@ -18,6 +20,8 @@ def make_numbers(name):
     if name in OF_CLASSES:
         n = N // CLASSES
         return [[rng.random() for _ in range(CLASSES)] for _ in range(n)], [rng.randrange(CLASSES) for _ in range(n)]
+    if name == "kl_div":
+        return [math.log(rng.random()) for _ in range(N)], [rng.random() for _ in range(N)]
     return [rng.random() for _ in range(N)], [rng.choice(LABELS.get(name, (0.0, 1.0))) for _ in range(N)]
 
 
@@ -32,17 +36,18 @@ def prepare(engine, name):
         torch = pytest.importorskip("torch", reason="compares with PyTorch")
         torch.set_num_threads(1)
         functional = torch.nn.functional
-        inputs, target = torch.tensor(predictions, dtype=torch.float64, requires_grad=True), torch.tensor(target)
-        if name not in OF_CLASSES:
-            target = target.double()
+        inputs = torch.tensor(predictions, dtype=torch.float64, requires_grad=True)
+        target = torch.tensor(target, dtype=torch.int64 if name in OF_CLASSES else torch.float64)
         loss_of = getattr(functional, name, None) or (lambda x, y: functional.relu(1 - y * x).mean())
         leaves = [inputs]
     else:
         inputs, loss_of = map_nested(Value, predictions), getattr(losses, name)
         leaves = [v for row in inputs for v in (row if isinstance(row, list) else [row])]
 
+    settings = SETTINGS.get(name, {})
+
     def step():
-        loss = loss_of(inputs, target)
+        loss = loss_of(inputs, target, **settings)
         loss.backward()
         return loss.item()
 
@@ -64,7 +69,10 @@ def test_step(benchmark, name, engine):
     loss = benchmark(step)
     # Against the loss alone, of numbers, along a random direction.
     predictions, target = make_numbers(name)
-    loss_of = partial(getattr(losses, name), target=target)
+
+    def loss_of(x):
+        return getattr(losses, name)(x, target, **SETTINGS.get(name, {}))
+
     assert loss == pytest.approx(loss_of(predictions), rel=1e-12)
     h, rng = 1e-7, random.Random(1)
     moves = map_nested(lambda x: h * rng.choice((-1, 1)), predictions)
@@ -85,4 +93,5 @@ def add(x, moves, sign):
 )
 def test_control(benchmark, name):
     """The loss alone, of floats: no autograd."""
-    assert benchmark(getattr(losses, name), *make_numbers(name)) > (-1 if name == "nll_loss" else 0)
+    loss_of = partial(getattr(losses, name), **SETTINGS.get(name, {}))
+    assert benchmark(loss_of, *make_numbers(name)) > (-1 if name in ("nll_loss", "gaussian_nll_loss") else 0)
