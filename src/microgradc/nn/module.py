@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from microgradc import changes, checks
@@ -274,9 +275,7 @@ class Module:
 
     def outputs(self, X: Any, *, compile: bool | None = None) -> Any:
         """Return the outputs for the rows of X, without a graph and with dropout off: see `microgradc.outputs`."""
-        from microgradc.train.scores import outputs
-
-        return outputs(self, X, compile=compile)
+        return _scores().outputs(self, X, compile=compile)
 
     def predict(self, X: Any) -> Any:
         """Return the classes of the rows of X, with the labels of `fit`; numbers if it was fitted to numbers.
@@ -291,9 +290,7 @@ class Module:
         Raises:
             ValueError, TypeError: X is not of that shape, or not of numbers.
         """
-        from microgradc.train.predictions import predict
-
-        return predict(self, X)
+        return _predictions().predict(self, X)
 
     def predict_proba(self, X: Any) -> Any:
         """Return the probabilities of the classes for the rows of X.
@@ -309,6 +306,20 @@ class Module:
                 not of that shape.
             TypeError: X are not numbers.
         """
-        from microgradc.train.predictions import predict_proba
+        return _predictions().predict_proba(self, X)
 
-        return predict_proba(self, X)
+
+@cache
+def _scores() -> Any:
+    """The module of outputs, which is imported when it is first asked for: a statement each time takes microseconds."""
+    from microgradc.train import scores
+
+    return scores
+
+
+@cache
+def _predictions() -> Any:
+    """The module of predictions."""
+    from microgradc.train import predictions
+
+    return predictions

@@ -95,7 +95,7 @@ def over_chunks(f: Any, found: Any, example: np.ndarray | None = None) -> Any:
         found: the array.
         example: what it makes of one row; by default it is asked.
     """
-    if not is_dask_array(found):
+    if type(found) is np.ndarray or not is_dask_array(found):
         return f(found)
     like = f(np.zeros((1, *found.shape[1:]))) if example is None else example
     return found.map_blocks(
@@ -199,8 +199,8 @@ def own_labels(classes: np.ndarray, y: Any) -> np.ndarray | None:
 
 def classes_of(predictions: np.ndarray, classes: np.ndarray, threshold: float = 0.0) -> np.ndarray:
     """Return the classes of outputs, with their labels."""
-    places = predictions.argmax(axis=1) if predictions.ndim == 2 else (predictions > threshold).astype(int)
-    return classes[places]
+    found: np.ndarray = classes.take(predictions.argmax(axis=1) if predictions.ndim == 2 else predictions > threshold)
+    return found
 
 
 def is_right(predictions: np.ndarray, y: np.ndarray, threshold: float) -> np.ndarray:
