@@ -36,7 +36,7 @@ cdef class Loop:
             raise ValueError(f"loops may be within at most {DEEPEST - 1} others, got {self.depth}")
         if length < 1 or carries < 0 or xs < 0:
             raise ValueError(f"length must be at least 1, carries and xs at least 0, got {length}, {carries}, {xs}")
-        if body.input_count != carries + xs:
+        if body.input_count - carries != xs:
             raise ValueError(f"the body must have {carries} + {xs} inputs, got {body.input_count}")
         if outputs < carries + ends:
             raise ValueError(f"the body must have an output for each of {carries} carries"
