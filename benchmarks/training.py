@@ -24,6 +24,15 @@ LARGE = [784, 128, 10]
 microgradc.set_num_threads(1)
 
 
+def steps_by_hand(loss, optimizer, X, y, steps):
+    """Take so many steps over all examples, as one writes them."""
+    for _ in range(steps):
+        total = loss.mean(X, y)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+
+
 def moons_in(way, steps=400):
     """Return what takes so many steps of the moons demo, 100 points each."""
     X, y = make_moons(100, noise=0.1, random_state=0)
@@ -34,14 +43,7 @@ def moons_in(way, steps=400):
     if way == "f.train":
         return lambda: loss.train(optimizer, X, y, epochs=steps)
 
-    def by_hand():
-        for _ in range(steps):
-            total = loss.mean(X, y)
-            optimizer.zero_grad()
-            total.backward()
-            optimizer.step()
-
-    return by_hand
+    return lambda: steps_by_hand(loss, optimizer, X, y, steps)
 
 
 def digits_in(way, make, steps=570):
@@ -87,14 +89,7 @@ def large_in(way, steps=40):
     if way == "f.train":
         return lambda: loss.train(optimizer, X, y, epochs=steps)
 
-    def by_hand():
-        for _ in range(steps):
-            total = loss.mean(X, y)
-            optimizer.zero_grad()
-            total.backward()
-            optimizer.step()
-
-    return by_hand
+    return lambda: steps_by_hand(loss, optimizer, X, y, steps)
 
 
 def large_in_torch(steps=40):

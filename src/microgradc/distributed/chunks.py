@@ -61,7 +61,6 @@ class Chunks:
             raise ValueError("a dask array must have an axis for the examples, got one of shape ()")
         self.sizes: tuple[Any, ...] = first.chunks[0]
         self.leaves = [self._aligned(leaf, i) for i, leaf in found]
-        self._payload: tuple[Recording, Payload] | None = None
 
     def __len__(self) -> int:
         """How many chunks there are."""
@@ -130,12 +129,10 @@ class Chunks:
 
     def payload(self, recording: Recording) -> Payload:
         """Return the program of a recording as it travels."""
-        if self._payload is None or self._payload[0] is not recording:
-            found = recording.derived.get("payload")
-            if found is None:
-                found = recording.derived["payload"] = tasks.pack(recording.program)
-            self._payload = recording, found
-        return self._payload[1]
+        found: Payload | None = recording.derived.get("payload")
+        if found is None:
+            found = recording.derived["payload"] = tasks.pack(recording.program)
+        return found
 
     def point(self, recording: Recording, with_gradients: bool) -> Point:
         """Return the numbers of now."""
