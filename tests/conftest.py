@@ -7,8 +7,10 @@ import random
 import signal
 import subprocess
 import sys
+import zlib
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from microgradc import Value
@@ -28,6 +30,15 @@ def pytest_collection_finish():
     """What is there by now stays: tests that collect garbage need not look at it again and again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def random_numbers_of_its_own(request, monkeypatch):
+    """A generator that a file shares begins anew for each test: its numbers do not depend on what ran before."""
+    module = getattr(request, "module", None)
+    for name, value in list(vars(module).items()) if module else ():
+        if isinstance(value, np.random.Generator):
+            monkeypatch.setattr(module, name, np.random.default_rng(zlib.crc32(request.node.nodeid.encode())))
 
 
 @pytest.fixture(params=["micrograd", "microgradc"])

@@ -19,7 +19,7 @@ def names():
     return gpt.load_names()
 
 
-STEPS = 200 if os.environ.get("MICROGRADC_LONG") else 40
+STEPS = 200 if os.environ.get("MICROGRADC_LONG") else 20
 
 
 def test_steps_as_in_plain_python(names):
