@@ -36,7 +36,8 @@ def flags(source: str) -> list[str]:
     if source in KERNELS:
         # The compiler may compute both sides of a choice, which raises no flag that anybody reads, and so vectorise it.
         return ["-O3", "-fno-trapping-math", *common]
-    return ["-O3" if source.endswith("optim/updates.c") else "-O1", *common]
+    # What runs for each node or each parameter is worth the time that it takes to compile; what calls kernels is not.
+    return ["-O3" if {"engine", "optim"} & {*Path(source).parts} else "-O1", *common]
 
 
 def extension(source: Path) -> Extension:
@@ -103,7 +104,7 @@ class Build(build_ext):
         )
         for extension, of_c in zip(self.extensions, translated, strict=True):
             mend(of_c)
-            extension.sources = of_c.sources
+            extension.sources, extension.define_macros = of_c.sources, of_c.define_macros   # those that files ask for
         tasks = [(extension, source) for extension in self.extensions for source in extension.sources]
         tasks.sort(key=lambda task: (task[1] in KERNELS, os.path.getsize(task[1])), reverse=True)
         with ThreadPoolExecutor(workers) as pool:
