@@ -11,7 +11,7 @@ from microgradc import engine
 from microgradc import moved as _moved
 from microgradc.engine import functions as _functions
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"    # the only place that has it
 if _moved not in _sys.meta_path:
     _sys.meta_path.append(_moved)
 _after_numpy.extend_numpy()
@@ -51,7 +51,10 @@ globals().update(
 
 def __getattr__(name):
     if name not in _PLACES:
-        raise AttributeError(f"module 'microgradc' has no attribute {name!r}")
+        new = _moved.renamed(name)
+        if new is None:
+            raise AttributeError(f"module 'microgradc' has no attribute {name!r}")
+        return getattr(_sys.modules[__name__], new)
     module = _PLACES[name]
     if module == "microgradc":
         __import__(f"microgradc.{name}")

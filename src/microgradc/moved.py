@@ -1,5 +1,5 @@
-"""The names that modules had before they lay in packages: pickles refer to them, and programs import
-`microgradc.data`."""
+"""Former names: those that modules had before they lay in packages, which pickles refer to and programs import, such as
+`microgradc.data`; and those of the package that have another name now."""
 
 import sys
 
@@ -23,6 +23,24 @@ MOVED = {
     "transforms": "program.compile",
     "updates": "optim.updates",
 }
+
+# Former names of the package, each with the one of now and the minor version that renamed it, the only one in which both
+# work: {"minimise": ("minimize", "0.3")}.
+RENAMED: dict[str, tuple[str, str]] = {}
+
+
+def renamed(name):
+    """Return what a former name of the package is called now, with a DeprecationWarning; None if it is not one."""
+    if name not in RENAMED:
+        return None
+    import warnings
+
+    new, version = RENAMED[name]
+    warnings.warn(
+        f"microgradc.{name} is called microgradc.{new} since version {version}, after which the old name goes",
+        DeprecationWarning, stacklevel=3,
+    )
+    return new
 
 
 def find_spec(name, path=None, target=None):

@@ -35,6 +35,29 @@ def test_a_former_name_can_be_run():
     assert '"loss"' in result.stdout
 
 
+def test_a_renamed_name_of_the_package_works_on_with_a_warning(monkeypatch):
+    monkeypatch.setitem(moved.RENAMED, "Number", ("Value", "0.3"))
+    with pytest.warns(DeprecationWarning, match=r"microgradc\.Number is called microgradc\.Value since") as warned:
+        assert microgradc.Number is microgradc.Value
+    with pytest.warns(DeprecationWarning) as imported:
+        from microgradc import Number
+    assert Number is microgradc.Value
+    assert {warned[0].filename, imported[0].filename} == {__file__}
+    assert "Number" not in microgradc.__all__
+
+
+def overdue(renamed, version):
+    """Return the former names that have had their minor version."""
+    return [former for former, (_, since) in renamed.items() if not version.startswith(f"{since}.")]
+
+
+def test_a_renamed_name_goes_after_one_minor_version():
+    assert overdue({"a": ("b", "0.2"), "c": ("d", "0.3")}, "0.3.1") == ["a"]
+    assert not overdue(moved.RENAMED, microgradc.__version__)
+    changes = (Path(__file__).parents[2] / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in changes for former, (new, _) in moved.RENAMED.items() for name in (former, new))
+
+
 def test_what_never_was_is_not_found():
     with pytest.raises(ModuleNotFoundError, match=r"No module named 'microgradc\.nothing'"):
         importlib.import_module("microgradc.nothing")

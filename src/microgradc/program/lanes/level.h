@@ -1,4 +1,6 @@
-/* One level of lanes.h; included once for each, after its macros, which it undefines in the end. */
+/* One level of lanes.h, after its macros: MGC_LEVEL, its name; vectors of MGC_WIDTH doubles; MGC_MADD and
+   MGC_VECTOR_MADD, a * b + c of numbers and of vectors; a tile of MGC_TILE_ROWS x MGC_TILE_VECTORS vectors that leaves
+   registers free for the operands; how many dot products are summed at once. */
 
 /* Vectors */
 
@@ -22,8 +24,6 @@ typedef long long MGC_V(mask) __attribute__((vector_size(8 * MGC_WIDTH), may_ali
 #endif
 #define vector MGC_V(vector)
 
-static const mgc_lanes MGC_V(lanes);
-
 #include "program/lanes/vmath.h"
 #include "program/lanes/dense.h"
 #include "program/lanes/sums.h"
@@ -33,7 +33,7 @@ static const mgc_lanes MGC_V(lanes);
 #include "program/lanes/rows.h"     /* from here on, exp is the level's */
 #include "program/lanes/one.h"
 
-static const mgc_lanes MGC_V(lanes) = {
+const mgc_lanes MGC_V(lanes) = {
     MGC_STRING(MGC_LEVEL),
     MGC_WIDTH,
     {
@@ -53,44 +53,3 @@ static const mgc_lanes MGC_V(lanes) = {
     MGC_V(cross_entropy), MGC_V(cross_entropy_back),
     MGC_V(advances), MGC_V(run_one), MGC_V(run_one_back),
 };
-
-#undef exp
-#undef expm1
-#undef log
-#undef log1p
-#undef log2
-#undef pow
-#undef asin
-#undef acos
-#undef atan
-#undef atan2
-#undef sinh
-#undef cosh
-#undef tanh
-#undef asinh
-#undef acosh
-#undef atanh
-#undef erf
-#undef sigmoid
-#undef hypot
-#undef sin
-#undef cos
-#undef tan
-#undef NEAR_OR_ANY
-#undef LOAD_1
-#undef LOAD_2
-#undef LOAD_3
-#undef IGNORE_1
-#undef IGNORE_2
-#undef IGNORE_3
-
-#undef SPLAT
-#undef ELEMENTS
-#undef vector
-#undef MGC_LEVEL
-#undef MGC_WIDTH
-#undef MGC_TILE_ROWS
-#undef MGC_TILE_VECTORS
-#undef MGC_DOTS
-#undef MGC_MADD
-#undef MGC_VECTOR_MADD

@@ -1,4 +1,5 @@
-/* The levels of SIMD instructions: the text of level.h, compiled once for each, and how one is chosen. */
+/* The levels of SIMD instructions, and how one is chosen. Each is a C file of its own, which has the text of level.h
+   after its macros; so they are compiled side by side, with flags of their own. */
 #ifndef MGC_LEVELS_H
 #define MGC_LEVELS_H
 
@@ -48,78 +49,13 @@ typedef double mgc_quad __attribute__((vector_size(32), aligned(8), may_alias));
 #define MGC_STRING_(a) #a
 #define MGC_STRING(a) MGC_STRING_(a)
 
-/* For a level: its vectors of MGC_WIDTH doubles, and a tile of MGC_TILE_ROWS x MGC_TILE_VECTORS of them that leaves
-   registers free for the operands. */
-#define MGC_LEVEL baseline
-#if defined(__aarch64__) && defined(__GNUC__)
-#include <arm_neon.h>
-#define MGC_WIDTH 2
-#define MGC_TILE_ROWS 4
-#define MGC_TILE_VECTORS 4
-#define MGC_DOTS 16
-#define MGC_MADD(a, b, c) __builtin_fma(a, b, c)
-#define MGC_VECTOR_MADD(a, b, c) vfmaq_f64(c, a, b)
-#elif defined(__GNUC__)
-#define MGC_WIDTH 2
-#define MGC_TILE_ROWS 2
-#define MGC_TILE_VECTORS 4
-#define MGC_DOTS 8
-#define MGC_MADD(a, b, c) ((a) * (b) + (c))
-#define MGC_VECTOR_MADD MGC_MADD
-#else                   /* without vectors but those that the compiler finds */
-#define MGC_WIDTH 1
-#define MGC_TILE_ROWS 4
-#define MGC_TILE_VECTORS 4
-#define MGC_DOTS 16
-#define MGC_MADD(a, b, c) ((a) * (b) + (c))
-#define MGC_VECTOR_MADD MGC_MADD
-#endif
-#include "program/lanes/level.h"
-
 #if defined(__x86_64__) && defined(__GNUC__)
 #define MGC_X86_LEVELS
-#include <immintrin.h>
-#define MGC_MADD(a, b, c) __builtin_fma(a, b, c)
-
-#define MGC_LEVEL avx2
-#define MGC_WIDTH 4
-#define MGC_TILE_ROWS 4
-#define MGC_TILE_VECTORS 3
-#define MGC_DOTS 8
-#define MGC_VECTOR_MADD _mm256_fmadd_pd
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#endif
-#include "program/lanes/level.h"
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
 #endif
 
-#define MGC_MADD(a, b, c) __builtin_fma(a, b, c)
-#define MGC_LEVEL avx512
-#define MGC_WIDTH 8
-#define MGC_TILE_ROWS 4
-#define MGC_TILE_VECTORS 4
-#define MGC_DOTS 16
-#define MGC_VECTOR_MADD _mm512_fmadd_pd
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma"))), \
-                             apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma,prefer-vector-width=512")
-#endif
-#include "program/lanes/level.h"
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+extern const mgc_lanes mgc_baseline_lanes;
+#ifdef MGC_X86_LEVELS
+extern const mgc_lanes mgc_avx2_lanes, mgc_avx512_lanes;
 #endif
 
 /* The levels, slowest first, and NULL. */
