@@ -16,7 +16,7 @@ from microgradc.program.program import program_of
 __all__ = ["LoadedFunction", "load_compiled"]
 
 
-class LoadedFunction(Compiled):
+class LoadedFunction(Compiled[..., Any]):
     """A compiled function from a file: it has all methods of one, and takes the arguments that it was saved with.
 
     Attributes:
