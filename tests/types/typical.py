@@ -77,7 +77,7 @@ def derivatives() -> NDArray[np.float64]:
     """Derivatives, arrays and loops."""
     x, y = np.linspace(0.0, 1.0, 10), np.linspace(1.0, 2.0, 10)
     value, gradient = error.mean_value_and_grad(x, y, np.zeros(2))
-    hessian = mg.hessian(rosenbrock)(np.array([1.0, 1.0]))
+    hessian = mg.hessian(rosenbrock)(np.ones(2))
     weights = mg.array([[1.0, 2.0], [3.0, 4.0]])
     squares: Value = np.sum(weights @ weights)
     squares.backward()

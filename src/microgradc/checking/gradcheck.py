@@ -206,7 +206,7 @@ class _Check:
             lines.append(f"there is a bend: {bend[0]!r} by differences from the left, {bend[1]!r} from the right")
         return GradcheckError("\n  ".join(lines), wrong, numbers)
 
-    def _compare_compiled(self, f: Compiled) -> None:
+    def _compare_compiled(self, f: Compiled[..., Any]) -> None:
         """Compare the Hessian that the compiler finds, of a function with one result."""
         if len(self.inputs.call(f)) != 1:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, Self, SupportsIndex, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, SupportsIndex, TypeVar, overload
 
 import numpy as np
 
@@ -43,6 +43,9 @@ from microgradc.program.program import (
 )
 from microgradc.program.recording import Recording, Recordings
 from microgradc.program.training import Training
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Compiled", "compile"]
 
@@ -245,7 +248,7 @@ class Compiled(Deriving, Leaving, Partials, Training, Generic[_P, _R]):
         sums, _, _, (grads,) = recording.program.run((example.row(),), [1.0], False, True)
         return sums[0], for_one(recording.gradients(grads[0], given), given)
 
-    def map_value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[np.ndarray, Any]:
+    def map_value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[NDArray[np.float64], Any]:
         """Return values and gradients for each example of a batch.
 
         Args:

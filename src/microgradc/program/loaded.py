@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from keyword import iskeyword
+from typing import Any
 
 from microgradc import keywords
 from microgradc.engine import Value

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,6 +19,13 @@ from microgradc.train.bars import new_bar
 from microgradc.train.history import History
 
 __all__ = ["EarlyStopping", "ModelCheckpoint", "ProgressBar"]
+
+
+class Callback(Protocol):
+    """What `fit` asks after each epoch. If it has `on_train_begin` or `on_train_end`, they get the same arguments."""
+
+    def on_epoch_end(self, model: Any, history: History, /) -> Any:
+        """Look at an epoch that was completed; what is true ends the training."""
 
 
 class EarlyStopping:

@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, overload
 
 import numpy as np
 
@@ -29,10 +29,18 @@ if TYPE_CHECKING:
     _Floats: TypeAlias = NDArray[np.float64]
     _Places: TypeAlias = NDArray[np.int64]
 
-_X = TypeVar("_X")
-_Y = TypeVar("_Y")
-_A = TypeVar("_A", bound=np.generic)
-_B = TypeVar("_B", bound=np.generic)
+    class _Frame(Protocol):
+        def to_numpy(self) -> Any: ...
+
+    class _Tensor(Protocol):
+        def numpy(self) -> Any: ...
+
+    # What they are not taken of as it is.
+    _Other: TypeAlias = _Frame | _Tensor | tuple[Any, ...] | range
+
+# What batches are taken of as it is: a list or an array.
+_X = TypeVar("_X", bound="list[Any] | NDArray[Any]")
+_Y = TypeVar("_Y", bound="list[Any] | NDArray[Any]")
 
 
 @suggest_keywords
@@ -196,16 +204,15 @@ def make_blobs(
 
 @overload
 def batches(
-    X: NDArray[_A], y: NDArray[_B], batch_size: int = 32, *, shuffle: bool = True, seed: Seed = None,
-    drop_last: bool = False,
-) -> Batches[NDArray[_A], NDArray[_B]]: ...
+    X: _X, y: _Y, batch_size: int = 32, *, shuffle: bool = True, seed: Seed = None, drop_last: bool = False
+) -> Batches[_X, _Y]: ...
 @overload
 def batches(
-    X: list[_X], y: list[_Y], batch_size: int = 32, *, shuffle: bool = True, seed: Seed = None, drop_last: bool = False
-) -> Batches[list[_X], list[_Y]]: ...
+    X: _Other, y: object, batch_size: int = 32, *, shuffle: bool = True, seed: Seed = None, drop_last: bool = False
+) -> Batches[Any, Any]: ...
 @overload
 def batches(
-    X: Any, y: Any, batch_size: int = 32, *, shuffle: bool = True, seed: Seed = None, drop_last: bool = False
+    X: object, y: _Other, batch_size: int = 32, *, shuffle: bool = True, seed: Seed = None, drop_last: bool = False
 ) -> Batches[Any, Any]: ...
 @suggest_keywords
 def batches(
