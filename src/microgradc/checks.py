@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     # What `seed` takes: None and the module `random` are the same.
-    Seed: TypeAlias = int | np.integer[Any] | random.Random | np.random.Generator | np.random.RandomState | ModuleType | None
+    Seed: TypeAlias = (
+        int | np.integer[Any] | random.Random | np.random.Generator | np.random.RandomState | ModuleType | None
+    )
     # A number or a Value; nested lists, arrays, tensors and tables of them.
     Nested: TypeAlias = ArrayLike | SupportsFloat | SupportsIndex | Sequence["Nested"]
 

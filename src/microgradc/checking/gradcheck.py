@@ -28,6 +28,12 @@ class GradcheckError(RuntimeError):
         place: the file and line of your code that made the node; None if that is not known.
     """
 
+    operation: str | None
+    operand: int | None
+    by_rule: float
+    by_differences: float
+    place: tuple[str, int] | None
+
     def __init__(self, message: str, wrong: Wrong | None = None, numbers: tuple[float, float] = (0.0, 0.0)) -> None:
         super().__init__(message)
         self.operation = None if wrong is None else wrong.operation

@@ -42,6 +42,10 @@ class Neuron(Module):
             have nin entries.
     """
 
+    w: list[Value]
+    b: Value
+    activation: str | Callable[[Value], Value]
+
     @suggest_keywords
     def __init__(
         self,
@@ -104,6 +108,8 @@ class Layer(Module):
         TypeError: nin or nout is not an integer.
         ValueError: nin or nout is not positive; when called: x does not have nin entries.
     """
+
+    neurons: list[Neuron]
 
     _plan = None
 

@@ -45,6 +45,8 @@ class Optimizer:
         ValueError: there are no parameters, one occurs twice or is not a leaf, a setting is out of range.
     """
 
+    defaults: dict[str, Any]
+
     # An optimizer gives the next two and `_update`.
     # The arrays of its state, by name; each with the setting that switches it on, or None if it is always there.
     _buffers: ClassVar[Mapping[str, str | None]] = {}

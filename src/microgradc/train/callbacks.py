@@ -56,6 +56,13 @@ class EarlyStopping:
     True
     """
 
+    patience: int
+    min_delta: float
+    restore_best: bool
+    monitor: str | None
+    best: float
+    best_epoch: int
+
     @suggest_keywords
     def __init__(
         self, patience: int = 10, min_delta: float = 0, restore_best: bool = True, monitor: str | None = None
@@ -113,6 +120,11 @@ class ModelCheckpoint:
     ...     history = MLP(2, [8, 1]).fit(*make_moons(40), epochs=5, callbacks=[keep], progress=False)
     ...     best = load_model(f"{folder}/best.safetensors")
     """
+
+    path: str
+    save_best_only: bool
+    monitor: str | None
+    best: float
 
     @suggest_keywords
     def __init__(

@@ -248,6 +248,10 @@ def batches(
 class Batches(Generic[_X, _Y]):
     """What `batches` returns: pairs of the X and the y of a batch, each time in another order."""
 
+    batch_size: int
+    shuffle: bool
+    drop_last: bool
+
     def __init__(self, X: _X, y: _Y, batch_size: int, shuffle: bool, seed: Seed, drop_last: bool) -> None:
         self.batch_size = checks.integer(batch_size, "batch_size", 1)
         self.shuffle, self.drop_last = checks.flag(shuffle, "shuffle"), checks.flag(drop_last, "drop_last")
