@@ -38,13 +38,15 @@ class Sequential(Module):
     1.0
     """
 
+    layers: list[Any]
+
     def __init__(self, *modules: Callable[..., Any]) -> None:
         if not modules:
             raise ValueError("Sequential needs at least one module")
         for i, part in enumerate(modules):
             if not callable(part):
                 raise TypeError(f"module {i} of Sequential cannot be called: {part!r}")
-        self.layers: list[Any] = list(modules)
+        self.layers = list(modules)
 
     def __call__(self, x: Any) -> Any:
         """Return what the last module returns.
