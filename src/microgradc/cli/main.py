@@ -155,11 +155,11 @@ def _seed(text: str) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from microgradc.cli.run import run
-
     if not options.script.is_file():
         say(f"{called()} run: there is no file {options.script}")
         return 2
+    from microgradc.cli.run import run
+
     run(options.script, options.arguments)
     return 0
 

@@ -33,6 +33,8 @@ def command() -> NoReturn:
         _end(lambda: code)
     if options.command == "run":
         sys.exit(perform(options))
+    if sys.stderr is None:      # it was closed, and the progress bar needs one
+        sys.stderr = open(os.devnull, "w")      # noqa: SIM115
     if hasattr(sys.stdout, "reconfigure"):      # what a terminal cannot show, the name of a folder say, is an escape
         sys.stdout.reconfigure(errors="backslashreplace")
     _end(lambda: perform(options))
@@ -55,12 +57,13 @@ def _end(last: Callable[[], int | str | None]) -> NoReturn:
         if error.errno not in _NO_ROOM:
             raise
         code = 1
-        _forget_output()
         say(f"{called()}: cannot write: {error.strerror}")
+        _forget_output()
     sys.exit(code)
 
 
 def _forget_output() -> None:
     """Have what is left to be printed go nowhere: Python would try to write it once more when it ends."""
-    with suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
