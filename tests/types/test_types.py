@@ -1,4 +1,4 @@
-"""The programs that mypy and pyright look at (`.ci/types`) run, and what `assert_type` says of things is true of them."""
+"""The programs that mypy and pyright look at (`.ci/types`) run, and what `assert_type` says is true when they do."""
 
 import runpy
 import subprocess

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from microgradc.checks import Lazy, Seed
-    from microgradc.optim import Optimizer
-    from microgradc.train.callbacks import Callback
-    from microgradc.train.history import History
+    from microgradc.train.fit import Callback, History, Stepping
 
 
 class Module:
@@ -253,7 +251,7 @@ class Module:
         y: ArrayLike,
         *,
         loss: str | Callable[..., Any] | None = None,
-        optimizer: str | Optimizer | Callable[..., Any] = "adam",
+        optimizer: Stepping = "adam",
         lr: float | None = None,
         weight_decay: float | None = None,
         epochs: int = 100,

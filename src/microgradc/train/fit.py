@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from microgradc import checks
 from microgradc.checks import BOUND
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
     from microgradc.checks import Seed
     from microgradc.optim import Optimizer
-    from microgradc.train.callbacks import Callback
+    from microgradc.train.callbacks import Callback as Callback
+
+    Stepping: TypeAlias = str | Optimizer | Callable[..., Any]      # what makes the steps
 
 __all__ = ["History", "accuracy", "fit", "outputs"]
 
@@ -40,7 +42,7 @@ def fit(
     y: ArrayLike,
     *,
     loss: str | Loss | None = None,
-    optimizer: str | Optimizer | Callable[..., Any] = "adam",
+    optimizer: Stepping = "adam",
     lr: float | None = None,
     weight_decay: float | None = None,
     epochs: int = 100,
