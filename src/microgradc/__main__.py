@@ -1,8 +1,6 @@
-"""python -m microgradc: see `microgradc.cli.main`."""
+"""The command: `microgradc`, and `python -m microgradc`. See `microgradc.cli.main`."""
 
-import sys
-
-from microgradc.cli.main import main
+from microgradc.cli.process import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

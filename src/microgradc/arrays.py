@@ -1,6 +1,10 @@
 """NumPy arrays of Values: how they are made and read back. NumPy does the rest, with the loops of `ufuncs`."""
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -8,10 +12,15 @@ from microgradc import trees, ufuncs
 from microgradc.engine import Value
 from microgradc.engine.value import real_number
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from microgradc.checks import Nested
+
 ufuncs.install()
 
 
-def array(x):
+def array(x: Nested) -> NDArray[np.object_]:
     """Make an object array of Values, one new leaf for each number; entries that are Values stay as they are.
 
     Args:
@@ -33,7 +42,7 @@ def array(x):
     return _map(lambda v: v if isinstance(v, Value) else Value(real_number(v, "x")), x, "x", object)
 
 
-def to_numpy(a):
+def to_numpy(a: Nested) -> NDArray[np.float64]:
     """Return the numbers in an array of Values as a float64 array of the same shape.
 
     Args:
@@ -49,13 +58,13 @@ def to_numpy(a):
     return _map(lambda v: v.data if isinstance(v, Value) else real_number(v, "a"), a, "a", float)
 
 
-def data(a):
+def data(a: Nested) -> NDArray[np.float64]:
     """Return `to_numpy(a)`: the former name."""
     warnings.warn("microgradc.arrays.data(a) is now called microgradc.to_numpy(a)", DeprecationWarning, stacklevel=2)
     return to_numpy(a)
 
 
-def grads(a):
+def grads(a: Nested) -> NDArray[np.float64]:
     """Return the gradients in an array of Values as a float64 array of the same shape.
 
     Args:
@@ -73,10 +82,10 @@ def grads(a):
     return np.array([v.grad for v in entries], float).reshape(shape)
 
 
-def _map(f, x, name, dtype):
+def _map(f: Callable[[Any], Value | float], x: Nested, name: str, dtype: type) -> NDArray[Any]:
     """Return an array of f(entry) for the entries of x; an error of f says which entry it was."""
     entries, shape = trees.entries(x, name)
-    result = np.empty(len(entries), dtype)
+    result: NDArray[Any] = np.empty(len(entries), dtype)
     for i, entry in enumerate(entries):
         try:
             result[i] = f(entry)

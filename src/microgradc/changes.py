@@ -4,8 +4,8 @@ Whoever keeps what was read from such things keeps `changes.latest` with it: as 
 has changed. As long as `changes.lasting` is, nothing has but the mode of modules, training or evaluation.
 """
 
-latest = object()
-lasting = object()
+latest: object = object()
+lasting: object = object()
 
 
 def happened() -> None:

@@ -8,16 +8,33 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from math import inf, isfinite
 from operator import index
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, SupportsFloat, SupportsIndex, TypeAlias
 
 from microgradc.engine.value import array_of, real_number
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import numpy as np
+    from numpy.typing import ArrayLike
+
+    # What `seed` takes: None and the module `random` are the same.
+    Seed: TypeAlias = (
+        int | np.integer[Any] | random.Random | np.random.Generator | np.random.RandomState | ModuleType | None
+    )
+    # A number or a Value; nested lists, arrays, tensors and tables of them.
+    Nested: TypeAlias = ArrayLike | SupportsFloat | SupportsIndex | Sequence["Nested"]
+
+    class Lazy(Protocol):
+        """A dask array: what is made of it is another one."""
+
+        @property
+        def chunks(self) -> Any: ...
+        def compute(self) -> Any: ...
 
 
 class Range(NamedTuple):

@@ -10,8 +10,9 @@ from __future__ import annotations
 import types
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, overload
 
+from microgradc.engine import Value
 from microgradc.program.compile import Compiled, compile
 from microgradc.program.directions import (
     Argnums,
@@ -23,9 +24,48 @@ from microgradc.program.directions import (
     vjp_of,
 )
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    # Of these the derivatives are one array.
+    _Numbers: TypeAlias = NDArray[np.floating[Any]] | NDArray[np.integer[Any]] | list[float] | list[int]
+
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
+_First = Literal[0]
 
+
+class _Gradient(Protocol):
+    """What `grad` returns for the first argument: its gradient is of its kind."""
+
+    @overload
+    def __call__(self, x: float, /, *args: float) -> float: ...
+    @overload
+    def __call__(self, x: Value, /, *args: Any) -> Value: ...
+    @overload
+    def __call__(self, x: _Numbers, /, *args: float | _Numbers) -> NDArray[np.float64]: ...
+    @overload
+    def __call__(self, *args: Any) -> Any: ...
+
+
+class _ValueAndGradient(Protocol):
+    """What `value_and_grad` returns for the first argument."""
+
+    @overload
+    def __call__(self, x: float, /, *args: float) -> tuple[float, float]: ...
+    @overload
+    def __call__(self, x: Value, /, *args: Any) -> tuple[Value, Value]: ...
+    @overload
+    def __call__(self, x: _Numbers, /, *args: float | _Numbers) -> tuple[float, NDArray[np.float64]]: ...
+    @overload
+    def __call__(self, *args: Any) -> tuple[Any, Any]: ...
+
+
+@overload
+def grad(f: Callable[..., Any], argnums: _First = 0) -> _Gradient: ...
+@overload
+def grad(f: Callable[..., Any], argnums: Argnums) -> Callable[..., Any]: ...
 def grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """Return a function that gives the gradient of f, which returns one Value.
 
@@ -49,6 +89,10 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     return _Transform(f, argnums, "grad", _grad_of)
 
 
+@overload
+def value_and_grad(f: Callable[..., Any], argnums: _First = 0) -> _ValueAndGradient: ...
+@overload
+def value_and_grad(f: Callable[..., Any], argnums: Argnums) -> Callable[..., tuple[Any, Any]]: ...
 def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """Return a function that gives the value of f and its gradient, a tuple. See `grad`."""
     return _Transform(f, argnums, "value_and_grad", value_and_grad_of)
@@ -70,6 +114,10 @@ def jacobian(f: Callable[..., Any], argnums: Argnums = 0, *, sparse: bool = Fals
     return _Transform(f, argnums, "jacobian", partial(jacobian_of, sparse=sparse))
 
 
+@overload
+def hessian(f: Callable[..., Any], argnums: _First = 0, *, sparse: Literal[False] = False) -> _Gradient: ...
+@overload
+def hessian(f: Callable[..., Any], argnums: Argnums = 0, *, sparse: bool = False) -> Callable[..., Any]: ...
 def hessian(f: Callable[..., Any], argnums: Argnums = 0, *, sparse: bool = False) -> Callable[..., Any]:
     """Return a function that gives the second derivatives of f, which returns one Value.
 
@@ -93,6 +141,12 @@ def hessian(f: Callable[..., Any], argnums: Argnums = 0, *, sparse: bool = False
     return _Transform(f, argnums, "hessian", partial(hessian_of, sparse=sparse))
 
 
+@overload
+def hvp(f: Callable[..., Any], x: float, v: float, *args: float) -> float: ...
+@overload
+def hvp(f: Callable[..., Any], x: _Numbers, v: _Numbers, *args: float | _Numbers) -> NDArray[np.float64]: ...
+@overload
+def hvp(f: Callable[..., Any], x: Any, v: Any, *args: Any) -> Any: ...
 def hvp(f: Callable[..., Any], x: Any, v: Any, *args: Any) -> Any:
     """Return the product of the Hessian of f with respect to x and v, without the Hessian.
 
@@ -174,11 +228,11 @@ class _Transform:
         return f"<{self._name} of {getattr(self._compiled, '__qualname__', self._compiled)}>"
 
 
-def _grad_of(f: Compiled, args: tuple[Any, ...], argnums: Argnums) -> Any:
+def _grad_of(f: Compiled[..., Any], args: tuple[Any, ...], argnums: Argnums) -> Any:
     return value_and_grad_of(f, args, argnums)[1]
 
 
-def _compiled(f: Callable[..., Any]) -> Compiled:
+def _compiled(f: Callable[..., Any]) -> Compiled[..., Any]:
     """Return a compiled function: f itself, or that of a plain function, which is kept with it."""
     if isinstance(f, Compiled):
         return f

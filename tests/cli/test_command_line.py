@@ -86,7 +86,7 @@ def test_demo_without_micrograd_and_without_a_window(tmp_path):
     """Pictures go to files: pyplot, which alone opens windows, is not even imported."""
     program = (
         "import sys; sys.modules['micrograd'] = sys.modules['matplotlib.pyplot'] = None\n"
-        "from microgradc.__main__ import main; main(['demo', '--steps', '3', '--folder', sys.argv[1]])"
+        "from microgradc.cli.main import main; main(['demo', '--steps', '3', '--folder', sys.argv[1]])"
     )
     result = python("-c", program, str(tmp_path))
     assert result.returncode == 0, result.stderr
@@ -96,7 +96,7 @@ def test_demo_without_micrograd_and_without_a_window(tmp_path):
 
 def test_demo_draws_into_a_folder_of_its_own(run_python, tmp_path):
     run_python(
-        "import os, sys; os.chdir(sys.argv[1]); from microgradc.__main__ import main; main(['demo', '--steps', '1'])",
+        "import os, sys; os.chdir(sys.argv[1]); from microgradc.cli.main import main; main(['demo', '--steps', '1'])",
         str(tmp_path),
     )
     assert (tmp_path / "microgradc-demo" / "neuron.png").exists()

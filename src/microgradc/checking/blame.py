@@ -54,6 +54,8 @@ class Graph:
         compute: what is computed, anew with each call; it must do the same each time.
     """
 
+    results: list[Any]
+
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
         self._made: list[Value] = []

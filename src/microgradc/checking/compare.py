@@ -42,6 +42,13 @@ class Comparison:
         not_compared: the names of operations with a rule of one's own, which PyTorch has no counterpart of.
     """
 
+    lines: list[Line]
+    other: str
+    parts: str | None
+    notes: list[str]
+    not_compared: list[str]
+    agrees: bool | None
+
     def __init__(
         self, lines: list[Line], other: str, parts: str | None, notes: list[str], not_compared: list[str]
     ) -> None:

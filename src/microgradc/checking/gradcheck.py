@@ -28,6 +28,12 @@ class GradcheckError(RuntimeError):
         place: the file and line of your code that made the node; None if that is not known.
     """
 
+    operation: str | None
+    operand: int | None
+    by_rule: float
+    by_differences: float
+    place: tuple[str, int] | None
+
     def __init__(self, message: str, wrong: Wrong | None = None, numbers: tuple[float, float] = (0.0, 0.0)) -> None:
         super().__init__(message)
         self.operation = None if wrong is None else wrong.operation
@@ -206,7 +212,7 @@ class _Check:
             lines.append(f"there is a bend: {bend[0]!r} by differences from the left, {bend[1]!r} from the right")
         return GradcheckError("\n  ".join(lines), wrong, numbers)
 
-    def _compare_compiled(self, f: Compiled) -> None:
+    def _compare_compiled(self, f: Compiled[..., Any]) -> None:
         """Compare the Hessian that the compiler finds, of a function with one result."""
         if len(self.inputs.call(f)) != 1:
             return

@@ -7,20 +7,25 @@ cold caches, which would cost the fastest engines the most.
 
 # ruff: noqa: B905 -- zip as micrograd writes it
 
+from __future__ import annotations
+
 import platform
 import re
 import statistics
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from microgradc.cli.engines import ENGINES, installed_version
+from microgradc.cli.engines import ENGINES, Engine, installed_version
 from microgradc.cli.workers import Worker, serve, timed
 
 TOLERANCE = 1e-9
 STEP_WORKER = ["-m", "microgradc.cli.bench", "--worker"]
 
 
-def measure_steps(rounds, engines=ENGINES, commands=None):
+def measure_steps(
+    rounds: int, engines: Mapping[str, Engine] = ENGINES, commands: Mapping[str, list[str]] | None = None
+) -> dict[str, Worker]:
     """Return a worker for each engine that is installed, closed, after `rounds` turns.
 
     Args:
@@ -28,7 +33,7 @@ def measure_steps(rounds, engines=ENGINES, commands=None):
         engines: the engines by name.
         commands: for an engine that is not in `ENGINES`, by its name, the Python command of a worker for it.
     """
-    commands = {name: [*STEP_WORKER, name] for name in ENGINES} | (commands or {})
+    commands = {**{name: [*STEP_WORKER, name] for name in ENGINES}, **(commands or {})}
     workers = {name: Worker(commands[name]) for name, engine in engines.items() if installed_version(engine.project)}
     for _ in range(rounds):
         for name, worker in workers.items():
@@ -39,12 +44,12 @@ def measure_steps(rounds, engines=ENGINES, commands=None):
     return workers
 
 
-def largest_difference(losses, reference):
+def largest_difference(losses: Iterable[float], reference: Iterable[float]) -> float:
     """Return the largest relative difference between the losses of the steps that both took; nan if there is one."""
     return max((abs(a - b) / abs(b) for a, b in zip(losses, reference)), key=lambda d: (d != d, d), default=0.0)
 
 
-def table(workers, engines=ENGINES):
+def table(workers: Mapping[str, Worker], engines: Mapping[str, Engine] = ENGINES) -> list[str]:
     """Return the lines of the table of what `measure_steps` returned."""
     base = "micrograd" if "micrograd" in workers and workers["micrograd"].results else "microgradc.nn"
     reference = workers[base]
@@ -65,7 +70,7 @@ def table(workers, engines=ENGINES):
     return lines
 
 
-def machine(engines=ENGINES):
+def machine(engines: Mapping[str, Engine] = ENGINES) -> str:
     """Return the processor, the Python and the engines in one line."""
     cpuinfo = Path("/proc/cpuinfo")
     models = re.findall(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else []
@@ -75,7 +80,7 @@ def machine(engines=ENGINES):
     return f"{processor}; {platform.python_implementation()} {platform.python_version()}; {', '.join(versions)}"
 
 
-def main(rounds=10) -> None:
+def main(rounds: int = 10) -> None:
     """Let each engine take `rounds` turns, and print the table."""
     print(f"One training step: MLP(2, [16, 16, 1]), 100 points, float64, one thread; {rounds} turns for each engine.")
     print(machine(), end="\n\n", flush=True)

@@ -7,13 +7,26 @@ import inspect
 import os
 import sys
 from importlib.util import find_spec
+from pathlib import Path
+from traceback import TracebackException
 from typing import Any
 
+import microgradc
 from microgradc.checking.compare import compared
 
 
 class CheckError(Exception):
     """What was asked for cannot be checked; the message says why."""
+
+
+class FunctionError(Exception):
+    """What is to be checked raised an exception: the message says which. `traceback` is the text that shows where."""
+
+    def __init__(self, what: str, error: BaseException) -> None:
+        super().__init__(f"{what}, {type(error).__name__}: {error}")
+        shown = TracebackException.from_exception(error)
+        _keep_users_frames(shown)
+        self.traceback = "".join(shown.format())
 
 
 def check(target: str, inputs: str, order: int) -> int:
@@ -26,6 +39,7 @@ def check(target: str, inputs: str, order: int) -> int:
 
     Raises:
         CheckError: there is no such function, or it does not take these inputs.
+        FunctionError: the function, or its module, raised an exception.
     """
     f, numbers = _found(target), _numbers(inputs)
     arguments = _arguments(f, numbers, target)
@@ -33,7 +47,7 @@ def check(target: str, inputs: str, order: int) -> int:
     try:
         found = compared(f, arguments, order, 1e-9, 1e-9, has_torch)
     except Exception as error:
-        raise CheckError(f"{target} raised {type(error).__name__}: {error}") from error
+        raise FunctionError(f"{target} raised an exception", error) from error
     print(found)
     return 0 if found.agrees else 1
 
@@ -52,7 +66,7 @@ def _found(target: str) -> Any:
             raise CheckError(f"{module_name} imports {error.name}, which is not installed") from error
         raise CheckError(f"there is no module {module_name}, here or among what is installed") from error
     except Exception as error:
-        raise CheckError(f"{module_name} cannot be imported, {type(error).__name__}: {error}") from error
+        raise FunctionError(f"{module_name} cannot be imported", error) from error
     for part in name.split("."):
         if not hasattr(found, part):
             known = [n for n, thing in vars(found).items() if inspect.isfunction(thing) and not n.startswith("_")]
@@ -62,6 +76,15 @@ def _found(target: str) -> Any:
     if not callable(found):
         raise CheckError(f"{target} is not a function, but {type(found).__name__} {found!r:.40}")
     return found
+
+
+def _keep_users_frames(shown: TracebackException | None) -> None:
+    """Take the frames of this package, and of Python's imports, off a traceback and off those of its causes."""
+    while shown is not None:
+        ours = (str(Path(microgradc.__file__).parent), "<frozen importlib", str(Path(importlib.__file__).parent))
+        shown.stack[:] = [frame for frame in shown.stack if not frame.filename.startswith(ours)]
+        _keep_users_frames(shown.__cause__)
+        shown = shown.__context__
 
 
 def _numbers(text: str) -> list[float]:

@@ -1,12 +1,16 @@
 """python -m microgradc demo: micrograd's demo notebook, with progress, a summary, pictures, and a comparison: compiled,
 and micrograd."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryFile
 from time import perf_counter
+from typing import Any
 
 from tqdm import trange
 
@@ -28,32 +32,34 @@ class Training:
         compiled: whether the loss of one point is compiled.
     """
 
-    def __init__(self, package, seed, steps, compiled=False):
-        self.model = seeded(import_module(f"{package}.nn").MLP, seed)
-        self.steps, self.losses, self.times = steps, [], []
+    def __init__(self, package: str, seed: int, steps: int, compiled: bool = False) -> None:
+        self.model: Any = seeded(import_module(f"{package}.nn").MLP, seed)
+        self.steps = steps
+        self.losses: list[float] = []
+        self.times: list[float] = []
         self.accuracy = 0.0
         self.X, self.y = points(seed)
         rates = (1.0 - 0.9 * step / steps for step in range(steps))
         make = compiled_step(self.model, seed=seed, rates=rates) if compiled else None
         self._step = make or scalar_step(self.model, float, self.loss_of, seed=seed, rates=rates)
 
-    def loss_of(self, scores, y, parameters):
+    def loss_of(self, scores: Sequence[Any], y: Sequence[float], parameters: Sequence[Any]) -> Any:
         """Return the loss, a Value; note the accuracy, the share of points on the right side."""
         right = sum((score.data > 0) == (target > 0) for target, score in zip(y, scores, strict=True))
         self.accuracy = right / len(scores)
         return demo_loss(scores, y, parameters)
 
-    def loss(self):
+    def loss(self) -> Any:
         """Return the loss of the model as it is."""
         return self.loss_of(list(map(self.model, self.X)), self.y, self.model.parameters())
 
-    def step(self):
+    def step(self) -> None:
         """Take the next step. The loss before it and the time in seconds go to `losses` and `times`."""
         begin = perf_counter()
         self.losses.append(self._step())
         self.times.append(perf_counter() - begin)
 
-    def check(self, reference):
+    def check(self, reference: Training) -> None:
         """Raise AssertionError unless the losses are those of another training.
 
         The first ones, for a long training enlarges the rounding in which two ways to add differ.
@@ -63,14 +69,14 @@ class Training:
                 raise AssertionError(f"a loss is {loss!r} where it was {expected!r} before")
 
 
-def make_folder(folder):
+def make_folder(folder: Path | str) -> None:
     """Make a folder for the pictures if there is none; raise OSError if no file can be written in it."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     with TemporaryFile(dir=folder):
         pass
 
 
-def run(steps, seed, folder):
+def run(steps: int, seed: int, folder: Path | str) -> None:
     """Train, print a summary, and draw pictures into a folder that exists."""
     history = History()
     training = Training("microgradc", seed, steps)
@@ -93,7 +99,7 @@ def run(steps, seed, folder):
     print(f"pictures          {', '.join(draw(training, history, folder))} in {folder}")
 
 
-def _comparison(eager, seed):
+def _comparison(eager: Training, seed: int) -> list[str]:
     """Return a row for each way: compiled, step by step, and micrograd."""
     compiled = Training("microgradc", seed, eager.steps, compiled=True)
     for _ in range(eager.steps):
@@ -118,7 +124,7 @@ def _comparison(eager, seed):
     )
 
 
-def draw(training, history, folder):
+def draw(training: Training, history: History, folder: Path | str) -> list[str]:
     """Draw what the model has learnt, how, and one of its neurons; return the names of the pictures."""
     from microgradc.viz import draw_graph, plot_decision_boundary, plot_history
 
@@ -132,11 +138,11 @@ def draw(training, history, folder):
     return list(figures)
 
 
-def _neuron(training):
+def _neuron(training: Training) -> Value:
     """Return the output of the first neuron for the point that excites it most, with labels and gradients."""
     neuron = training.model.layers[0].neurons[0]
     point = max(training.X, key=lambda x: neuron(x).data)
-    out = neuron([Value(number, label=f"x[{i}]") for i, number in enumerate(point)])
+    out: Value = neuron([Value(number, label=f"x[{i}]") for i, number in enumerate(point)])
     neuron.zero_grad()
     out.backward()
     for i, w in enumerate(neuron.w):

@@ -1,13 +1,20 @@
 """Make `micrograd` mean microgradc, for programs that are not to be changed."""
 
+from __future__ import annotations
+
 import importlib
 import sys
 import warnings
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
-def install():
+def install() -> None:
     """Make `import micrograd` give microgradc from now on, in this process, and each `micrograd.x` the module
     `microgradc.x`.
 
@@ -44,7 +51,7 @@ def install():
 class _Finder(Loader):
     """An entry of `sys.meta_path`, and a loader: `micrograd.x` is the module `microgradc.x`, never a second copy."""
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Return how to import a module of micrograd while microgradc is in its place; None for any other."""
         if not name.startswith("micrograd.") or sys.modules.get("micrograd") is not sys.modules["microgradc"]:
             return None
@@ -63,10 +70,10 @@ class _Finder(Loader):
             ) from None
         return ModuleSpec(name, self, origin=getattr(module, "__file__", None), is_package=hasattr(module, "__path__"))
 
-    def create_module(self, spec):
+    def create_module(self, spec: ModuleSpec) -> None:
         """Leave it to the import system to make a module, which `exec_module` puts ours in place of."""
 
-    def exec_module(self, module):
+    def exec_module(self, module: ModuleType) -> None:
         """Put our module in place of a new one."""
         name = module.__name__
         sys.modules[name] = sys.modules["microgradc" + name[len("micrograd") :]]

@@ -4,17 +4,21 @@ import io
 import os
 import sys
 import types
+from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from microgradc.cli.dropin import install
+from microgradc.cli.terminal import interrupt_at_ctrl_c
 
+_Hook = Callable[[type[BaseException], BaseException, types.TracebackType | None], Any]
 _former: list[types.ModuleType] = []
 SCRIPT = "MICROGRADC_SCRIPT"    # the variable that tells worker processes which script it is
 
 
-def run(script, arguments):
+def run(script: Path, arguments: list[str]) -> None:
     """Run a script as `python SCRIPT ARGS…` would, with microgradc in micrograd's place.
 
     The script's module is `__main__` from then on, also when its body has ended: threads, functions of atexit and
@@ -33,6 +37,7 @@ def run(script, arguments):
     _former.append(sys.modules["__main__"])    # else its names would be cleared, and this program still runs in it
     module = sys.modules["__main__"] = types.ModuleType("__main__")
     module.__spec__ = find_spec("microgradc.cli.spawned")
+    interrupt_at_ctrl_c()
     try:
         execute(str(script.absolute()), vars(module))
     except SystemExit:
@@ -45,7 +50,7 @@ def run(script, arguments):
         raise
 
 
-def execute(path, namespace):
+def execute(path: str, namespace: dict[str, Any]) -> None:
     """Execute a Python file in a namespace."""
     with io.open_code(path) as file:
         source = file.read()
@@ -55,10 +60,12 @@ def execute(path, namespace):
     exec(compile(source, path, "exec", dont_inherit=True), namespace)
 
 
-def _all_but(printed, hook):
+def _all_but(printed: BaseException, hook: _Hook) -> _Hook:
     """Return a hook that prints all exceptions but one, which was printed."""
 
-    def print_another(kind, error, traceback):
+    def print_another(
+        kind: type[BaseException], error: BaseException, traceback: types.TracebackType | None
+    ) -> None:
         if error is not printed:
             hook(kind, error, traceback)
 

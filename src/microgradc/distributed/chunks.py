@@ -42,6 +42,12 @@ class Chunks:
         TypeError, ValueError: see `Compiled.mean`; the arguments do not have the same rows.
     """
 
+    leaves: list[da.Array]
+    given: Any
+    names: Any
+    shared: Any
+    theta: Example | None
+
     def __init__(self, compiled: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.compiled = compiled
         self.given, self.names = compiled._arguments.given(args, kwargs)

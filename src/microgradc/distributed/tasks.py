@@ -24,6 +24,9 @@ class Payload:
         version: of microgradc, where it was made.
     """
 
+    text: bytes
+    version: str
+
     def __init__(self, text: bytes, version: str) -> None:
         self.text, self.version = text, version
 

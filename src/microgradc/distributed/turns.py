@@ -22,6 +22,14 @@ class ChunkTurns:
         seed: see there.
     """
 
+    chunks: Any
+    turns: Any
+    rng: Any
+    loader: ThreadPoolExecutor
+    total: Any
+    done: int
+    rows: int
+
     def __init__(self, chunks: Any, turns: Any, seed: Any) -> None:
         self.chunks, self.turns = chunks, turns
         self.rng = None if seed is False else checks.seed(seed)

@@ -31,6 +31,8 @@ class Softmax(Module):
     [0.269, 0.731]
     """
 
+    dim: int | None
+
     @suggest_keywords
     def __init__(self, dim: int | None = None) -> None:
         self.dim = None if dim is None else checks.integer(dim, "dim")
@@ -70,6 +72,9 @@ class Flatten(Module):
     >>> Flatten()([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
     [[1, 2, 3, 4], [5, 6, 7, 8]]
     """
+
+    start_dim: int
+    end_dim: int
 
     @suggest_keywords
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
@@ -126,6 +131,10 @@ class LayerNorm(Module):
     >>> [round(v.data, 3) for v in norm([1.0, 2.0, 6.0])]
     [-0.926, -0.463, 1.389]
     """
+
+    normalized_shape: tuple[int, ...]
+    eps: float
+    elementwise_affine: bool
 
     weight: Any
     bias: Any

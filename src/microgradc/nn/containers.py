@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 from microgradc import checks
 from microgradc.engine import Value
@@ -14,6 +14,9 @@ from microgradc.nn.init import Initializer
 from microgradc.nn.inputs import rows_of
 from microgradc.nn.layers import Layer
 from microgradc.nn.module import Module
+
+if TYPE_CHECKING:
+    from microgradc.checks import Seed
 
 __all__ = ["MLP", "Sequential"]
 
@@ -35,7 +38,9 @@ class Sequential(Module):
     1.0
     """
 
-    def __init__(self, *modules: Any) -> None:
+    layers: list[Any]
+
+    def __init__(self, *modules: Callable[..., Any]) -> None:
         if not modules:
             raise ValueError("Sequential needs at least one module")
         for i, part in enumerate(modules):
@@ -91,7 +96,7 @@ class Sequential(Module):
 
         return sequential_to_torch(self)
 
-    def __getitem__(self, i: Any) -> Any:
+    def __getitem__(self, i: SupportsIndex | slice) -> Any:
         return self.layers[i]
 
     def __len__(self) -> int:
@@ -139,7 +144,7 @@ class MLP(Sequential):
         output_activation: str | Callable[[Value], Value] = "linear",
         *,
         init: str | Initializer = "uniform",
-        seed: Any = None,
+        seed: Seed = None,
     ) -> None:
         checks.integer(nin, "nin", 1)
         expected = f"nouts must be a list of at least one layer size, such as [16, 16, 1], got {nouts!r:.60}"

@@ -63,6 +63,8 @@ class Dropout(Module):
         TypeError: p is not a real number.
     """
 
+    p: float
+
     @suggest_keywords
     def __init__(self, p: float = 0.5, seed: Any = None) -> None:
         self.p = checks.number(p, "p", FROM_0_TO_1)

@@ -40,6 +40,11 @@ class Embedding(Module):
     (3, 2, 54)
     """
 
+    num_embeddings: int
+    embedding_dim: int
+    padding_idx: int | None
+    weight: list[list[Value]]
+
     @suggest_keywords
     def __init__(
         self,

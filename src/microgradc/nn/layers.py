@@ -7,8 +7,8 @@ a seeded script gives the same model.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict, Unpack, overload
 
 from microgradc import changes, checks
 from microgradc.engine import Value
@@ -42,6 +42,10 @@ class Neuron(Module):
             have nin entries.
     """
 
+    w: list[Value]
+    b: Value
+    activation: str | Callable[[Value], Value]
+
     @suggest_keywords
     def __init__(
         self,
@@ -60,6 +64,10 @@ class Neuron(Module):
         self.nonlin = nonlin
         self.activation = check_activation(activation)
 
+    @overload
+    def __call__(self, x: Sequence[Value | float] | Sequence[Value]) -> Value: ...
+    @overload
+    def __call__(self, x: Any) -> Any: ...
     def __call__(self, x: Any) -> Any:
         """Return the Value for the inputs x, nin Values or numbers.
 
@@ -79,6 +87,15 @@ class Neuron(Module):
         return f"{shown_activation(activation_of(self))}Neuron({len(self.w)})"
 
 
+class _Settings(TypedDict, total=False):
+    """What a layer passes on to its neurons."""
+
+    nonlin: bool
+    activation: str | Callable[[Value], Value]
+    init: str | Initializer
+    rng: Any
+
+
 class Layer(Module):
     """Neurons side by side, all with the same inputs.
 
@@ -92,9 +109,11 @@ class Layer(Module):
         ValueError: nin or nout is not positive; when called: x does not have nin entries.
     """
 
+    neurons: list[Neuron]
+
     _plan = None
 
-    def __init__(self, nin: int, nout: int, **kwargs: Any) -> None:
+    def __init__(self, nin: int, nout: int, **kwargs: Unpack[_Settings]) -> None:
         checks.integer(nout, "nout", 1)
         if "rng" in kwargs:
             kwargs["rng"] = checks.source(kwargs["rng"])     # one for all neurons

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from microgradc import changes, checks
 from microgradc.engine.value import Value, read_numbers, vector_of, write_numbers, zero_grad
@@ -15,6 +15,10 @@ from microgradc.nn.state import groups_for, groups_of, refuse_faults, wrong_name
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    from microgradc.checks import Lazy, Seed
+    from microgradc.train.fit import Callback, History, Stepping
 
 
 class Module:
@@ -87,7 +91,7 @@ class Module:
         found = {id(value): name for name, value in zip(names, values, strict=True)}
         return iter([(found.get(id(p), f"parameters.{i}"), p) for i, p in enumerate(self.parameters())])
 
-    def vector(self, of: str = "data") -> np.ndarray:
+    def vector(self, of: Literal["data", "grad"] = "data") -> NDArray[np.float64]:
         """Return the parameters, in the order of `parameters()`, as one float64 array: a view of them.
 
         What is written to it, the model has, and compiled functions see it when they are called next. Where parameters
@@ -121,7 +125,7 @@ class Module:
         copy.flags.writeable = False
         return copy
 
-    def set_vector(self, theta: Any) -> None:
+    def set_vector(self, theta: ArrayLike) -> None:
         """Set the parameters, in the order of `parameters()`, to the numbers in an array. Either all are set or none.
 
         Args:
@@ -146,7 +150,7 @@ class Module:
         """Return this module and all modules among its attributes, each once; they are where parameters may be."""
         return iter(find_modules(self, Module))
 
-    def train(self, mode: bool = True) -> Module:
+    def train(self, mode: bool = True) -> Self:
         """Set `training` of this module and those in it, which switches Dropout on or off; return self.
 
         Args:
@@ -162,11 +166,11 @@ class Module:
                 module.training = mode
         return self
 
-    def eval(self) -> Module:
+    def eval(self) -> Self:
         """Switch to evaluation, `train(False)`; return self."""
         return self.train(False)
 
-    def state_dict(self) -> dict[str, np.ndarray]:
+    def state_dict(self) -> dict[str, NDArray[np.float64]]:
         """Return copies of the parameters as float64 arrays, by name.
 
         A list of Values is an array, a Value is one of shape ().
@@ -243,40 +247,48 @@ class Module:
     @suggest_keywords
     def fit(
         self,
-        X: Any,
-        y: Any,
+        X: ArrayLike,
+        y: ArrayLike,
         *,
-        loss: Any = None,
-        optimizer: Any = "adam",
+        loss: str | Callable[..., Any] | None = None,
+        optimizer: Stepping = "adam",
         lr: float | None = None,
         weight_decay: float | None = None,
         epochs: int = 100,
         batch_size: int = 32,
         shuffle: bool = True,
-        seed: Any = None,
-        validation: Any = None,
-        sample_weight: Any = None,
-        class_weight: Any = None,
-        metrics: Any = None,
+        seed: Seed = None,
+        validation: float | tuple[ArrayLike, ...] | None = None,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        metrics: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None = None,
         schedule: Any = None,
-        schedule_every: str = "epoch",
+        schedule_every: Literal["epoch", "step"] = "epoch",
         clip_norm: float | None = None,
         progress: bool = True,
-        callback: Any = None,
-        callbacks: Any = None,
+        callback: Callable[[History], Any] | None = None,
+        callbacks: Sequence[Callback] | None = None,
         check_finite: bool = True,
         compile: bool | None = None,
-    ) -> Any:
+    ) -> History:
         """Train on examples: see `microgradc.fit`, which has the same arguments (a test compares them)."""
         settings = {name: value for name, value in locals().items() if name not in ("self", "X", "y")}
         from microgradc.train.fit import fit
 
         return fit(self, X, y, **settings)
 
+    @overload
+    def outputs(self, X: Lazy, *, compile: bool | None = None) -> Any: ...
+    @overload
+    def outputs(self, X: ArrayLike, *, compile: bool | None = None) -> NDArray[np.float64]: ...
     def outputs(self, X: Any, *, compile: bool | None = None) -> Any:
         """Return the outputs for the rows of X, without a graph and with dropout off: see `microgradc.outputs`."""
         return _scores().outputs(self, X, compile=compile)
 
+    @overload
+    def predict(self, X: Lazy) -> Any: ...
+    @overload
+    def predict(self, X: ArrayLike) -> NDArray[Any]: ...
     def predict(self, X: Any) -> Any:
         """Return the classes of the rows of X, with the labels of `fit`; numbers if it was fitted to numbers.
 
@@ -292,6 +304,10 @@ class Module:
         """
         return _predictions().predict(self, X)
 
+    @overload
+    def predict_proba(self, X: Lazy) -> Any: ...
+    @overload
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]: ...
     def predict_proba(self, X: Any) -> Any:
         """Return the probabilities of the classes for the rows of X.
 

@@ -28,6 +28,10 @@ class Group:
         held: where the rule of the update is put for a loop in C; None for the update itself.
     """
 
+    known: updates.Known
+    step: int
+    first: bool
+
     __slots__ = ("buffers", "first", "given", "held", "known", "names", "params", "settings", "step")
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from operator import is_
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, overload
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from microgradc.optim.group import Group, checked_state, copied_settings, listed
 
 _OURS = {"step", "zero_grad", "_update"}     # the methods that say what a step is
 
+_Loss = TypeVar("_Loss")
 Check = Callable[[Any, str], Any]     # takes a value and its name in errors; returns the value, as it is used
 
 
@@ -43,6 +44,8 @@ class Optimizer:
         TypeError: params is not such an iterable, a parameter is not a Value, a setting has the wrong type.
         ValueError: there are no parameters, one occurs twice or is not a leaf, a setting is out of range.
     """
+
+    defaults: dict[str, Any]
 
     # An optimizer gives the next two and `_update`.
     # The arrays of its state, by name; each with the setting that switches it on, or None if it is always there.
@@ -101,7 +104,11 @@ class Optimizer:
         self.param_groups.append({**param_group, **settings, "params": params})
         self.state.append({})
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], _Loss]) -> _Loss: ...
+    def step(self, closure: Callable[[], _Loss] | None = None) -> _Loss | None:
         """Change all parameters once, by their gradients.
 
         Args:

@@ -39,6 +39,9 @@ class Arguments:
         ValueError: the function has no such parameter, or one is both.
     """
 
+    static: frozenset[str]
+    shared: frozenset[str]
+
     def __init__(self, f: Callable[..., Any], static: Iterable[str] = (), shared: Iterable[str] = ()) -> None:
         self.f = f
         # By how many are given by place, and the names of the others: what is found by the signature once.

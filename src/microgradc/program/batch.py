@@ -33,6 +33,11 @@ class Batch:
         values: for each of these the Value that was given in its place, or None; None if there are no Values.
     """
 
+    arrays: tuple[np.ndarray, ...]
+    shared: list[Any]
+    first: tuple[Any, ...]
+    n: int
+
     def __init__(self, args: tuple[Any, ...], shared: frozenset[int] = frozenset()) -> None:
         if is_tracing():
             refuse("f.mean")

@@ -59,6 +59,18 @@ class Layout:
         parameter_order: the parameters in the order of their places, in which those of a layer follow one another.
     """
 
+    reads_parameters: bool
+    is_careful: bool
+    parameter_order: list[int]
+    units: list[Unit]
+    result_count: int
+    value_count: int
+    graph: Graph
+    parameters: list[float] | None
+    gradients: bool
+    bodies: dict[int, Body]
+    behind: list[bool]
+
     raw: Callable[[int], int]       # the place of an expression before it is known where parameters begin
 
     def __init__(self, graph: Graph, parameters: list[float] | None, gradients: bool) -> None:
@@ -365,6 +377,16 @@ class Body(Layout):
         every: of how many iterations the carries of one are kept.
         kept: where the numbers begin that the loop keeps, after the values.
     """
+
+    root: Layout
+    parent: Layout
+    is_careful: bool
+    operands: tuple[int, ...]
+    every: int
+    first: int
+    units: list[Unit]
+    end: int
+    kept: int
 
     loop: Loop
 

@@ -33,6 +33,9 @@ class Shared:
         layout: of the function.
     """
 
+    is_baked: bool
+    is_sent_apart: bool
+
     def __init__(self, layout: Layout) -> None:
         self.real = f"{PREFIX}real"
         self.is_baked = layout.parameters is not None
@@ -51,6 +54,11 @@ class Statements:
         layout: what is computed, and where.
         shared: what the file has.
     """
+
+    layout: Layout
+    shared: Shared
+    real: str
+    plus: str
 
     def __init__(self, layout: Layout, shared: Shared) -> None:
         self.layout, self.shared = layout, shared

@@ -12,7 +12,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from microgradc import trees
 from microgradc.engine import Value
@@ -318,6 +318,12 @@ def tape_of(roots: Iterable[Value]) -> tuple[list[_Entry], dict[int, int]]:
     return tape, places
 
 
+@overload
+def gradients(y: Value | float, xs: Value) -> Value: ...
+@overload
+def gradients(y: Value | float, xs: list[Value]) -> list[Value]: ...
+@overload
+def gradients(y: Value | float, xs: Any) -> Any: ...
 def gradients(y: Any, xs: Any) -> Any:
     """Return the gradients of y with respect to xs as Values, which are part of a graph and have gradients again.
 

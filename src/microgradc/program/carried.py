@@ -114,6 +114,8 @@ class CarriedRecordings(Recordings):
         sources: the recordings.
     """
 
+    carried: list[tuple[Recording, list[Any]]]
+
     def __init__(self, f: Absent, lanes: int | None, limit: int, sources: list[Carried]) -> None:
         self.sources = sources      # which hold what keys refer to
         self.carried = [source.recording() for source in sources]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import update_wrapper
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, SupportsIndex, TypeVar, overload
 
 import numpy as np
 
@@ -44,9 +44,33 @@ from microgradc.program.program import (
 from microgradc.program.recording import Recording, Recordings
 from microgradc.program.training import Training
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 __all__ = ["Compiled", "compile"]
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
+
+@overload
+def compile(
+    f: Callable[_P, _R],
+    *,
+    static: Iterable[str] = (),
+    shared: Iterable[str] = (),
+    lanes: int | None = None,
+    recordings: int = 64,
+) -> Compiled[_P, _R]: ...
+@overload
+def compile(
+    f: None = None,
+    *,
+    static: Iterable[str] = (),
+    shared: Iterable[str] = (),
+    lanes: int | None = None,
+    recordings: int = 64,
+) -> Callable[[Callable[_P, _R]], Compiled[_P, _R]]: ...
 @suggest_keywords
 def compile(
     f: Callable[..., Any] | None = None,
@@ -96,7 +120,7 @@ def compile(
     return Compiled(f, lanes, recordings, static, shared)
 
 
-class Compiled(Deriving, Leaving, Partials, Training):
+class Compiled(Deriving, Leaving, Partials, Training, Generic[_P, _R]):
     """A function that is traced and replayed; see `compile`.
 
     A batch is the same arguments with one more axis in front. A number becomes an array of shape (n,). An array of
@@ -106,7 +130,7 @@ class Compiled(Deriving, Leaving, Partials, Training):
 
     def __init__(
         self,
-        f: Callable[..., Any],
+        f: Callable[_P, _R],
         lanes: int | None = None,
         recordings: int = 64,
         static: Iterable[str] = (),
@@ -121,14 +145,15 @@ class Compiled(Deriving, Leaving, Partials, Training):
         self._recordings = Recordings(f, lanes, checks.integer(recordings, "recordings", 1))
         self._latest = Latest(self._recordings)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Return what the function returns for one example: a Value, or a container of them, which fit into any graph.
 
         Args:
             args, kwargs: the arguments of one example; Values among them get their gradients.
         """
         names: tuple[str, ...] = ()
-        given, is_plain = args, not (kwargs or self._arguments.static)
+        given: tuple[Any, ...] = args
+        is_plain = not (kwargs or self._arguments.static)
         if not is_plain and not is_tracing():
             given, names = self._arguments.given(args, kwargs)
         found = self._latest.example(given, names)
@@ -149,7 +174,7 @@ class Compiled(Deriving, Leaving, Partials, Training):
         self._latest.add(recording, pattern, names)
         return recording.rebuild(recording.program.example(example))
 
-    def mean(self, *args: Any, **kwargs: Any) -> Any:
+    def mean(self, *args: Any, **kwargs: Any) -> _R:
         """Return the mean over a batch, a Value (or a container of them) whose `backward()` reaches all leaves.
 
         Args:
@@ -164,7 +189,7 @@ class Compiled(Deriving, Leaving, Partials, Training):
         """
         return self._total(args, kwargs, mean=True)
 
-    def sum(self, *args: Any, **kwargs: Any) -> Any:
+    def sum(self, *args: Any, **kwargs: Any) -> _R:
         """Return the sum over a batch. See `mean`."""
         return self._total(args, kwargs, mean=False)
 
@@ -223,7 +248,7 @@ class Compiled(Deriving, Leaving, Partials, Training):
         sums, _, _, (grads,) = recording.program.run((example.row(),), [1.0], False, True)
         return sums[0], for_one(recording.gradients(grads[0], given), given)
 
-    def map_value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[np.ndarray, Any]:
+    def map_value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[NDArray[np.float64], Any]:
         """Return values and gradients for each example of a batch.
 
         Args:
@@ -372,12 +397,12 @@ class Compiled(Deriving, Leaving, Partials, Training):
         recordings = self._recordings.emptied()
         return {**self.__dict__, "_recordings": recordings, "_latest": Latest(recordings)}
 
-    def __copy__(self) -> Compiled:
+    def __copy__(self) -> Self:
         made = type(self).__new__(type(self))
         made.__dict__.update(self.__getstate__())
         return made
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         memo[id(self)] = made = type(self).__new__(type(self))
         made.__dict__.update(deepcopy(self.__getstate__(), memo))
         return made
@@ -419,13 +444,13 @@ class Compiled(Deriving, Leaving, Partials, Training):
 
 
 def _find_or_make(
-    cls: type[Compiled],
+    cls: type[Compiled[..., Any]],
     module: str | None,
     qualname: str,
     names: dict[str, Any],
     settings: dict[str, Any],
     carried: list[Carried],
-) -> Compiled:
+) -> Compiled[..., Any]:
     """Return the compiled function that was pickled: what has its name, or one that does what the recordings do."""
     found = named(module, qualname)
     if isinstance(found, Compiled):

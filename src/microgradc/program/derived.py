@@ -59,6 +59,8 @@ class Matrix:
         directions: of the groups, if these are the examples; None for a program of one example.
     """
 
+    groups: Groups
+
     def __init__(self, program: Program, name: str) -> None:
         self._of_hessian = name == "hessian"
         self.directions: np.ndarray | None = None

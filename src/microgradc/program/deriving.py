@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from microgradc.program.derived import gradients_program, mean_product
 from microgradc.program.program import Example, Latest, MeanProduct, Program, latest_mean_product
 from microgradc.program.reached import Reached
 from microgradc.program.recording import Recording
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Deriving"]
 
@@ -118,7 +121,7 @@ class Deriving:
             raise ValueError(f"v must have a number for each of the {product.count} parameters, got shape {row.shape}")
         return product.product(batch[1], batch[4], row)
 
-    def mean_hessian(self, *args: Any, parameters: Iterable[Value] | None = None, **kwargs: Any) -> np.ndarray:
+    def mean_hessian(self, *args: Any, parameters: Iterable[Value] | None = None, **kwargs: Any) -> NDArray[np.float64]:
         """Return the second derivatives of the mean over a batch. See `mean_hvp`.
 
         Args:
@@ -133,7 +136,9 @@ class Deriving:
         batch = self._batch(args, kwargs)
         return self._mean_product(batch, parameters).matrix(batch[1], batch[4])
 
-    def map_gradients(self, *args: Any, parameters: Iterable[Value] | None = None, **kwargs: Any) -> np.ndarray:
+    def map_gradients(
+        self, *args: Any, parameters: Iterable[Value] | None = None, **kwargs: Any
+    ) -> NDArray[np.float64]:
         """Return for each example of a batch its gradient of the parameters, or the shared arguments. See `mean_hvp`.
 
         Args:

@@ -159,6 +159,9 @@ def value_and_grad_of(f: Any, args: tuple[Any, ...], argnums: Argnums) -> tuple[
 class Recorded:
     """A recording of a function, and the numbers of an example."""
 
+    row: np.ndarray
+    args: tuple[Any, ...]
+
     def __init__(self, f: Any, args: tuple[Any, ...], name: str) -> None:
         given, names = f._arguments.given(args, {})
         pattern, example = None if names else pattern_of(given), Example(given)

@@ -42,6 +42,9 @@ def gradients_in(row: np.ndarray, layout: Layout) -> Any:
 class Part:
     """What is one array of `map`: columns one after another of the results, and the axes that it has for them."""
 
+    first: int
+    axes: tuple[int, ...]
+
     def __init__(self, first: int, axes: tuple[int, ...]) -> None:
         self.first, self.axes = first, axes
 

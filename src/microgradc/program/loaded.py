@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from keyword import iskeyword
+from typing import Any
 
 from microgradc import keywords
 from microgradc.engine import Value
@@ -16,7 +17,7 @@ from microgradc.program.program import program_of
 __all__ = ["LoadedFunction", "load_compiled"]
 
 
-class LoadedFunction(Compiled):
+class LoadedFunction(Compiled[..., Any]):
     """A compiled function from a file: it has all methods of one, and takes the arguments that it was saved with.
 
     Attributes:

@@ -40,6 +40,11 @@ class Partial:
         shared_gradients: the same in the numbers of the shared arguments, float64 of shape (s,) or (k, s), or None.
     """
 
+    gradients: np.ndarray | None
+    shared_gradients: np.ndarray | None
+    count: int
+    sum: Any
+
     __slots__ = ("_origin", "count", "gradients", "shared_gradients", "sum")
 
     def __init__(

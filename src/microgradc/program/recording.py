@@ -15,7 +15,7 @@ from microgradc.engine import CompileError, Input, IntegerInput, Trace, Value
 from microgradc.engine.value import plain_number
 from microgradc.program.arguments import STATIC, call, is_static, unwrapped
 from microgradc.program.graph import Graph
-from microgradc.program.layouts import LEAVES, Part, gradients_in, layout_of, list_or_axis
+from microgradc.program.layouts import LEAVES, Layout, Part, gradients_in, layout_of, list_or_axis
 from microgradc.program.plain_calls import leaves_of, plain_call, without_values
 from microgradc.program.program import Program, Static, Watch, recorded_graph
 from microgradc.program.reached import Reached
@@ -33,6 +33,11 @@ class Recordings:
         lanes: see `Program`.
         limit: how many to keep.
     """
+
+    f: Callable[..., Any]
+    lanes: int | None
+    limit: int
+    has_warned: bool
 
     def __init__(self, f: Callable[..., Any], lanes: int | None, limit: int) -> None:
         self.f, self.lanes, self.limit = f, lanes, limit
@@ -128,6 +133,18 @@ class Recording:
         lanes: see `Program`.
         keep_layout: whether to keep the shape of the arguments; not where it has objects of the caller's.
     """
+
+    layout: Layout | None
+    shape: trees.Shape
+    parts: tuple[list[Part], trees.Shape]
+    names: tuple[str, ...]
+    shared: frozenset[int]
+    statics: list[Any]
+    program: Program
+    constants: list[tuple[int, Any]]
+    has_one_output: bool
+    axes: Any
+    change: object
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -24,19 +24,42 @@ __all__ = ["results_of", "scan", "scans_recorded", "scans_tried"]
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 Until = Callable[[Any], Any]
+_C = TypeVar("_C")
+_X = TypeVar("_X")
+_Keep = Literal["all", "sqrt"]
 _SAME = 1e-9         # how far a number of a plain step may be from that of the recorded one, of its size
 _LONGEST = 2**31 - 1
 _SEQUENCES = (list, range, np.ndarray)
 _thread = threading.local()     # recorded: a list of scans, or None; tried: an iterator over them, or None
 
 
+@overload
+def scan(
+    step: Callable[[_C, _X], tuple[_C, Value]],
+    carry: _C,
+    xs: list[_X],
+    length: int | None = None,
+    *,
+    keep: _Keep = "all",
+    until: None = None,
+) -> tuple[_C, list[Value]]: ...
+@overload
 def scan(
     step: Step,
     carry: Any,
     xs: Any = None,
     length: int | None = None,
     *,
-    keep: str = "all",
+    keep: _Keep = "all",
+    until: Until | None = None,
+) -> tuple[Any, Any]: ...
+def scan(
+    step: Step,
+    carry: Any,
+    xs: Any = None,
+    length: int | None = None,
+    *,
+    keep: _Keep = "all",
     until: Until | None = None,
 ) -> tuple[Any, Any]:
     """Run a loop: `for x in xs: carry, y = step(carry, x)`; return the carry in the end, and all y.

@@ -80,6 +80,13 @@ class Groups:
         count: how many groups there are.
     """
 
+    rows: np.ndarray
+    columns: np.ndarray
+    found: tuple[np.ndarray, np.ndarray]
+    shape: tuple[int, int]
+    group_of: list[int]
+    count: int
+
     def __init__(
         self,
         shape: tuple[int, int],

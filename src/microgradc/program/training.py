@@ -154,6 +154,15 @@ class Turns:
         clip: the largest norm of the gradients; less than 0 for any.
     """
 
+    compiled: Any
+    optimizer: Any
+    size: int | None
+    clip: float
+    rng: Any
+    total: Any
+    done: float
+    batch: tuple[tuple[Any, ...], dict[str, Any]]
+
     def __init__(
         self, compiled: Any, optimizer: Any, batch: tuple[tuple[Any, ...], dict[str, Any]], size: int | None,
         seed: Any, clip: float,

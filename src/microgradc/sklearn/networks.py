@@ -38,6 +38,11 @@ _MADE_ANEW = ("_loss", "_outputs")
 class _Network(BaseEstimator):
     """What the two have in common."""
 
+    n_layers_: int
+    n_outputs_: int
+    best_loss_: float | None
+    best_validation_score_: float | None
+
     _loss_of_an_example: Callable[[Any, Any], Any]
 
     def __init__(

@@ -54,6 +54,9 @@ class ScalarRegressor(RegressorMixin, BaseEstimator):
     [3.0, 0.5]
     """
 
+    loss_: float
+    n_iter_: int
+
     def __init__(
         self,
         f: Any,

@@ -72,6 +72,13 @@ class Examples:
     factors of its own.
     """
 
+    y: np.ndarray
+    weight: np.ndarray | None
+    begins: np.ndarray
+    counts: np.ndarray
+    alpha: float
+    size: int
+
     def __init__(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, alpha: float, size: int) -> None:
         self.X, self.y, self.weight, self.alpha, self.size = X, y, weight, alpha, size
         self.begins = np.arange(0, len(X), size)

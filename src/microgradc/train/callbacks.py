@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,6 +19,13 @@ from microgradc.train.bars import new_bar
 from microgradc.train.history import History
 
 __all__ = ["EarlyStopping", "ModelCheckpoint", "ProgressBar"]
+
+
+class Callback(Protocol):
+    """What `fit` asks after each epoch. If it has `on_train_begin` or `on_train_end`, they get the same arguments."""
+
+    def on_epoch_end(self, model: Any, history: History, /) -> Any:
+        """Look at an epoch that was completed; what is true ends the training."""
 
 
 class EarlyStopping:
@@ -48,6 +55,13 @@ class EarlyStopping:
     >>> len(history) == stop.best_epoch + 3 and min(history.validation_loss) == stop.best
     True
     """
+
+    patience: int
+    min_delta: float
+    restore_best: bool
+    monitor: str | None
+    best: float
+    best_epoch: int
 
     @suggest_keywords
     def __init__(
@@ -106,6 +120,11 @@ class ModelCheckpoint:
     ...     history = MLP(2, [8, 1]).fit(*make_moons(40), epochs=5, callbacks=[keep], progress=False)
     ...     best = load_model(f"{folder}/best.safetensors")
     """
+
+    path: str
+    save_best_only: bool
+    monitor: str | None
+    best: float
 
     @suggest_keywords
     def __init__(

@@ -4,12 +4,15 @@ arguments; and batches.
 The module can be called too, which is deprecated: `microgradc.data(a)` is now `microgradc.to_numpy(a)`.
 """
 
+from __future__ import annotations
+
 import math
 import random
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, overload
 
 import numpy as np
 
@@ -18,9 +21,36 @@ from microgradc.arrays import to_numpy
 from microgradc.engine.value import array_of, real_number
 from microgradc.keywords import suggest_keywords
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from microgradc.checks import Nested, Seed
+
+    _Floats: TypeAlias = NDArray[np.float64]
+    _Places: TypeAlias = NDArray[np.int64]
+
+    class _Frame(Protocol):
+        def to_numpy(self) -> Any: ...
+
+    class _Tensor(Protocol):
+        def numpy(self) -> Any: ...
+
+    # What they are not taken of as it is.
+    _Other: TypeAlias = _Frame | _Tensor | tuple[Any, ...] | range
+
+# What batches are taken of as it is: a list or an array.
+_X = TypeVar("_X", bound="list[Any] | NDArray[Any]")
+_Y = TypeVar("_Y", bound="list[Any] | NDArray[Any]")
+
 
 @suggest_keywords
-def make_moons(n_samples=100, *, shuffle=True, noise=None, random_state=None):
+def make_moons(
+    n_samples: int | Sequence[int] = 100,
+    *,
+    shuffle: bool = True,
+    noise: float | None = None,
+    random_state: Seed = None,
+) -> tuple[_Floats, _Places]:
     """Make two interleaving half circles.
 
     Args:
@@ -45,7 +75,14 @@ def make_moons(n_samples=100, *, shuffle=True, noise=None, random_state=None):
 
 
 @suggest_keywords
-def make_circles(n_samples=100, *, shuffle=True, noise=None, random_state=None, factor=0.8):
+def make_circles(
+    n_samples: int | Sequence[int] = 100,
+    *,
+    shuffle: bool = True,
+    noise: float | None = None,
+    random_state: Seed = None,
+    factor: float = 0.8,
+) -> tuple[_Floats, _Places]:
     """Make a large circle that contains a smaller one.
 
     Args:
@@ -72,18 +109,42 @@ def make_circles(n_samples=100, *, shuffle=True, noise=None, random_state=None, 
     return _finish(X, n_outer, n_inner, shuffle, noise, random_state)
 
 
+@overload
+def make_blobs(
+    n_samples: int | Sequence[int] = 100,
+    n_features: int = 2,
+    *,
+    centers: int | ArrayLike | None = None,
+    cluster_std: float | Sequence[float] = 1.0,
+    center_box: tuple[float, float] = (-10.0, 10.0),
+    shuffle: bool = True,
+    random_state: Seed = None,
+    return_centers: Literal[False] = False,
+) -> tuple[_Floats, _Places]: ...
+@overload
+def make_blobs(
+    n_samples: int | Sequence[int] = 100,
+    n_features: int = 2,
+    *,
+    centers: int | ArrayLike | None = None,
+    cluster_std: float | Sequence[float] = 1.0,
+    center_box: tuple[float, float] = (-10.0, 10.0),
+    shuffle: bool = True,
+    random_state: Seed = None,
+    return_centers: Literal[True],
+) -> tuple[_Floats, _Places, _Floats]: ...
 @suggest_keywords
 def make_blobs(
-    n_samples=100,
-    n_features=2,
+    n_samples: Any = 100,
+    n_features: int = 2,
     *,
-    centers=None,
-    cluster_std=1.0,
-    center_box=(-10.0, 10.0),
-    shuffle=True,
-    random_state=None,
-    return_centers=False,
-):
+    centers: Any = None,
+    cluster_std: float | Sequence[float] = 1.0,
+    center_box: tuple[float, float] = (-10.0, 10.0),
+    shuffle: bool = True,
+    random_state: Seed = None,
+    return_centers: bool = False,
+) -> tuple[_Floats, _Places] | tuple[_Floats, _Places, _Floats]:
     """Make Gaussian blobs.
 
     Args:
@@ -141,8 +202,22 @@ def make_blobs(
     return (X, y, centers) if return_centers else (X, y)
 
 
+@overload
+def batches(
+    X: _X, y: _Y, batch_size: int = 32, *, shuffle: bool = True, seed: Seed = None, drop_last: bool = False
+) -> Batches[_X, _Y]: ...
+@overload
+def batches(
+    X: _Other, y: object, batch_size: int = 32, *, shuffle: bool = True, seed: Seed = None, drop_last: bool = False
+) -> Batches[Any, Any]: ...
+@overload
+def batches(
+    X: object, y: _Other, batch_size: int = 32, *, shuffle: bool = True, seed: Seed = None, drop_last: bool = False
+) -> Batches[Any, Any]: ...
 @suggest_keywords
-def batches(X, y, batch_size=32, *, shuffle=True, seed=None, drop_last=False):
+def batches(
+    X: Any, y: Any, batch_size: int = 32, *, shuffle: bool = True, seed: Seed = None, drop_last: bool = False
+) -> Batches[Any, Any]:
     """Go through examples some at a time, once for each `for` over the result.
 
     Args:
@@ -170,21 +245,25 @@ def batches(X, y, batch_size=32, *, shuffle=True, seed=None, drop_last=False):
     return Batches(X, y, batch_size, shuffle, seed, drop_last)
 
 
-class Batches:
+class Batches(Generic[_X, _Y]):
     """What `batches` returns: pairs of the X and the y of a batch, each time in another order."""
 
-    def __init__(self, X, y, batch_size, shuffle, seed, drop_last):
+    batch_size: int
+    shuffle: bool
+    drop_last: bool
+
+    def __init__(self, X: _X, y: _Y, batch_size: int, shuffle: bool, seed: Seed, drop_last: bool) -> None:
         self.batch_size = checks.integer(batch_size, "batch_size", 1)
         self.shuffle, self.drop_last = checks.flag(shuffle, "shuffle"), checks.flag(drop_last, "drop_last")
         self._rng = None if seed is None else checks.seed(seed)     # a module cannot be copied
         self._X, self._y = _sequence(X, "X"), _sequence(y, "y")
         self._count()
 
-    def __len__(self):
+    def __len__(self) -> int:
         n = self._count()
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[_X, _Y]]:
         order = list(range(self._count()))
         if self.shuffle:
             checks.seed(self._rng).shuffle(order)
@@ -192,10 +271,10 @@ class Batches:
         turns = [order[i * k : (i + 1) * k] for i in range(len(self))]
         return ((_take(self._X, turn), _take(self._y, turn)) for turn in turns)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{len(self)} batches of {self.batch_size}, of {self._count()} examples>"
 
-    def _count(self):
+    def _count(self) -> int:
         """Return the number of examples."""
         n = len(self._X)
         if n == 0 or n != len(self._y):
@@ -203,7 +282,7 @@ class Batches:
         return n
 
 
-def hold_out(y, share, rng, by_class):
+def hold_out(y: NDArray[Any], share: Any, rng: Any, by_class: bool) -> tuple[_Places, _Places]:
     """Return the places of examples to train on and, at random, of this share of them to keep apart.
 
     Args:
@@ -239,7 +318,7 @@ def hold_out(y, share, rng, by_class):
     return order[~apart], order[apart]
 
 
-def _shared_out(counts, k):
+def _shared_out(counts: NDArray[Any], k: int) -> NDArray[Any]:
     """Return how many of k examples each class gives, by its count: whole numbers, the largest remainders first."""
     most = np.maximum(counts - 1, 0)
     exact = counts * (k / counts.sum())
@@ -250,7 +329,7 @@ def _shared_out(counts, k):
     return numbers
 
 
-def _sequence(a, name):
+def _sequence(a: Any, name: str) -> Any:
     """Return examples as something whose entry i is that of example i."""
     array = array_of(a, name)
     if array is not None and array.ndim:
@@ -263,11 +342,13 @@ def _sequence(a, name):
     return a
 
 
-def _take(a, indices):
+def _take(a: Any, indices: list[int]) -> Any:
     return a[indices] if isinstance(a, np.ndarray) else [a[i] for i in indices]
 
 
-def _finish(X, n_outer, n_inner, shuffle, noise, random_state):
+def _finish(
+    X: _Floats, n_outer: int, n_inner: int, shuffle: bool, noise: float | None, random_state: Seed
+) -> tuple[_Floats, _Places]:
     rng = _generator(random_state)
     y = np.repeat([0, 1], [n_outer, n_inner])
     if shuffle:
@@ -281,17 +362,18 @@ def _finish(X, n_outer, n_inner, shuffle, noise, random_state):
     return X, y
 
 
-def _split(n_samples):
+def _split(n_samples: Any) -> tuple[int, int]:
     """Return how many points the outer and the inner shape get."""
     if np.ndim(n_samples) == 0:
         n = checks.integer(n_samples, "n_samples", 1)
         return n // 2, n - n // 2
     if len(n_samples) != 2:
         raise ValueError(f"n_samples must be a number or a pair of them, got {n_samples!r}")
-    return tuple(checks.integer(n, "n_samples", 1) for n in n_samples)
+    outer, inner = (checks.integer(n, "n_samples", 1) for n in n_samples)
+    return outer, inner
 
 
-def _generator(random_state):
+def _generator(random_state: Any) -> Any:
     if isinstance(random_state, np.random.RandomState):
         return random_state
     if random_state is None or random_state is np.random:
@@ -308,7 +390,7 @@ def _generator(random_state):
 
 
 class _CallableModule(ModuleType):
-    def __call__(self, a):
+    def __call__(self, a: Nested) -> _Floats:
         warnings.warn("microgradc.data(a) is now called microgradc.to_numpy(a)", DeprecationWarning, stacklevel=2)
         return to_numpy(a)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from microgradc import checks
 from microgradc.checks import BOUND
@@ -23,33 +23,42 @@ from microgradc.train.scores import accuracy, by_row, outputs
 from microgradc.train.task import Loss, Task, kind_of, named_loss
 from microgradc.train.weights import checked_weights, with_classes
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from microgradc.checks import Seed
+    from microgradc.optim import Optimizer
+    from microgradc.train.callbacks import Callback as Callback
+
+    Stepping: TypeAlias = str | Optimizer | Callable[..., Any]      # what makes the steps
+
 __all__ = ["History", "accuracy", "fit", "outputs"]
 
 
 @suggest_keywords
 def fit(
     model: Any,
-    X: Any,
-    y: Any,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
     loss: str | Loss | None = None,
-    optimizer: Any = "adam",
+    optimizer: Stepping = "adam",
     lr: float | None = None,
     weight_decay: float | None = None,
     epochs: int = 100,
     batch_size: int = 32,
     shuffle: bool = True,
-    seed: Any = None,
-    validation: float | tuple[Any, ...] | None = None,
-    sample_weight: Any = None,
-    class_weight: Any = None,
-    metrics: Any = None,
+    seed: Seed = None,
+    validation: float | tuple[ArrayLike, ...] | None = None,
+    sample_weight: ArrayLike | None = None,
+    class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+    metrics: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None = None,
     schedule: Any = None,
-    schedule_every: str = "epoch",
+    schedule_every: Literal["epoch", "step"] = "epoch",
     clip_norm: float | None = None,
     progress: bool = True,
     callback: Callable[[History], Any] | None = None,
-    callbacks: Any = None,
+    callbacks: Sequence[Callback] | None = None,
     check_finite: bool = True,
     compile: bool | None = None,
 ) -> History:

@@ -17,7 +17,7 @@ import numpy as np
 
 from microgradc import changes
 from microgradc.engine import Value
-from microgradc.program.program import Program
+from microgradc.program.program import Program, Watch
 from microgradc.program.reached import Reached
 from microgradc.program.recording import INTEGER_END, Recording, has_same_graph
 from microgradc.train.structure import Structure, Templates, structure_of
@@ -32,7 +32,7 @@ class Kept:
     """The recordings of a model, by what they compute. A copy of the model, or one from a pickle, has none."""
 
     def __init__(self, owner: Any = None) -> None:
-        self.owner = (lambda: None) if owner is None else weakref.ref(owner)
+        self.owner: Callable[[], Any] = (lambda: None) if owner is None else weakref.ref(owner)
         self.recordings: dict[tuple[Any, ...], KeptRecording] = {}
         self.refused: dict[tuple[Any, ...], tuple[object, str]] = {}     # why there is none, and when that was found
 
@@ -48,6 +48,14 @@ class KeptRecording:
         axes: the shape of what the function returns for an example, None if that is no array.
         columns: how many numbers an example has.
     """
+
+    program: Program
+    axes: tuple[int, ...] | None
+    columns: int
+    structure: Structure | None
+    change: object
+    watch: Watch | None
+    calls: list[tuple[type, Callable[..., Any]]]
 
     def __init__(
         self, program: Program, axes: tuple[int, ...] | None, columns: int, model: Any, structure: Structure | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -20,6 +20,11 @@ from microgradc.train.kept import NAME, OUTPUTS, Kept, as_example, kept_with, re
 from microgradc.train.labels import as_labels, column_of, flat, is_categorical, is_text
 from microgradc.train.structure import structure_of
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from microgradc.checks import Lazy
+
 __all__ = ["accuracy", "outputs"]
 
 FEW = 16        # rows: for less, a model is called where it would take longer to find out what it does
@@ -27,6 +32,10 @@ MANY = 20_000   # parameters: to record so many takes a quarter of a second
 FLOAT64 = np.dtype(float)
 
 
+@overload
+def outputs(model: Any, X: Lazy, *, compile: bool | None = None) -> Any: ...
+@overload
+def outputs(model: Any, X: ArrayLike, *, compile: bool | None = None) -> NDArray[np.float64]: ...
 @suggest_keywords
 def outputs(model: Any, X: Any, *, compile: bool | None = None) -> Any:
     """Return what a model gives for each of the rows of X, without a graph and in evaluation mode.

@@ -37,6 +37,12 @@ class Task:
         threshold: what one output is compared with, see `accuracy`; None if the targets are not classes.
     """
 
+    is_ours: bool
+    kind: Any
+    labels: Labels
+    metrics: list[Metric]
+    is_of_several: bool
+
     def __init__(self, loss: Any, y: np.ndarray, count: int, labels: Labels, metrics: Sequence[Metric] = ()) -> None:
         self.call: Any = usual_loss(y, count) if loss is None else loss
         self.loss: Any = base_of(self.call)

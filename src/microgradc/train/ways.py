@@ -3,6 +3,7 @@ replayed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from microgradc.train.task import Task
 
 class Eager:
     """Losses and gradients of batches through a graph that is built anew for each."""
+
+    model: Any
+    task: Task
 
     compiled = False
 
@@ -69,6 +73,11 @@ class Replayed:
         CompileError: the model or the loss cannot be recorded.
     """
 
+    model: Any
+    task: Task
+    sees_outputs_later: bool
+    arguments: tuple[*tuple[Any, ...], float] | tuple[Any, ...]
+
     compiled = True
 
     def __init__(
@@ -93,7 +102,7 @@ class Replayed:
         plain: tuple[Any, ...] = (as_example(model, x), target.tolist())
         key = task.call, len(x), target.shape, target.dtype.kind
         self.arguments = (*plain, 1.5) if is_weighted else plain
-        self.example = weighted if is_weighted else example
+        self.example: Callable[..., Any] = weighted if is_weighted else example
         self.kept: KeptRecording = recorded(model, ("training", is_weighted, *key), self.example, self.arguments)
         self.program = self.kept.program
         if is_evaluated:

@@ -80,6 +80,14 @@ def draw_graph(
 class Box:
     """What a box shows, and how large it is, in points."""
 
+    lines: list[str]
+    label: list[str]
+    op: str
+    shade: str
+    op_width: float
+    width: float
+    height: float
+
     def __init__(self, lines: list[str], label: list[str], op: str, shade: str = NONE) -> None:
         from matplotlib.font_manager import FontProperties
 

@@ -19,6 +19,8 @@ class Part:
     """The part of a graph that is nearest to its root, at most max_nodes nodes of it, numbered from the root, which is
     0."""
 
+    nodes: list[Value]
+
     def __init__(self, root: Value, max_nodes: int) -> None:
         if not isinstance(root, Value):
             raise TypeError(

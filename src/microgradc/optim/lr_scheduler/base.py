@@ -27,6 +27,9 @@ class LRScheduler:
         ValueError: an argument is out of range, or an "initial_lr" is missing.
     """
 
+    base_lrs: list[float]
+    last_epoch: Any
+
     # A schedule gives `_lr` and the checks of its arguments, by name.
     _checks: ClassVar[Mapping[str, Check]] = {}
     # Whether `step` takes a metric, such as the mean loss of the epoch.

@@ -60,6 +60,9 @@ class ReduceLROnPlateau(LRScheduler):
     [0.5]
     """
 
+    last_epoch: int
+    min_lrs: list[float]
+
     mode: str
     factor: float
     patience: int
