@@ -15,10 +15,11 @@ from mkdocs.structure.files import File
 
 sys.path.insert(0, str(Path(__file__).parent))
 import reference
+from reference import ROOT
 
-ROOT = Path(__file__).parents[2]
 KEPT_ELSEWHERE = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 LINK = re.compile(r"(\]\(|(?:src|href|srcset)=\")([^)\s\"]+)")
+PATH_AS_TEXT = re.compile(r"\[(?:docs/)?(\w+\.md)\](?=\((?:docs/)?\1)")
 PROMPTS = re.compile(r"^```python\n(?=>>> )", re.MULTILINE)
 FROM_ELSEWHERE = re.compile(r"<(?:script|img|iframe|source)\b[^>]*src=\"?https?:[^>]*>|<link[^>]*stylesheet[^>]*https?:[^>]*>")
 
@@ -73,7 +74,13 @@ def on_page_markdown(markdown, page, config, files):
             return match[0]    # which MkDocs will find fault with
         return f"{match[1]}{new}{'#' if anchor else ''}{anchor}"
 
-    return PROMPTS.sub("```pycon\n", LINK.sub(led, markdown))
+    def title(match):
+        path = ROOT / "docs" / match[1] if (ROOT / "docs" / match[1]).exists() else ROOT / match[1]
+        return f"[{path.read_text(encoding='utf-8').partition(chr(10))[0].removeprefix('# ')}]"
+
+    if uri in KEPT_ELSEWHERE:
+        page.meta["hide"] = ["navigation"] if uri == "index.md" else []
+    return PROMPTS.sub("```pycon\n", LINK.sub(led, PATH_AS_TEXT.sub(title, markdown)))
 
 
 def on_post_page(output, page, config):

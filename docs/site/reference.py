@@ -6,9 +6,12 @@ itself to the page of the module that it is from; one that has no page is an err
 
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 import microgradc
+
+ROOT = Path(__file__).parents[2]
 
 # Each page: its title; the modules whose names are on it, the first of which introduces it; and what is met as a
 # result of these, and has no public name.
@@ -38,6 +41,11 @@ PAGES = {
 PUBLIC = [
     *("engine", "program", "nn", "nn.init", "losses", "optim", "optim.lr_scheduler", "sklearn", "viz", "checkpoint"),
     "checking",
+]
+# What comes first on its page. The others keep the order of the lists; functions, that of the table of operations.
+FIRST = [
+    *("Value", "compile", "program.compile.Compiled", "fit", "History", "MLP", "Program", "program.graph.Graph"),
+    *(row.name.lower() for row in microgradc.engine.TABLE),
 ]
 
 
@@ -82,17 +90,19 @@ def contents():
         raise LookupError(f"docs/site/reference.py has no page for {'; '.join(lost)}")
     for page, (_, _, results) in PAGES.items():
         pages[page] += [f"microgradc.{name}" for name in results]
+        pages[page].sort(key=lambda name: FIRST.index(name[11:]) if name[11:] in FIRST else len(FIRST))
     return pages
 
 
 def page_text(page):
     """Return a page of the reference, in Markdown: what introduces it, and a directive for each name."""
     title, places, _ = PAGES[page]
-    lines = [f"# {title}", "", f"::: microgradc.{places[0]}", "    options: {members: false, show_root_heading: false}"]
+    lines = [f"# {title}", "", f"::: microgradc.{places[0]}"]
+    lines.append("    options: {members: false, show_root_heading: false, show_root_toc_entry: false}")
     for name in contents()[page]:
         lines += ["", f"::: {name}"]
         if name.endswith(".Compiled"):    # whose methods come from several classes
-            lines.append("    options: {inherited_members: true}")
+            lines.append("    options: {inherited_members: true, show_bases: false}")
     return "\n".join(lines) + "\n"
 
 
