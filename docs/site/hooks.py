@@ -21,7 +21,9 @@ KEPT_ELSEWHERE = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md",
 LINK = re.compile(r"(\]\(|(?:src|href|srcset)=\")([^)\s\"]+)")
 PATH_AS_TEXT = re.compile(r"\[(?:docs/)?(\w+\.md)\](?=\((?:docs/)?\1)")
 PROMPTS = re.compile(r"^```python\n(?=>>> )", re.MULTILINE)
-FROM_ELSEWHERE = re.compile(r"<(?:script|img|iframe|source)\b[^>]*src=\"?https?:[^>]*>|<link[^>]*stylesheet[^>]*https?:[^>]*>")
+FROM_ELSEWHERE = re.compile(
+    r"<(?:script|img|iframe|source)\b[^>]*src=\"?https?:[^>]*>|<link[^>]*(?:stylesheet|icon|preconnect)[^>]*https?:[^>]*>"
+)
 
 
 def on_config(config):

@@ -157,7 +157,8 @@ def in_markdown(thing):
             path = f"{described()[cls]}.{of_it}" if cls in described() and is_described(
                 thing.package[described()[cls].removeprefix("microgradc.")].all_members.get(of_it)
             ) else None
-        if path is None or (not call and name in parameters) or (thing.module.path, name) in NOT_OURS or path.rpartition(".")[2] == thing.name:
+        own_name = path is None or path.rpartition(".")[2] == thing.name
+        if own_name or (not call and name in parameters) or (thing.module.path, name) in NOT_OURS:
             return match[0]
         return f"[`{name}{call}`][{path}]"
 

@@ -5,7 +5,6 @@ import math
 import re
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -82,7 +81,7 @@ def of_pytorch():
         "x": torch.tensor(POINT, **number),
         "v": torch.tensor(DIRECTION, dtype=torch.float64),
         "X": torch.tensor(EXAMPLES, dtype=torch.float64),
-        "y": torch.tensor(TARGETS, dtype=torch.float64),
+        "y": torch.tensor(TARGETS),
         "f": function_with(torch.sin),
         "model": model,
         "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
@@ -138,7 +137,7 @@ def numbers_of(thing):
         return None
     if isinstance(thing, list | tuple):
         found = [numbers_of(part) for part in thing]
-        return None if None in found else sum(found, [])
+        return None if None in found else [number for numbers in found for number in numbers]
     if hasattr(thing, "data") and isinstance(thing.data, int | float):    # a Value
         return [float(thing.data)]
     if type(thing).__name__ == "Tensor":
