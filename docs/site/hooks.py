@@ -80,8 +80,7 @@ def on_page_markdown(markdown, page, config, files):
         path = ROOT / "docs" / match[1] if (ROOT / "docs" / match[1]).exists() else ROOT / match[1]
         return f"[{path.read_text(encoding='utf-8').partition(chr(10))[0].removeprefix('# ')}]"
 
-    if uri in KEPT_ELSEWHERE:
-        page.meta["hide"] = ["navigation"] if uri == "index.md" else []
+    page.meta["hide"] = {"index.md": ["navigation"], "gallery.md": ["toc"]}.get(uri, [])
     return PROMPTS.sub("```pycon\n", LINK.sub(led, PATH_AS_TEXT.sub(title, markdown)))
 
 

@@ -111,5 +111,5 @@ def overview():
     lines = ["# Reference", "", "All public names. What has no module in front is imported from `microgradc`.", ""]
     for page, (title, _, _) in PAGES.items():
         names = [f"[`{name.removeprefix('microgradc.')}`][{name}]" for name in contents()[page]]
-        lines += [f"## [{title}]({page}.md)", "", " · ".join(names), ""]
+        lines += [f"## [{title}]({page}.md)", "", " ".join(names), ""]
     return "\n".join(lines)
