@@ -19,7 +19,12 @@ from reference import ROOT
 
 KEPT_ELSEWHERE = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 LINK = re.compile(r"(\]\(|(?:src|href|srcset)=\")([^)\s\"]+)")
-PATH_AS_TEXT = re.compile(r"\[(?:docs/)?(\w+\.md)\](?=\((?:docs/)?\1)")
+PATH_AS_TEXT = re.compile(r"\[(?:docs/)?(\w+\.md)\](?=\([^)]*\1)")
+OURS = re.compile(
+    r"https://(?:github\.com/microgradc/microgradc/(?:blob|tree|raw)|raw\.githubusercontent\.com/microgradc/microgradc)"
+    r"/main/"
+)
+BADGE = re.compile(r"\[!\[[^]]*\]\(https?:[^)]*\)\]\([^)]*\)\n?")    # is loaded from elsewhere
 PROMPTS = re.compile(r"^```python\n(?=>>> )", re.MULTILINE)
 FROM_ELSEWHERE = re.compile(
     r"<(?:script|img|iframe|source)\b[^>]*src=\"?https?:[^>]*>|<link[^>]*(?:stylesheet|icon|preconnect)[^>]*https?:[^>]*>"
@@ -62,8 +67,9 @@ def on_page_markdown(markdown, page, config, files):
     at = posixpath.dirname(posixpath.join("docs", uri)) if uri not in KEPT_ELSEWHERE else ""
 
     def led(match):
-        target, _, anchor = match[2].removeprefix(f"{config.repo_url}/blob/main/").partition("#")
-        start = "" if match[2].startswith(config.repo_url) else at
+        short = OURS.sub("", match[2])    # the index of packages needs whole addresses
+        start = at if short == match[2] else ""
+        target, _, anchor = short.partition("#")
         if ":" in target or not target or uri.startswith("reference/"):
             return match[0]
         path = posixpath.normpath(posixpath.join(start, target))
@@ -81,7 +87,8 @@ def on_page_markdown(markdown, page, config, files):
         return f"[{path.read_text(encoding='utf-8').partition(chr(10))[0].removeprefix('# ')}]"
 
     page.meta["hide"] = {"index.md": ["navigation"], "gallery.md": ["toc"]}.get(uri, [])
-    return PROMPTS.sub("```pycon\n", LINK.sub(led, PATH_AS_TEXT.sub(title, markdown)))
+    text = LINK.sub(led, PATH_AS_TEXT.sub(title, markdown))
+    return PROMPTS.sub("```pycon\n", BADGE.sub("", text))
 
 
 def on_post_page(output, page, config):
