@@ -12,6 +12,7 @@ from pathlib import Path
 from pkgutil import walk_packages
 
 import pytest
+from PIL import Image
 
 import microgradc
 
@@ -110,12 +111,13 @@ def test_pages_have_examples_and_stay_short():
             "(?<=: begin -->).*(?=<!--)", "", page.read_text(encoding="utf-8"), flags=re.DOTALL
         )  # but for generated tables
         assert len(text.splitlines()) < 120, page.name
-        assert page.name == "differences.md" or ">>> " in text, page.name
+        assert page.name in ("differences.md", "gallery.md") or ">>> " in text, page.name
 
 
 def test_links_lead_somewhere():
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
-    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))]
+    texts = {page: re.sub("`[^`\n]*`", "", page.read_text(encoding="utf-8")) for page in pages}    # code is no link
+    links = [(page, link) for page, text in texts.items() for link in re.findall(r"\]\(([^)#]+)", text)]
     assert len(links) > 20
     for page, link in links:
         if not link.startswith("https://"):
@@ -124,14 +126,36 @@ def test_links_lead_somewhere():
         assert any((of.parent / link).resolve() == page for of, link in links if of != page), page.name
 
 
-def test_pictures_are_those_that_the_script_draws(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["make_pictures.py", str(tmp_path)])
-    runpy.run_path(str(ROOT / "docs" / "make_pictures.py"), run_name="__main__")
-    committed = sorted((ROOT / "docs" / "images").iterdir())
+def test_pictures_are_those_that_the_script_draws(tmp_path):
+    runpy.run_path(str(ROOT / "docs" / "make_pictures.py"))["main"](tmp_path, epochs=2)
+    committed = sorted(path for path in (ROOT / "docs" / "images").iterdir() if path.is_file())
     assert sorted(p.name for p in tmp_path.iterdir()) == [p.name for p in committed]
     for picture in committed:
-        assert picture.stat().st_size < 100_000
-        assert any(f"images/{picture.name}" in page.read_text(encoding="utf-8") for page in PAGES)
+        assert picture.stat().st_size < (600_000 if picture.suffix == ".gif" else 100_000)
+        pages = [*PAGES, ROOT / "README.md"]
+        assert any(f"images/{picture.name}" in page.read_text(encoding="utf-8") for page in pages)
+    for folder, frames in [(tmp_path, 3), (ROOT / "docs" / "images", 41)]:
+        with Image.open(folder / "learning.gif") as film:
+            assert film.n_frames == frames
+
+
+def test_gallery_has_every_example_with_its_picture(tmp_path):
+    made = runpy.run_path(str(ROOT / "docs" / "make_gallery.py"))
+    examples = {path.name for path in (ROOT / "examples").iterdir() if path.suffix in (".py", ".ipynb")}
+    assert set(made["EXAMPLES"]) == examples
+    page = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    entry = r"^- \[!\[.{10,}\]\(images/gallery/(\w+)\.png\)\]\(\.\./examples/(.*)\)\n  \[(.*)\]\(.*\3\): "
+    shown = re.findall(entry, page, re.MULTILINE)
+    assert {example for _, example, _ in shown} == examples
+    assert all(picture == example.partition(".")[0] and example == text for picture, example, text in shown)
+    pictures = sorted((ROOT / "docs" / "images" / "gallery").iterdir())
+    assert [picture.stem for picture in pictures] == sorted(picture for picture, _, _ in shown)
+    assert all(picture.stat().st_size < 40_000 for picture in pictures)
+    made["main"](["autograd_basics.py", "expression_and_net.py"], tmp_path)    # one of each kind
+    for picture in tmp_path.iterdir():
+        with Image.open(picture) as image:
+            assert image.size == made["SIZE"]
+            assert len(image.getcolors()) > 10
 
 
 def test_readme_examples(run_python, tmp_path, monkeypatch):
@@ -159,7 +183,7 @@ def test_differences_are_listed():
 
 
 def test_files_stay_short():
-    for pattern in ("src/**/*.py*", "src/**/*.h", "tests/**/*.py", "benchmarks/*.py", "examples/*.py", "docs/*.py"):
+    for pattern in ("src/**/*.py*", "src/**/*.h", "tests/**/*.py", "benchmarks/*.py", "examples/*.py", "docs/**/*.py"):
         for path in ROOT.glob(pattern):
             if path.suffix in (".py", ".pyx", ".pxi", ".pxd", ".pyi", ".h"):
                 lines = path.read_text().splitlines()
