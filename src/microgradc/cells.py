@@ -84,27 +84,28 @@ def line(begin: str, facts: Iterable[Any]) -> str:
     return f"<div>{' · '.join([begin, *map(html, filter(None, facts))])}</div>"
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[Any]], count: int | None = None) -> str:
-    """Return a table of texts, the first column of which is on the left, with its middle left out if it is long.
+def table(heads: Sequence[str], rows: Sequence[Sequence[Any]], count: int | None = None, words: int = 1) -> str:
+    """Return a table of texts, with its middle left out if it is long.
 
     Args:
         heads: what is above the columns; none of them for a table without.
         rows: all of them; or the first ones of `count`.
         count: how many there are.
+        words: how many of the columns, from the left, are no numbers.
     """
     count = len(rows) if count is None else count
-    shown = [_row("td", cells) for cells in rows[: MOST_ROWS + 1]]
+    shown = [_row("td", cells, words) for cells in rows[: MOST_ROWS + 1]]
     if len(rows) > MOST_ROWS + 1:
         half = MOST_ROWS // 2
-        shown = [_row("td", cells) for cells in (*rows[:half], ["…"] * len(heads), *rows[-half:])]
+        shown = [_row("td", cells, words) for cells in (*rows[:half], ["…"] * len(heads), *rows[-half:])]
     elif count > len(rows):
-        shown.append(_row("td", [f"… {count - len(rows):,} more", *[""] * (len(rows[0]) - 1)]))
-    head = f"<thead>{_row('th', heads)}</thead>" if heads else ""
+        shown.append(_row("td", [f"… {count - len(rows):,} more", *[""] * (len(rows[0]) - 1)], words))
+    head = f"<thead>{_row('th', heads, words)}</thead>" if heads else ""
     return f"<table>{head}<tbody>{''.join(shown)}</tbody></table>"
 
 
-def _row(kind: str, cells: Sequence[Any]) -> str:
-    return "<tr>" + "".join(f"<{kind}{LEFT * (not i)}>{html(x)}</{kind}>" for i, x in enumerate(cells)) + "</tr>"
+def _row(kind: str, cells: Sequence[Any], words: int) -> str:
+    return "<tr>" + "".join(f"<{kind}{LEFT * (i < words)}>{html(x)}</{kind}>" for i, x in enumerate(cells)) + "</tr>"
 
 
 def fold(summary: str, inside: str) -> str:

@@ -27,7 +27,7 @@ def page_of_module(module: Any, all_parameters: Callable[..., Any]) -> str:
     rows = [[name, _in_words(thing), f"{n:,}"] for name, thing in parts if (n := count(thing)) or hasattr(thing, "train")]
     facts = [of_count(count(module), "parameter"), f"in {'training' if module.training else 'evaluation'} mode"]
     begin = line(f"<b>{html(type(module).__name__)}</b>", facts)
-    return begin + (table(["part", "", "parameters"], rows) if rows else "")
+    return begin + (table(["part", "", "parameters"], rows, words=2) if rows else "")
 
 
 def _in_words(part: Any) -> str:

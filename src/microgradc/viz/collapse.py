@@ -15,7 +15,7 @@ from microgradc.engine import Value
 from microgradc.viz.graph import LONGEST_LABEL, Part, label_of, number_as_text, numbers_of
 
 COLLAPSED_FROM = 60       # nodes
-LOOKED_AT = 50_000        # nodes, those nearest to the root: the work does not depend on the size of the graph
+LOOKED_AT = 100_000       # nodes, those nearest to the root: the work does not depend on the size of the graph
 ACTIVATIONS = frozenset(
     "ReLU tanh sigmoid leaky_relu elu gelu silu selu mish softsign hardtanh softplus log_sigmoid".split()
 )

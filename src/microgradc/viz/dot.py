@@ -10,7 +10,7 @@ from microgradc.engine import Value
 from microgradc.keywords import suggest_keywords
 from microgradc.viz.collapse import Contents, contents_of
 from microgradc.viz.graph import more
-from microgradc.viz.instead import PACKAGE_MISSING, PROGRAM_MISSING, Instead
+from microgradc.viz.instead import PROGRAM_MISSING, Instead
 from microgradc.viz.shades import check_color, shades
 
 if TYPE_CHECKING:
@@ -101,28 +101,32 @@ def _digraph_class() -> Any:
         instead: Instead
 
         def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **_: Any) -> dict[str, Any]:
-            from microgradc.viz.pictures import only, tidy
+            from microgradc.viz.pictures import as_image, only
 
             try:
                 svg, png = (_run(self.engine, self.source, format) for format in ("svg", "png"))
             except (OSError, subprocess.SubprocessError) as error:
                 return self.instead.bundle(_reason(error), include, exclude)
-            return only({"image/svg+xml": tidy(svg.decode()), "image/png": png}, include, exclude)
+            return only({"text/html": as_image(svg.decode()), "image/png": png}, include, exclude)
 
-        def pipe(self, format: str | None = None, *args: Any, encoding: str | None = None, **kwargs: Any) -> Any:
+        def pipe(self, format: str | None = None, **kwargs: Any) -> Any:
             try:
-                return super().pipe(format, *args, encoding=encoding, **kwargs)
+                return super().pipe(format, **kwargs)
             except (graphviz.ExecutableNotFound, subprocess.CalledProcessError) as error:
                 reason = _reason(error)
-            return self.instead.pipe(format, encoding=encoding, reason=reason)
+            return self.instead.pipe(format or self.format, reason=reason, **kwargs)
 
-        def render(self, filename: Any = None, directory: Any = None, *args: Any, **kwargs: Any) -> str:
+        def render(self, filename: Any = None, directory: Any = None, view: bool = False, **kwargs: Any) -> str:
             try:
-                return super().render(filename, directory, *args, **kwargs)
+                return super().render(filename, directory=directory, view=view, **kwargs)
             except (graphviz.ExecutableNotFound, subprocess.CalledProcessError) as error:
                 reason = _reason(error)
-            return self.instead.render(filename or self.filename, directory or self.directory, *args, **kwargs,
-                                       reason=reason)
+            if filename is not None:
+                self.filename = filename
+            if directory is not None:
+                self.directory = directory
+            format = kwargs.pop("format", None) or self.format
+            return self.instead.render(self.filename, self.directory, format=format, reason=reason, **kwargs)
 
     return Dot
 

@@ -103,7 +103,10 @@ def format_graph(root: Value, max_nodes: int = 200) -> str:
 
 def label_of(node: Value) -> list[str]:
     """The label as one line of text, in a list; an empty one if there is none."""
-    text = one_line("" if node.label is None else str(node.label), LONGEST_LABEL)
+    label = node.label
+    if label is None or label == "":
+        return []
+    text = one_line(str(label), LONGEST_LABEL)
     return [text] if text else []
 
 

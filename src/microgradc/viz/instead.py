@@ -35,9 +35,13 @@ class Instead:
         """Return what a notebook shows. The line is in the picture, so that it is seen wherever this is."""
         note = _note(reason)
         try:
-            return {"text/plain": note, **self.figure(note)._repr_mimebundle_(include, exclude)}
+            from microgradc.viz.pictures import only
+
+            figure = self.figure(note)
         except ImportError as error:
             return {"text/plain": one_line(f"{reason}, and {error}", 300)}
+        bundle = {"text/plain": note, "text/html": figure._repr_html_(), "image/png": figure._repr_png_()}
+        return only(bundle, include, exclude)
 
     def figure(self, note: str = "") -> Any:
         """Return the picture."""
@@ -45,7 +49,14 @@ class Instead:
 
         return draw_contents(self._contents, self._colours, note=note)
 
-    def pipe(self, format: str | None = None, *, encoding: str | None = None, reason: str = PACKAGE_MISSING) -> Any:
+    def pipe(
+        self,
+        format: str | None = None,
+        *,
+        encoding: str | None = None,
+        reason: str = PACKAGE_MISSING,
+        **_: Any,
+    ) -> Any:
         """Return the picture as bytes, or as text of an encoding."""
         data = self._saved(format or self.format, reason)
         return data if encoding is None else data.decode(encoding)
@@ -54,18 +65,17 @@ class Instead:
         self,
         filename: Any = None,
         directory: Any = None,
-        view: bool = False,
+        *,
         cleanup: bool = False,
         format: str | None = None,
-        *_: Any,
         outfile: Any = None,
         reason: str = PACKAGE_MISSING,
-        **__: Any,
+        **_: Any,
     ) -> str:
         """Write the picture to the file that Graphviz would write, and return its name."""
         source = Path(directory or "", filename or "Digraph.gv")
-        format = format or self.format
-        path = Path(directory or "", outfile) if outfile is not None else Path(f"{source}.{format}")
+        format = format or (Path(outfile).suffix[1:] if outfile is not None else "") or self.format
+        path = Path(outfile) if outfile is not None else Path(f"{source}.{format}")
         data = self._saved(format, reason)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
