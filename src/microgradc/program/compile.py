@@ -417,7 +417,7 @@ class Compiled(Deriving, Leaving, Partials, Training):
         return f"<compiled {getattr(self._f, '__qualname__', self._f)}>"
 
     def _repr_html_(self) -> str | None:
-        return in_a_cell(page_of_function, self, self._recordings)
+        return in_a_cell(lambda: page_of_function(self, self._recordings))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         advice = "self.loss = microgradc.compile(self.loss) in __init__"

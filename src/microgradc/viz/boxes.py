@@ -84,7 +84,7 @@ def draw_contents(
     layout = layered_layout([(box.width, box.height) for box in boxes], edges)
     width, height = layout.width + 2 * PADDING, layout.height + 2 * PADDING
     if note:
-        width = max(width, Box([note], [], "").width)
+        width = max(width, 1.1 * Box([note], [], "").width)     # the letters may be other ones, in a browser
         height += 2 * LINE_HEIGHT * FONT_SIZE
     if ax is None:
         scale = min(1.0, LARGEST_FIGURE * 72 / max(width, height))

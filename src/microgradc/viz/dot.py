@@ -4,11 +4,13 @@ import re
 import signal
 import subprocess
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microgradc.engine import Value
 from microgradc.keywords import suggest_keywords
 from microgradc.viz.collapse import Contents, contents_of
+from microgradc.viz.figures import as_image, only
 from microgradc.viz.graph import more
 from microgradc.viz.instead import PROGRAM_MISSING, Instead
 from microgradc.viz.shades import check_color, shades
@@ -101,8 +103,6 @@ def _digraph_class() -> Any:
         instead: Instead
 
         def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **_: Any) -> dict[str, Any]:
-            from microgradc.viz.pictures import as_image, only
-
             try:
                 svg, png = (_run(self.engine, self.source, format) for format in ("svg", "png"))
             except (OSError, subprocess.SubprocessError) as error:
@@ -121,12 +121,13 @@ def _digraph_class() -> Any:
                 return super().render(filename, directory=directory, view=view, **kwargs)
             except (graphviz.ExecutableNotFound, subprocess.CalledProcessError) as error:
                 reason = _reason(error)
-            if filename is not None:
-                self.filename = filename
-            if directory is not None:
-                self.directory = directory
-            format = kwargs.pop("format", None) or self.format
-            return self.instead.render(self.filename, self.directory, format=format, reason=reason, **kwargs)
+            # The source is written, and the two names are attributes now.
+            self.instead.format = self.format
+            path = self.instead.render(self.filename, self.directory, reason=reason, **kwargs)
+            if kwargs.get("cleanup"):
+                outfile = kwargs.get("outfile")
+                Path(self.filepath if outfile is None else Path(outfile).with_suffix(".gv")).unlink(missing_ok=True)
+            return path
 
     return Dot
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from microgradc.cells import one_line
 from microgradc.viz.collapse import Contents
+from microgradc.viz.figures import import_matplotlib, only
 
 PROGRAM_MISSING = "the program dot of Graphviz is not installed (graphviz.org/download)"
 PACKAGE_MISSING = "the Python package graphviz is not installed (pip install graphviz)"
@@ -35,8 +36,6 @@ class Instead:
         """Return what a notebook shows. The line is in the picture, so that it is seen wherever this is."""
         note = _note(reason)
         try:
-            from microgradc.viz.pictures import only
-
             figure = self.figure(note)
         except ImportError as error:
             return {"text/plain": one_line(f"{reason}, and {error}", 300)}
@@ -66,26 +65,20 @@ class Instead:
         filename: Any = None,
         directory: Any = None,
         *,
-        cleanup: bool = False,
         format: str | None = None,
         outfile: Any = None,
         reason: str = PACKAGE_MISSING,
         **_: Any,
     ) -> str:
         """Write the picture to the file that Graphviz would write, and return its name."""
-        source = Path(directory or "", filename or "Digraph.gv")
-        format = format or (Path(outfile).suffix[1:] if outfile is not None else "") or self.format
-        path = Path(outfile) if outfile is not None else Path(f"{source}.{format}")
+        format = format or ("" if outfile is None else Path(outfile).suffix[1:]) or self.format
+        path = Path(directory or "", f"{filename or 'Digraph.gv'}.{format}") if outfile is None else Path(outfile)
         data = self._saved(format, reason)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        if cleanup:
-            source.unlink(missing_ok=True)
         return str(path)
 
     def _saved(self, format: str, reason: str) -> bytes:
-        from microgradc.viz.figures import import_matplotlib
-
         import_matplotlib()
         from matplotlib.backend_bases import FigureCanvasBase
 
