@@ -93,7 +93,7 @@ def test_numbers_of_a_box_are_the_least_and_the_largest():
     out = model([Value(1.0), Value(2.0)])
     out.backward()
     box = next(box for box in contents_of(out, 200, True).boxes if box.label == ["8 neurons of 2 inputs"])
-    first = [n for n in box.nodes]
+    first = box.nodes
     assert len(first) == 8
     low, high = min(n.data for n in first), max(n.data for n in first)
     assert box.lines[-2] == f"data {low:.4f} … {high:.4f}"
@@ -131,7 +131,8 @@ def test_inputs_before_weights():
     total = 0
     for _ in range(5):
         x = [Value(random.random()) for _ in range(20)]
-        total = total + sum(sum((xi * wi for xi, wi in zip(x, row, strict=True)), c).relu() for row, c in zip(w, b, strict=True))
+        for row, bias in zip(w, b, strict=True):
+            total = total + sum((xi * wi for xi, wi in zip(x, row, strict=True)), bias).relu()
     assert "ReLU 3 neurons of 20 inputs 63 parameters 5 times" in words(contents_of(total, 200, None))
 
 

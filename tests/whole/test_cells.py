@@ -99,7 +99,8 @@ def test_a_program_a_graph_and_a_loop():
     x, w = Value(1.0), Value(3.0)
     program = Program((w * x).tanh(), [x])
     assert shown(program).startswith("Program · 1 input · 1 parameter · 1 output · 4 expressions")
-    assert shown(a_graph()).startswith("Graph · 4 expressions · 1 input · 1 parameter · 1 outputthe expressions%0 = input 0")
+    text = shown(a_graph())
+    assert text.startswith("Graph · 4 expressions · 1 input · 1 parameter · 1 outputthe expressions%0 = input 0")
     assert "%3 = tanh %2" in shown(a_graph())
     assert shown(a_loop()).startswith("Loop · 7 iterations · carries: 1 · xs: 0 · ys: 0")
 
@@ -252,8 +253,8 @@ def test_cells_change_nothing_and_are_not_recorded():
     assert "recorded" in pages[0]        # no number of one example gets out
 
 
-KINDS = [Program, Graph, Loop, History, MLP, nn.Sequential, nn.Layer, nn.Neuron, nn.Dropout, nn.Activation, nn.Embedding,
-         nn.LayerNorm, nn.Softmax, nn.Flatten, Value, type(compiled()), microgradc.Partial]
+KINDS = [Program, Graph, Loop, History, MLP, nn.Sequential, nn.Layer, nn.Neuron, nn.Dropout, nn.Activation,
+         nn.Embedding, nn.LayerNorm, nn.Softmax, nn.Flatten, Value, type(compiled()), microgradc.Partial]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -305,7 +306,8 @@ def test_parts():
     assert one_line("a\n\tb\x00 c") == "a b c"
     assert line("<b>x</b>", ["", "a&b"]) == "<div><b>x</b> · a&amp;b</div>"
     assert Checked(fold("a<", lines(["1 < 2", "3"]))).texts == ["a<", "1 < 2\n3"]
-    assert table([], [["a", 1]]) == '<table><tbody><tr><td style="text-align: left">a</td><td>1</td></tr></tbody></table>'
+    row = '<tr><td style="text-align: left">a</td><td>1</td></tr>'
+    assert table([], [["a", 1]]) == f"<table><tbody>{row}</tbody></table>"
     assert table(["n"], [[i] for i in range(100)]).count("<tr>") == MOST_ROWS + 2
     assert "… 95 more" in table(["n", "m"], [[i, i] for i in range(5)], 100)
     assert listed(iter("abc"), 3) == "a, b, c"

@@ -24,7 +24,8 @@ def page_of_module(module: Any, all_parameters: Callable[..., Any]) -> str:
     parts = [(name, thing) for name, thing in vars(module).items() if not name.startswith("_")]
     if [name for name, _ in parts] == ["layers"] and isinstance(module.layers, list):
         parts = [(f"layers.{i}", layer) for i, layer in enumerate(module.layers)]
-    rows = [[name, _in_words(thing), f"{n:,}"] for name, thing in parts if (n := count(thing)) or hasattr(thing, "train")]
+    counted = [(name, thing, count(thing)) for name, thing in parts]
+    rows = [[name, _in_words(thing), f"{n:,}"] for name, thing, n in counted if n or hasattr(thing, "train")]
     facts = [of_count(count(module), "parameter"), f"in {'training' if module.training else 'evaluation'} mode"]
     begin = line(f"<b>{html(type(module).__name__)}</b>", facts)
     return begin + (table(["part", "", "parameters"], rows, words=2) if rows else "")

@@ -57,7 +57,7 @@ def contents_of(root: Value, max_nodes: int, collapse: bool | None) -> Contents:
         groups = _Groups(part)
         if collapse or 2 * len(groups.order) <= len(part.nodes):
             return groups.boxes(max_nodes)
-    boxes = [Content([node], one_line(node._op, LONGEST_LABEL), label_of(node), numbers_of(node)) for node in plain.nodes]
+    boxes = [Content([v], one_line(v._op, LONGEST_LABEL), label_of(v), numbers_of(v)) for v in plain.nodes]
     return Contents(boxes, plain.operands, plain.hidden)
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from microgradc.engine import Value
 from microgradc.keywords import suggest_keywords
 from microgradc.viz.collapse import Contents, contents_of
-from microgradc.viz.figures import as_image, only
 from microgradc.viz.graph import more
 from microgradc.viz.instead import PROGRAM_MISSING, Instead
 from microgradc.viz.shades import check_color, shades
+from microgradc.viz.svg import as_image, only
 
 if TYPE_CHECKING:
     from graphviz import Digraph

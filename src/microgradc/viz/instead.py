@@ -8,7 +8,8 @@ from typing import Any
 
 from microgradc.cells import one_line
 from microgradc.viz.collapse import Contents
-from microgradc.viz.figures import import_matplotlib, only
+from microgradc.viz.figures import import_matplotlib
+from microgradc.viz.svg import only
 
 PROGRAM_MISSING = "the program dot of Graphviz is not installed (graphviz.org/download)"
 PACKAGE_MISSING = "the Python package graphviz is not installed (pip install graphviz)"

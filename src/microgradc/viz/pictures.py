@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from microgradc.viz.figures import as_image
+from microgradc.viz.svg import as_image
 
 LARGEST_PNG = 4000            # pixels, along either side
 

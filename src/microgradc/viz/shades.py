@@ -22,9 +22,13 @@ def shades(boxes: list[list[Value]], color: str | None) -> list[str]:
     """
     if color is None:
         return [NONE] * len(boxes)
-    sizes = [max((abs(node.grad) for node in nodes), key=lambda size: size if isfinite(size) else inf) for nodes in boxes]
+    sizes = [max((abs(node.grad) for node in nodes), key=_finite_first) for nodes in boxes]
     largest = max(filter(isfinite, sizes), default=0.0)
     return [_shade(size, largest) for size in sizes]
+
+
+def _finite_first(size: float) -> float:
+    return size if isfinite(size) else inf
 
 
 def _shade(size: float, largest: float) -> str:
