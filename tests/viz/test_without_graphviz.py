@@ -2,6 +2,7 @@
 same, and says on one line why it is another picture."""
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def folder(tmp_path, monkeypatch):
 
 def check_instead(bundle, reason):
     assert bundle["text/plain"] == f"drawn by draw_graph: {reason}"
-    assert bundle["text/html"].startswith("<img ")
+    assert re.match(r"<div>drawn by draw_graph: [^<]*</div><img ", bundle["text/html"])
     assert bundle["image/png"].startswith(b"\x89PNG")
 
 

@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from microgradc.cells import one_line
+from microgradc.cells import html, line, one_line
 from microgradc.viz.collapse import Contents
 from microgradc.viz.figures import import_matplotlib
 from microgradc.viz.svg import only
@@ -34,14 +34,14 @@ class Instead:
     def bundle(
         self, reason: str, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
     ) -> dict[str, Any]:
-        """Return what a notebook shows. The line is in the picture, so that it is seen wherever this is."""
+        """Return what a notebook shows. The line is above the picture, or in it, so that it is seen in each form."""
         note = _note(reason)
         try:
-            figure = self.figure(note)
+            image, png = self.figure()._repr_html_(), self.figure(note)._repr_png_()
         except ImportError as error:
             return {"text/plain": one_line(f"{reason}, and {error}", 300)}
-        bundle = {"text/plain": note, "text/html": figure._repr_html_(), "image/png": figure._repr_png_()}
-        return only(bundle, include, exclude)
+        page = None if image is None else line(html(note), []) + image
+        return only({"text/plain": note, "text/html": page, "image/png": png}, include, exclude)
 
     def figure(self, note: str = "") -> Any:
         """Return the picture."""
