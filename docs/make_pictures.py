@@ -39,8 +39,8 @@ def training():
 
 def main(folder):
     moons, history = training()
-    pictures = [("expression", expression(), 150), ("layers", layers(), 150), ("moons", moons, 100), ("history", history, 100)]
-    for name, figure, dpi in pictures:
+    graphs = [("expression", expression(), 150), ("layers", layers(), 150)]
+    for name, figure, dpi in [*graphs, ("moons", moons, 100), ("history", history, 100)]:
         figure.savefig(folder / f"{name}.png", dpi=dpi)
 
 
