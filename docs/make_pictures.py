@@ -24,6 +24,15 @@ def expression():
     return draw_graph(L)
 
 
+def layers():
+    """The loss of the lecture's network."""
+    xs, ys = [[2.0, 3.0, -1.0], [3.0, -1.0, 0.5], [0.5, 1.0, 1.0], [1.0, 1.0, -1.0]], [1.0, -1.0, -1.0, 1.0]
+    model = MLP(3, [4, 4, 1], activation="tanh", output_activation="tanh", seed=0)
+    loss = sum((model(x) - y) ** 2 for x, y in zip(xs, ys, strict=True))
+    loss.backward()
+    return draw_graph(loss)
+
+
 def training():
     """Two moons: what an MLP has learnt, and how."""
     X, y = make_moons(200, noise=0.15, random_state=0)
@@ -64,7 +73,8 @@ def save_film(frames, path):
 
 def main(folder, epochs=40):
     moons, history = training()
-    for name, figure, dpi in [("expression", expression(), 150), ("moons", moons, 100), ("history", history, 100)]:
+    graphs = [("expression", expression(), 150), ("layers", layers(), 150)]
+    for name, figure, dpi in [*graphs, ("moons", moons, 100), ("history", history, 100)]:
         figure.savefig(folder / f"{name}.png", dpi=dpi)
     save_film(learning(epochs), folder / "learning.gif")
 

@@ -17,6 +17,7 @@ PACKAGE = ROOT / "src" / "microgradc"
 
 # From the ground up. What lies on one floor knows nothing of its neighbours.
 FLOORS = [
+    {"cells"},
     {"engine"},
     {"changes", "checks", "keywords", "modes", "moved", "trees", "ufuncs"},
     {"container"},

@@ -70,6 +70,7 @@ include "copying.pxi"
 include "differences.pxi"
 include "custom.pxi"
 include "no_grad.pxi"
+include "in_cells.pxi"
 
 
 cdef str OPERANDS_STAY = ("the operands of a node never change: make a new one, Value(data, children, ...), "
@@ -487,6 +488,7 @@ mgc_install_check_of_names(<PyTypeObject *>Value)
 mgc_install_methods(<PyTypeObject *>Value)
 mgc_install_attributes(<PyTypeObject *>Value, <PyTypeObject *>Baggage)
 Value.__module__ = "microgradc.engine"
+Value._repr_html_ = in_a_cell
 
 include "tracing.pxi"
 include "vectors.pxi"

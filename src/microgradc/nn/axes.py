@@ -7,6 +7,7 @@ from math import inf, prod
 from typing import Any
 
 from microgradc import checks, trees
+from microgradc.cells import never_fails
 from microgradc.checks import NOT_NEGATIVE
 from microgradc.engine import Value
 from microgradc.engine.functions import dot, mean, softmax, sqrt
@@ -52,6 +53,7 @@ class Softmax(Module):
                 entries[k : k + n * after : after] = softmax(entries[k : k + n * after : after])
         return trees.nest(entries, shape)
 
+    @never_fails
     def __repr__(self) -> str:
         return f"Softmax(dim={self.dim})"
 
@@ -106,6 +108,7 @@ class Flatten(Module):
         full = (*full[:first], prod(full[first : last + 1]), *full[last + 1 :])
         return trees.nest(entries, full[missing:])
 
+    @never_fails
     def __repr__(self) -> str:
         return f"Flatten(start_dim={self.start_dim}, end_dim={self.end_dim})"
 
@@ -182,6 +185,7 @@ class LayerNorm(Module):
             out = [c * w for c, w in zip(out, weights, strict=True)]
         return out if biases is None else [c + b for c, b in zip(out, biases, strict=True)]
 
+    @never_fails
     def __repr__(self) -> str:
         affine, bias = self.elementwise_affine, self.bias is not None
         return f"LayerNorm({self.normalized_shape}, eps={self.eps}, elementwise_affine={affine}, bias={bias})"

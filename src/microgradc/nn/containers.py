@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 from microgradc import checks
+from microgradc.cells import listed, never_fails
 from microgradc.engine import Value
 from microgradc.keywords import suggest_keywords
 from microgradc.nn.activations import check_activation
@@ -102,8 +103,9 @@ class Sequential(Module):
     def __len__(self) -> int:
         return len(self.layers)
 
+    @never_fails
     def __repr__(self) -> str:
-        return f"{type(self).__name__} of [{', '.join(map(_shown, self.layers))}]"
+        return f"{type(self).__name__} of [{listed(map(_shown, self.layers), len(self.layers))}]"
 
 
 class MLP(Sequential):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from microgradc import checks
+from microgradc.cells import never_fails
 from microgradc.checks import FROM_0_TO_1
 from microgradc.engine import Value, is_tracing, refuse
 from microgradc.keywords import suggest_keywords
@@ -42,6 +43,7 @@ class Activation(Module):
         batch = rows_of(x)
         return [f(v) for v in entries_of(x)] if batch is None else [self(row) for row in batch]
 
+    @never_fails
     def __repr__(self) -> str:
         return shown_activation(self.activation)
 
@@ -85,5 +87,6 @@ class Dropout(Module):
     def _drop(self, v: Any) -> Any:
         return v * (0.0 if checks.seed(self._rng).random() < self.p else 1 / (1 - self.p))
 
+    @never_fails
     def __repr__(self) -> str:
         return f"Dropout(p={self.p})"

@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from microgradc import checks
+from microgradc.cells import never_fails
 from microgradc.engine import Value
 from microgradc.engine.functions import take
 from microgradc.engine.value import array_of
@@ -90,6 +91,7 @@ class Embedding(Module):
             return [self._rows(entry, table) for entry in x]
         return take(table, int(x) if isinstance(x, float) and x.is_integer() else x)
 
+    @never_fails
     def __repr__(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"Embedding({self.num_embeddings}, {self.embedding_dim}{padding})"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypedDict, Unpack, overload
 
 from microgradc import changes, checks
+from microgradc.cells import listed, never_fails
 from microgradc.engine import Value
 from microgradc.engine.functions import dot
 from microgradc.keywords import suggest_keywords
@@ -83,6 +84,7 @@ class Neuron(Module):
             raise
         return function_of(activation_of(self))(out)
 
+    @never_fails
     def __repr__(self) -> str:
         return f"{shown_activation(activation_of(self))}Neuron({len(self.w)})"
 
@@ -151,8 +153,13 @@ class Layer(Module):
             raise
         return out[0] if len(out) == 1 else out
 
+    @never_fails
     def __repr__(self) -> str:
-        return f"Layer of [{', '.join(str(n) for n in self.neurons)}]"
+        return f"Layer of [{listed(map(str, self.neurons), len(self.neurons))}]"
+
+    def _in_words(self) -> str:
+        kinds = {shown_activation(activation_of(neuron)) for neuron in self.neurons}
+        return f"Layer: {len(self.neurons[0].w)} → {len(self.neurons)}, {' and '.join(sorted(kinds))}"
 
 
 class _LayerPlan:

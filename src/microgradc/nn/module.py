@@ -8,8 +8,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from microgradc import changes, checks
+from microgradc.cells import in_a_cell
 from microgradc.engine.value import Value, read_numbers, vector_of, write_numbers, zero_grad
 from microgradc.keywords import suggest_keywords
+from microgradc.nn.in_cells import page_of_module
 from microgradc.nn.search import find_modules, find_parameters
 from microgradc.nn.state import groups_for, groups_of, refuse_faults, wrong_names, wrong_shape
 
@@ -68,6 +70,9 @@ class Module:
         if forward is None:
             raise NotImplementedError(f"{type(self).__name__} has no method forward(x), which says what it computes")
         return forward(*args, **kwargs)
+
+    def _repr_html_(self) -> str | None:
+        return in_a_cell(page_of_module, self, Module.parameters)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Set the gradient of every parameter to 0, before the next `backward()`.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, SupportsIndex, 
 import numpy as np
 
 from microgradc import checks
+from microgradc.cells import in_a_cell, never_fails
 from microgradc.engine import is_tracing, refuse
 from microgradc.engine.value import is_detecting
 from microgradc.keywords import suggest_keywords
@@ -29,6 +30,7 @@ from microgradc.program.carried import (
 )
 from microgradc.program.chunks import chunked
 from microgradc.program.deriving import Deriving
+from microgradc.program.in_cells import page_of_function
 from microgradc.program.layouts import gradients_in, layout_of
 from microgradc.program.leaving import Leaving
 from microgradc.program.partial import Partials
@@ -435,8 +437,12 @@ class Compiled(Deriving, Leaving, Partials, Training, Generic[_P, _R]):
             self._recordings = Recordings(method, recordings.lanes, recordings.limit)
             self._latest = Latest(self._recordings)
 
+    @never_fails
     def __repr__(self) -> str:
         return f"<compiled {getattr(self._f, '__qualname__', self._f)}>"
+
+    def _repr_html_(self) -> str | None:
+        return in_a_cell(lambda: page_of_function(self, self._recordings))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         advice = "self.loss = microgradc.compile(self.loss) in __init__"

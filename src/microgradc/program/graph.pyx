@@ -10,7 +10,9 @@ from microgradc.engine.value cimport *
 
 from collections import namedtuple
 
+from microgradc.cells import in_a_cell
 from microgradc.engine.value import TABLE, CompileError, IntegerInput
+from microgradc.program.in_cells import page_of_graph, page_of_loop
 
 cdef extern from "program/graph.h":
     ctypedef struct mgc_numbering:
@@ -87,6 +89,22 @@ cdef int checked(int e) except -1:
     if e < 0:
         raise no_memory()
     return e
+
+
+cdef str line_of(Graph graph, int e, int most):
+    """An expression in a line, with so many of its operands at most."""
+    cdef int i, op = graph.g.op[e], count = mgc_operands_in(&graph.g, e)
+    cdef const int *operands = mgc_operands_of(&graph.g, e)
+    what = ", ".join([f"%{operands[i]}" for i in range(min(count, most))])
+    if count > most:
+        what += f", … {count - most:,} more"
+    if op == MGC_CONSTANT:
+        what = repr(mgc_constant_of(&graph.g, e))
+    elif op < 0:
+        what = repr(graph.g.payload[e])
+    elif op == MGC_SCAN or op == MGC_RESULT:
+        what = f"{graph.g.payload[e]} of {what}"
+    return f"%{e} = {NAMES[op]} {what}"
 
 
 cdef class Graph:
@@ -245,16 +263,22 @@ cdef class Graph:
         return iter([self[i] for i in range(self.g.count)])
 
     def __str__(self):
+        cdef int e
         lines = []
         for i, loop in enumerate(self.loop_list):
             lines.append(f"loop {i}, {loop!r:s}:")
             lines += [f"    {line}" for line in str((<Loop>loop).body).splitlines()]
-        for i, (op, operands, number) in enumerate(self):
-            what = ", ".join([f"%{x}" for x in operands])
-            if number is not None:
-                what = f"{number} of {what}" if operands else repr(number)
-            lines.append(f"%{i} = {op} {what}")
+        for e in range(self.g.count):
+            lines.append(line_of(self, e, self.g.operands.count))
         return "\n".join([*lines, "return " + ", ".join([f"%{x}" for x in self.outputs])])
+
+    def first_lines(self, int most) -> list:
+        """Return the lines of so many expressions, as `str` has them, but with so many operands at most."""
+        cdef int e
+        return [line_of(self, e, most) for e in range(min(most, self.g.count))]
+
+    def _repr_html_(self):
+        return in_a_cell(page_of_graph, self)
 
     def __repr__(self):
         return (f"<Graph: {self.g.count} expressions, {self.input_count} inputs, {self.parameter_count} parameters, "

@@ -8,10 +8,12 @@ from keyword import iskeyword
 from typing import Any
 
 from microgradc import keywords
+from microgradc.cells import in_a_cell
 from microgradc.engine import Value
 from microgradc.program.carried import Absent, Carried, CarriedRecordings
 from microgradc.program.compile import Compiled
 from microgradc.program.function_file import read_function
+from microgradc.program.in_cells import page_of_function, page_of_parameters
 from microgradc.program.program import program_of
 
 __all__ = ["LoadedFunction", "load_compiled"]
@@ -36,6 +38,9 @@ class LoadedFunction(Compiled[..., Any]):
         names = self._f.names["parameter_names"]
         pairs = enumerate(zip(names, self.parameters, strict=True))
         return iter([(f"parameters.{i}" if name is None else name, p) for i, (name, p) in pairs])
+
+    def _repr_html_(self) -> str | None:
+        return in_a_cell(lambda: page_of_function(self, self._recordings) + page_of_parameters(self))
 
 
 @keywords.suggest_keywords

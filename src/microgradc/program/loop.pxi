@@ -62,9 +62,13 @@ cdef class Loop:
         return self.hash
 
     def __repr__(self):
-        require_loop(self)
+        if self.body is None:
+            return "<Loop: not made yet>"
         until = ", until its last output" if self.ends else ""
         return f"<Loop: {self.length} iterations of {self.carries} carries, {self.xs} xs, {self.ys} ys{until}>"
+
+    def _repr_html_(self):
+        return in_a_cell(page_of_loop, self)
 
     def values(self, list operands not None) -> list:
         """Return the results for numbers or Values: one operation of the engine after another.

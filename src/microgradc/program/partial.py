@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from microgradc.cells import never_fails, one_line
 from microgradc.engine import is_tracing, refuse
 from microgradc.engine.value import is_grad_enabled
 from microgradc.program import keys
@@ -61,8 +62,9 @@ class Partial:
     def __reduce__(self) -> Any:
         return Partial, (self.count, self.sum, self.gradients, self.shared_gradients, self._origin)
 
+    @never_fails
     def __repr__(self) -> str:
-        return f"<Partial: {self.count} examples, sum {self.sum}>"
+        return f"<Partial: {self.count} examples, sum {one_line(str(self.sum), 60)}>"
 
     def is_like(self, other: Partial) -> bool:
         """Return whether the other may be of the same function."""

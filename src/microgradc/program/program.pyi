@@ -74,6 +74,7 @@ class Program:
     def stages(self) -> dict[str, Graph]:
         """The graphs that the passes made one after another, by name; the last one is run."""
 
+    def _repr_html_(self) -> str | None: ...
     def stats(self) -> dict[str, Any]:
         """Return how large the program is: numbers of inputs, parameters, steps, …; bytes for a block of examples."""
 

@@ -20,7 +20,9 @@ import os
 import sys
 from collections import namedtuple
 
+from microgradc.cells import in_a_cell
 from microgradc.engine.value import TABLE, CompileError
+from microgradc.program.in_cells import page_of_program
 
 include "lanes/levels.pxi"
 
@@ -475,4 +477,9 @@ cdef class Program:
         return self.runner(PARAMETER_GRADIENTS).text(self)
 
     def __repr__(self):
+        if self.recorded is None:
+            return "<Program: not made yet>"
         return f"<Program: {self.input_count} inputs, {len(self.parameters)} parameters, {self.output_count} outputs>"
+
+    def _repr_html_(self):
+        return in_a_cell(page_of_program, self, self.recorded)

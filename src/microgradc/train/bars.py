@@ -9,14 +9,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-COLUMNS = 110       # of the line in a notebook
+# Of a cell: as long as it has to be, where a terminal's would be cut off.
+LINE = "{desc}{percentage:3.0f}%|{bar:12}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
 
 class CellBar(tqdm):
     """A bar that is one line of a cell's output, which is written anew: no red stream, no widgets."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(file=io.StringIO(), ncols=COLUMNS, ascii=False, **settings)
+        super().__init__(file=io.StringIO(), bar_format=LINE, ascii=False, **settings)
 
     @staticmethod
     def status_printer(file: Any) -> Callable[[str], None]:

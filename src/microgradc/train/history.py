@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from microgradc.cells import fold, in_a_cell, line, never_fails, of_count, table
+
 MEASURED = ("loss", "accuracy", "validation_loss", "validation_accuracy")
 MOST_ROWS = 20      # of a table; the ones in the middle are left out
 
@@ -113,6 +115,7 @@ class History:
 
         return plot_history(self, ax)
 
+    @never_fails
     def __repr__(self) -> str:
         facts = [
             f"{len(self)} epochs",
@@ -121,16 +124,32 @@ class History:
         ]
         return f"<History: {', '.join(facts)}>"
 
+    def _repr_html_(self) -> str | None:
+        return in_a_cell(_page, self)
+
+    def _cells(self) -> list[list[str]]:
+        """Return the table: what is above the columns, and a row for each epoch, or for the first and the last."""
+        names, half = self.names(), MOST_ROWS // 2
+        epochs = range(len(self))
+        shown_epochs = [*epochs[:half], None, *epochs[-half:]] if len(self) > MOST_ROWS else [*epochs]
+        rows = [
+            ["…"] * (1 + len(names)) if i is None else [str(i + 1), *(shown(name, self[name][i]) for name in names)]
+            for i in shown_epochs
+        ]
+        return [["epoch", *names], *rows]
+
     def __str__(self) -> str:
-        names = self.names()
-        epochs = list(range(len(self)))
-        cells = [["epoch", *names], *([str(i + 1), *(shown(name, self[name][i]) for name in names)] for i in epochs)]
-        if len(self) > MOST_ROWS:
-            half = MOST_ROWS // 2
-            cells[half + 1 : -half] = [["…"] * len(cells[0])]
+        cells = self._cells()
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         rows = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
         return "\n".join(rows + ["interrupted"] * self.interrupted)
+
+
+def _page(history: History) -> str:
+    facts = [of_count(len(history), "epoch"), *(f"{name} {text}" for name, text in history.latest().items())]
+    begin = line("<b>History</b>", [*facts, *["interrupted"] * history.interrupted])
+    heads, *rows = history._cells()
+    return begin + (fold("epoch by epoch", table(heads, rows)) if rows else "")
 
 
 def shown(name: str, number: float) -> str:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from microgradc.engine import Value
 from microgradc.keywords import suggest_keywords
+from microgradc.viz.collapse import Contents, contents_of
 from microgradc.viz.figures import check_axes, import_matplotlib, new_figure
-from microgradc.viz.graph import Part, label_of, more, numbers_of, one_line
+from microgradc.viz.graph import more
 from microgradc.viz.layout import Layout, layered_layout
 from microgradc.viz.shades import NONE, check_color, shades
 
@@ -29,6 +30,7 @@ def draw_graph(
     max_nodes: int = 200,
     figsize: tuple[float, float] | None = None,
     color: str | None = None,
+    collapse: bool | None = None,
 ) -> "Figure":
     """Draw the graph of a Value with matplotlib; no other program is needed.
 
@@ -42,13 +44,16 @@ def draw_graph(
         figsize: width and height of the new figure in inches; the text is scaled to fit.
         color: 'grad' to fill each box by the size of its gradient, over four decades down from the largest: the darker,
             the larger; white is 0, pink inf or nan.
+        collapse: whether nodes that are computed alike are in one box, with how many they are and the range of their
+            numbers: the neurons of a layer, the same for each example, a long sum. True, False, or None to do so for a
+            graph of more than 60 nodes, if there are at most half as many boxes then.
 
     Returns:
         The figure: the new one, which pyplot does not know, so that a notebook shows it once; or that of `ax`.
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: root is not a Value, or ax is not Axes.
+        TypeError: root is not a Value, ax is not Axes, or collapse is not a bool or None.
         ValueError: max_nodes is not a positive integer, color is none that there is, or figsize is given together with
             ax.
     """
@@ -56,24 +61,35 @@ def draw_graph(
     if ax is not None and figsize is not None:
         raise ValueError("figsize is the size of a new figure, but ax has one already; give one of the two")
     check_color(color)
-    graph = Part(root, max_nodes)
-    boxes = [
-        Box(numbers_of(node), label_of(node), one_line(node._op), shade)
-        for node, shade in zip(graph.nodes, shades(graph.nodes, color), strict=True)
-    ]
-    edges = [(operand, i) for i, operands in enumerate(graph.operands) for operand in operands]
-    for i, count in enumerate(graph.hidden):
+    check_axes(ax)
+    contents = contents_of(root, max_nodes, collapse)
+    return draw_contents(contents, shades([content.nodes for content in contents.boxes], color), ax, figsize)
+
+
+def draw_contents(
+    contents: Contents,
+    colours: list[str],
+    ax: "Axes | None" = None,
+    figsize: tuple[float, float] | None = None,
+    note: str = "",
+) -> "Figure":
+    """Draw boxes of given contents and colours; below them, if any, a note."""
+    import_matplotlib()
+    boxes = [Box(c.lines, c.label, c.op, colour) for c, colour in zip(contents.boxes, colours, strict=True)]
+    edges = [(operand, i) for i, operands in enumerate(contents.operands) for operand in operands]
+    for i, count in enumerate(contents.hidden):
         if count:
             edges.append((len(boxes), i))
             boxes.append(Box([more(count)], [], ""))
     layout = layered_layout([(box.width, box.height) for box in boxes], edges)
     width, height = layout.width + 2 * PADDING, layout.height + 2 * PADDING
+    if note:
+        width = max(width, 1.1 * Box([note], [], "").width)     # the letters may be other ones, in a browser
+        height += 2 * LINE_HEIGHT * FONT_SIZE
     if ax is None:
         scale = min(1.0, LARGEST_FIGURE * 72 / max(width, height))
         ax = new_figure(figsize or (width * scale / 72, height * scale / 72)).add_axes((0, 0, 1, 1))
-    else:
-        check_axes(ax)
-    _draw(ax, boxes, layout, width, height)
+    _draw(ax, boxes, layout, width, height, note)
     return ax.figure.canvas.figure  # not ax.figure, which may be a part of it
 
 
@@ -105,7 +121,7 @@ def _text_width(text: str, font: Any) -> float:
     return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]
 
 
-def _draw(ax: "Axes", boxes: list[Box], layout: Layout, width: float, height: float) -> None:
+def _draw(ax: "Axes", boxes: list[Box], layout: Layout, width: float, height: float, note: str) -> None:
     """Draw in axes whose data coordinates become the layout's, times a scale that makes it fit."""
     from matplotlib.patches import PathPatch, Polygon, Rectangle
     from matplotlib.path import Path
@@ -139,6 +155,8 @@ def _draw(ax: "Axes", boxes: list[Box], layout: Layout, width: float, height: fl
     def write(x: float, y: float, text: str, **style: Any) -> None:
         ax.text(x, y, text, fontsize=FONT_SIZE * scale, va="center_baseline", parse_math=False, usetex=False, **style)
 
+    if note:
+        write(0, height - 2 * PADDING - LINE_HEIGHT * FONT_SIZE / 2, note, color=GREY)
     for box, (x, y) in zip(boxes, layout.centres, strict=True):
         x, y = x - box.width / 2, y - box.height / 2
         is_stub = len(box.lines) == 1

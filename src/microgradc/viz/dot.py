@@ -1,26 +1,39 @@
 """Graphs drawn by Graphviz."""
 
 import re
+import signal
+import subprocess
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microgradc.engine import Value
 from microgradc.keywords import suggest_keywords
-from microgradc.viz.graph import Part, label_of, more, numbers_of, one_line
+from microgradc.viz.collapse import Contents, contents_of
+from microgradc.viz.graph import more
+from microgradc.viz.instead import PROGRAM_MISSING, Instead
 from microgradc.viz.shades import check_color, shades
+from microgradc.viz.svg import as_image, only
 
 if TYPE_CHECKING:
     from graphviz import Digraph
 
+PATIENCE = 20.0     # seconds, that a notebook waits for `dot`
+
 
 @suggest_keywords
 def draw_dot(
-    root: Value, format: str = "svg", rankdir: str = "LR", max_nodes: int = 500, color: str | None = None
+    root: Value,
+    format: str = "svg",
+    rankdir: str = "LR",
+    max_nodes: int = 500,
+    color: str | None = None,
+    collapse: bool | None = None,
 ) -> "Digraph":
     """Draw the graph of a Value with Graphviz, as micrograd's notebook trace_graph does.
 
-    Graphviz is quick with wide graphs, and may take minutes for a deep one with hundreds of lines that skip layers;
-    draw_graph does not.
+    Where the program `dot` is not installed, fails, or takes longer than 20 seconds for a notebook, the picture is the
+    one that draw_graph draws, with a line that says so.
 
     Args:
         root: the Value whose graph is drawn: what it was made from, with the numbers and gradients of now.
@@ -29,16 +42,16 @@ def draw_dot(
         max_nodes: how many nodes are drawn at most, those nearest to the root; in place of others stands "… n more".
         color: 'grad' to fill each node by the size of its gradient: the darker, the larger; white is 0, pink inf or
             nan.
+        collapse: whether nodes that are computed alike are one in the picture: see `draw_graph`.
 
     Returns:
         A `graphviz.Digraph`. A notebook shows it; `dot.render('name')` writes a picture and `dot.save('name.dot')` its
-        source, which `dot.source` is too.
+        source, which `dot.source` is too. Without the Python package graphviz, what has the methods `render` and `pipe`
+        alone.
 
     Raises:
-        ImportError: the Python package graphviz is not installed.
-        RuntimeError: when it is rendered or shown, and the program `dot` is not installed. `source` and `save` do not
-            need it.
-        TypeError: root is not a Value.
+        RuntimeError: when it is rendered, `dot` cannot do it, and matplotlib does not write that format.
+        TypeError: root is not a Value, or collapse is not a bool or None.
         ValueError: format, rankdir, max_nodes or color is none that there is.
 
     >>> x = Value(2.0, label='x')
@@ -49,58 +62,92 @@ def draw_dot(
     if rankdir not in ("LR", "TB"):
         raise ValueError(f"rankdir must be 'LR' or 'TB', got {rankdir!r}")
     check_color(color)
-    graph = Part(root, max_nodes)
-    filled = [{"style": "filled", "fillcolor": shade} if color else {} for shade in shades(graph.nodes, color)]
-    dot = _digraph_class()(format=format, graph_attr={"rankdir": rankdir})
-    for i, node in enumerate(graph.nodes):
-        fields = [_escaped(field) for field in (*label_of(node), *numbers_of(node))]
+    graph = contents_of(root, max_nodes, collapse)
+    colours = shades([content.nodes for content in graph.boxes], color)
+    instead = Instead(graph, colours, format)
+    kind = _digraph_class()
+    if kind is None:
+        return instead
+    dot = kind(format=format, graph_attr={"rankdir": rankdir})
+    dot.instead = instead
+    _describe(dot, graph, [{"style": "filled", "fillcolor": colour} if color else {} for colour in colours])
+    return dot
+
+
+def _describe(dot: "Digraph", graph: Contents, filled: list[dict[str, str]]) -> None:
+    """Say in Graphviz's language what is in a picture."""
+    for i, content in enumerate(graph.boxes):
+        fields = [_escaped(field) for field in (*content.label, *content.lines)]
         dot.node(f"n{i}", label="{ " + " | ".join(fields) + " }", shape="record", **filled[i])
         target = f"n{i}"
-        if node._op:
+        if content.op:
             target = f"op{i}"
-            dot.node(target, label=_escaped(one_line(node._op)))
+            dot.node(target, label=_escaped(content.op))
             dot.edge(target, f"n{i}")
         for operand in graph.operands[i]:
             dot.edge(f"n{operand}", target)
         if graph.hidden[i]:
             dot.node(f"more{i}", label=more(graph.hidden[i]), shape="plaintext")
             dot.edge(f"more{i}", target, style="dashed")
-    return dot
 
 
 @cache
 def _digraph_class() -> Any:
-    """Return graphviz's Digraph, with an error that helps if the program `dot` is missing."""
+    """Return graphviz's Digraph, for which something else draws where the program `dot` cannot; None without it."""
     try:
         import graphviz
-    except ImportError as error:
-        raise ImportError(
-            "draw_dot needs the Python package graphviz: pip install graphviz. draw_graph does without"
-        ) from error
+    except ImportError:
+        return None
 
     class Dot(graphviz.Digraph):
-        def pipe(self, *args: Any, **kwargs: Any) -> Any:  # a notebook calls this one
-            try:
-                return super().pipe(*args, **kwargs)
-            except graphviz.ExecutableNotFound as error:
-                raise RuntimeError(_NO_DOT) from error
+        instead: Instead
 
-        def render(self, *args: Any, **kwargs: Any) -> str:
+        def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **_: Any) -> dict[str, Any]:
             try:
-                return super().render(*args, **kwargs)
-            except graphviz.ExecutableNotFound as error:
-                raise RuntimeError(_NO_DOT) from error
+                svg, png = (_run(self.engine, self.source, format) for format in ("svg", "png"))
+            except (OSError, subprocess.SubprocessError) as error:
+                return self.instead.bundle(_reason(error), include, exclude)
+            return only({"text/html": as_image(svg.decode()), "image/png": png}, include, exclude)
+
+        def pipe(self, format: str | None = None, **kwargs: Any) -> Any:
+            try:
+                return super().pipe(format, **kwargs)
+            except (graphviz.ExecutableNotFound, subprocess.CalledProcessError) as error:
+                reason = _reason(error)
+            return self.instead.pipe(format or self.format, reason=reason, **kwargs)
+
+        def render(self, filename: Any = None, directory: Any = None, view: bool = False, **kwargs: Any) -> str:
+            try:
+                return super().render(filename, directory=directory, view=view, **kwargs)
+            except (graphviz.ExecutableNotFound, subprocess.CalledProcessError) as error:
+                reason = _reason(error)
+            # The source is written, and the two names are attributes now.
+            self.instead.format = self.format
+            path = self.instead.render(self.filename, self.directory, reason=reason, **kwargs)
+            if kwargs.get("cleanup"):
+                outfile = kwargs.get("outfile")
+                Path(self.filepath if outfile is None else Path(outfile).with_suffix(".gv")).unlink(missing_ok=True)
+            return path
 
     return Dot
 
 
-_NO_DOT = """the program `dot` of Graphviz, which draws this picture, is not installed or not on the PATH.
-Install it with one of
-    apt install graphviz
-    brew install graphviz
-    conda install -c conda-forge graphviz
-    winget install graphviz
-or from https://graphviz.org/download; or use draw_graph, which needs matplotlib alone"""
+def _run(program: str, source: str, format: str) -> bytes:
+    """Return a picture by Graphviz."""
+    command = [program, f"-T{format}"]
+    return subprocess.run(command, input=source.encode(), capture_output=True, check=True, timeout=PATIENCE).stdout
+
+
+def _reason(error: Exception) -> str:
+    """Return why there is no picture, on a line."""
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"dot took longer than {error.timeout:g} seconds"
+    if not isinstance(error, subprocess.CalledProcessError):
+        return PROGRAM_MISSING
+    said = error.stderr.decode(errors="replace") if isinstance(error.stderr, bytes) else error.stderr or ""
+    if error.returncode < 0:
+        return f"dot was ended by {signal.Signals(-error.returncode).name}"
+    return f"dot failed: {next(iter(said.strip().splitlines()), f'exit code {error.returncode}')}"
 
 
 def _escaped(text: str) -> str:

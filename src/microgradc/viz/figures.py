@@ -1,11 +1,9 @@
 """What every picture drawn with matplotlib begins with: matplotlib, the axes, a figure."""
 
-from functools import partial
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from microgradc.viz.pictures import Picture
 
 
 def import_matplotlib() -> None:
@@ -28,18 +26,9 @@ def check_axes(ax: Any) -> None:
         )
 
 
-def new_figure(figsize: tuple[float, float], **arguments: Any) -> "Figure":
+def new_figure(figsize: tuple[float, float], **arguments: Any) -> "Picture":
     """Make a figure that pyplot does not know: no state is left behind, and a notebook shows it as a cell's result
     alone, so once."""
-    from matplotlib.figure import Figure
+    from microgradc.viz.pictures import Picture
 
-    figure = Figure(figsize=figsize, **arguments)
-    # A notebook that has not imported pyplot yet would print `<Figure size …>`.
-    figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
-    return figure
-
-
-def _png(figure: "Figure") -> bytes:
-    stream = BytesIO()
-    figure.savefig(stream, format="png")
-    return stream.getvalue()
+    return Picture(figsize=figsize, **arguments)

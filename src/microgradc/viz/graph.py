@@ -8,6 +8,7 @@ nodes is there at once.
 from math import isfinite
 
 from microgradc import checks
+from microgradc.cells import one_line
 from microgradc.engine import Value
 from microgradc.keywords import suggest_keywords
 
@@ -87,7 +88,7 @@ def format_graph(root: Value, max_nodes: int = 200) -> str:
             lines.append(prefix + content)
             continue
         node = graph.nodes[content]
-        name = " ".join(filter(None, [one_line(node._op), *label_of(node)]))
+        name = " ".join(filter(None, [one_line(node._op, LONGEST_LABEL), *label_of(node)]))
         if content in written:
             lines.append(f"{prefix}{name + ', ' if name else ''}see #{written[content]}")
             continue
@@ -104,7 +105,10 @@ def format_graph(root: Value, max_nodes: int = 200) -> str:
 
 def label_of(node: Value) -> list[str]:
     """The label as one line of text, in a list; an empty one if there is none."""
-    text = one_line("" if node.label is None else str(node.label))
+    label = node.label
+    if label is None or label == "":
+        return []
+    text = one_line(str(label), LONGEST_LABEL)
     return [text] if text else []
 
 
@@ -115,13 +119,6 @@ def numbers_of(node: Value) -> list[str]:
 def number_as_text(x: float) -> str:
     """Four decimals, as in micrograd; an exponent where they would say nothing or too much."""
     return f"{x:.4f}" if x == 0 or 1e-3 <= abs(x) < 1e6 or not isfinite(x) else f"{x:.4e}"
-
-
-def one_line(text: str) -> str:
-    """The text with what cannot be printed (line ends, control characters, half a surrogate pair) as spaces, and not
-    too long."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
 
 
 def more(count: int) -> str:

@@ -1,6 +1,6 @@
 """Colours of nodes by the size of their gradients."""
 
-from math import isfinite, log10
+from math import inf, isfinite, log10
 
 from microgradc.engine import Value
 
@@ -15,16 +15,20 @@ def check_color(color: str | None) -> None:
         raise ValueError(f"color must be None or 'grad', the size of gradients, got {color!r:.40}")
 
 
-def shades(nodes: list[Value], color: str | None) -> list[str]:
-    """Return for each node the colour of its box, by the size of its gradient next to the largest of them.
+def shades(boxes: list[list[Value]], color: str | None) -> list[str]:
+    """Return for the nodes of each box its colour, by the size of the largest gradient next to the largest of all.
 
     White is 0; each shade of orange is a factor, over four decades; pink is inf or nan.
     """
     if color is None:
-        return [NONE] * len(nodes)
-    sizes = [abs(node.grad) for node in nodes]
+        return [NONE] * len(boxes)
+    sizes = [max((abs(node.grad) for node in nodes), key=_finite_first) for nodes in boxes]
     largest = max(filter(isfinite, sizes), default=0.0)
     return [_shade(size, largest) for size in sizes]
+
+
+def _finite_first(size: float) -> float:
+    return size if isfinite(size) else inf
 
 
 def _shade(size: float, largest: float) -> str:
