@@ -27,7 +27,8 @@ OURS = re.compile(
 BADGE = re.compile(r"\[!\[[^]]*\]\(https?:[^)]*\)\]\([^)]*\)\n?")    # is loaded from elsewhere
 PROMPTS = re.compile(r"^```python\n(?=>>> )", re.MULTILINE)
 FROM_ELSEWHERE = re.compile(
-    r"<(?:script|img|iframe|source)\b[^>]*src=\"?https?:[^>]*>|<link[^>]*(?:stylesheet|icon|preconnect)[^>]*https?:[^>]*>"
+    r"<(?:script|img|iframe|source)\b[^>]*src=\"?https?:[^>]*>"
+    r"|<link[^>]*(?:stylesheet|icon|preconnect)[^>]*https?:[^>]*>"
 )
 
 
