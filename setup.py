@@ -87,7 +87,7 @@ class Build(build_ext):
     translated or compiled before it is asked for: pip runs setup.py more than once."""
 
     def build_extensions(self):
-        workers = self.parallel or os.cpu_count() or 1
+        workers = self.parallel = self.parallel or os.cpu_count() or 1
         translated = cythonize(
             self.extensions,
             include_path=["src"],

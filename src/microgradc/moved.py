@@ -24,8 +24,8 @@ MOVED = {
     "updates": "optim.updates",
 }
 
-# Former names of the package, each with the one of now and the minor version that renamed it, the only one in which both
-# work: {"minimise": ("minimize", "0.3")}.
+# Former names of the package, each with the one of now and the minor version that renamed it, in which alone both work:
+# {"minimise": ("minimize", "0.3")}.
 RENAMED: dict[str, tuple[str, str]] = {}
 
 

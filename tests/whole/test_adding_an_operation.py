@@ -127,6 +127,8 @@ def changed(tmp_path_factory):
     leave_out = shutil.ignore_patterns("__pycache__", "*.so", "*.c", "*.pyd", "*.egg-info")
     for name in ("src", "tests", "docs"):
         shutil.copytree(ROOT / name, copy / name, ignore=leave_out)
+    for file in (ROOT / "src").rglob("lanes/*.c"):    # which are written by hand
+        shutil.copy(file, copy / file.relative_to(ROOT))
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
         shutil.copy(ROOT / name, copy / name)
     for name, before, text in SINC + SUMSQ:

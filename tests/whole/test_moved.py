@@ -39,7 +39,7 @@ def test_a_renamed_name_of_the_package_works_on_with_a_warning(monkeypatch):
     monkeypatch.setitem(moved.RENAMED, "Number", ("Value", "0.3"))
     with pytest.warns(DeprecationWarning, match=r"microgradc\.Number is called microgradc\.Value since") as warned:
         assert microgradc.Number is microgradc.Value
-    with pytest.warns(DeprecationWarning) as imported:
+    with pytest.warns(DeprecationWarning, match="since version 0.3, after which the old name goes") as imported:
         from microgradc import Number
     assert Number is microgradc.Value
     assert {warned[0].filename, imported[0].filename} == {__file__}
