@@ -4,6 +4,8 @@
 #ifndef MGC_PLAN_H
 #define MGC_PLAN_H
 
+#include <ctype.h>
+
 #include "program/replay.h"
 
 typedef struct {
@@ -200,12 +202,88 @@ static int mgc_find_cleared_in_loop(mgc_plan *plan, mgc_loop *loop, mgc_way_back
     return 0;
 }
 
+/* Whether a gradient column reads a variable, which has one letter. */
+static int mgc_reads(const char *column, char name)
+{
+    for (const char *c = column; *c; c++) {
+        const int begins = c == column || !(isalnum((unsigned char)c[-1]) || c[-1] == '_');
+        if (*c == name && begins && !(isalnum((unsigned char)c[1]) || c[1] == '_')) return 1;
+    }
+    return 0;
+}
+
+static void mgc_mark(unsigned char *marks, int first, int stride, int count)
+{
+    for (int i = 0; i < count; i++) marks[first + i * stride] = 1;
+}
+
+static void mgc_mark_places(const mgc_plan *plan, unsigned char *marks, int begin, int count)
+{
+    for (const int *place = plan->places.items + begin, *end = place + count; place < end; place++)
+        if (*place >= 0) marks[*place] = 1;
+}
+
+/* Mark the operand `which` of a row of ops.h, in all its results. */
+static void mgc_mark_operand(unsigned char *marks, const mgc_step *step, int which)
+{
+    const int first[] = {step->x, step->y, step->z}, strides[] = {step->dx, step->dy, step->dz};
+    mgc_mark(marks, first[which], strides[which], step->count);
+}
+
+/* Mark the rows of values that a step reads on the way back; of all but rows of ops.h and layers, whatever it has. */
+static void mgc_mark_read_back(const mgc_plan *plan, unsigned char *marks, const mgc_step *step)
+{
+    if (mgc_is_row_of_table(step)) {
+        const char *columns[] = {mgc_rows[step->op].gx, mgc_rows[step->op].gy, mgc_rows[step->op].gz};
+        for (int j = 0; j < mgc_rows[step->op].operands; j++) {
+            if (!(step->receives & MGC_X_RECEIVES << j)) continue;
+            for (int i = 0; i < mgc_rows[step->op].operands; i++)
+                if (mgc_reads(columns[j], "xyz"[i])) mgc_mark_operand(marks, step, i);
+            if (mgc_reads(columns[j], 'f') || step->receives & MGC_KEEPS_OTHER)
+                mgc_mark(marks, step->f, 1, step->count);
+        }
+    } else if (step->op == MGC_SCAN) {
+        const mgc_loop *loop = &plan->loops[step->x];
+        mgc_mark_places(plan, marks, loop->fed, loop->carries + loop->length * loop->xs);
+        mgc_mark_places(plan, marks, loop->receivers, loop->receiver_count);
+    } else if (step->op != MGC_DENSE || step->receives & MGC_WEIGHTS_RECEIVE) {
+        mgc_mark_places(plan, marks, step->places, mgc_kinds[step->op].rows * step->k);
+        if (mgc_kinds[step->op].index) marks[step->x] = 1;
+        if (step->op != MGC_DENSE) mgc_mark(marks, step->f, 1, step->count);
+    }
+}
+
+/* Find steps of an iteration whose results nothing on its way back depends on: it does not run them again. */
+static void mgc_find_unread(const mgc_plan *plan, const mgc_loop *loop, unsigned char *marks)
+{
+    const int *checks = plan->places.items + loop->checks;
+    memset(marks + loop->first, 0, (size_t)loop->slot_count);
+    if (loop->ends) mgc_mark_places(plan, marks, loop->next + loop->carries + loop->ys, 1);
+    for (int i = 0; i < loop->check_count; i++) marks[checks[2 * i]] = 1;
+    for (int i = 0; i < loop->step_count; i++) mgc_mark_read_back(plan, marks, &loop->steps[i]);
+    for (int i = loop->step_count - 1; i >= 0; i--) {
+        mgc_step *step = &loop->steps[i];
+        const mgc_kind *kind = &mgc_kinds[step->op];
+        if (step->op == MGC_SCAN) continue;
+        if (step->receives && !memchr(marks + step->f, 1, (size_t)step->count)) {
+            step->receives |= MGC_IS_UNREAD;
+        } else if (mgc_is_row_of_table(step)) {
+            for (int j = 0; j < mgc_rows[step->op].operands; j++) mgc_mark_operand(marks, step, j);
+        } else {
+            mgc_mark_places(plan, marks, step->places, kind->rows * step->k);
+            if (kind->index) marks[step->x] = 1;
+        }
+    }
+}
+
 static int mgc_find_cleared_in(mgc_plan *plan, mgc_way_back *w)
 {
     const int only = plan->outputs.count == 1 ? plan->outputs.items[0] : -1;
     plan->program.seeded = -1;
-    for (int i = 0; i < plan->program.loop_count; i++)
+    for (int i = 0; i < plan->program.loop_count; i++) {
         if (mgc_find_cleared_in_loop(plan, &plan->loops[i], w) < 0) return -1;
+        mgc_find_unread(plan, &plan->loops[i], w->written);
+    }
     mgc_begin_way_back(w, 0, plan->program.slot_count);
     plan->program.seeded = only >= plan->program.input_count && plan->is_single[only] ? only : -1;
     for (int i = 0; i < plan->outputs.count; i++) {

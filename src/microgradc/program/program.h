@@ -11,6 +11,7 @@ typedef enum {
     MGC_Z_RECEIVES = 4,
     MGC_X_FIRST = 8,                 /* and on the way back nothing has arrived there yet: of single results */
     MGC_KEEPS_OTHER = 64,            /* of SIN and COS of lanes: the other one of the same x is kept, in place y */
+    MGC_IS_UNREAD = 128,             /* of an iteration: its way back reads nothing that depends on the result */
     MGC_OPERANDS_RECEIVE = 1,        /* of all other steps: any of the operands */
     MGC_WEIGHTS_RECEIVE = 2,         /* of DENSE: any of the weights and biases */
     MGC_OPERANDS_RECEIVE_FIRST = 4,  /* of DENSE: on the way back, nothing has arrived there yet, so that it assigns */

@@ -32,6 +32,7 @@ typedef struct {
     const int *array_columns;
     const Py_ssize_t *rows;           /* of each example: which row of the arrays it is; NULL: one after another */
     double *outputs;                  /* n rows of output_count numbers, or NULL */
+    int skips_sums;                   /* whether nobody wants the sums of the outputs */
     const double *seeds;              /* d result / d output of an example, for each output; NULL for no gradients */
     int careful;                      /* a step to which no gradient came sends none; see below */
     double *const *input_grads;       /* like arrays, or NULL */
@@ -75,6 +76,7 @@ typedef struct {
     Py_ssize_t first, n, valid;
     int inputs, input_grads;            /* how many slots may be in arrays: those of inputs, or 0 */
     int keeps;                          /* whether the way back follows: then steps keep something for it */
+    int is_again;                       /* whether an iteration is run for its way back alone */
     int output, seeded;                 /* the slot that is in the array of outputs; whose gradient is `seeds`; -1 */
 } mgc_block;
 
@@ -160,6 +162,7 @@ static void mgc_run_lanes(const mgc_block *b, const mgc_step *step, int steps)
     const Py_ssize_t n = b->n;
     double *base = b->base;
     for (const mgc_step *end = step + steps; step < end; step++) {
+        if (b->is_again && step->receives & MGC_IS_UNREAD) continue;
         const int *places = p->places + mgc_first_place(step), count = step->count, k = mgc_size_of(step);
         const double *weights = c->weights + mgc_first_weight(step);
         const double *x = mgc_value_row(b, step->x);
@@ -303,7 +306,7 @@ static void mgc_store_outputs(const mgc_block *b, double *sums)
         const int place = p->output_places[i];
         const double *row = place < 0 ? NULL : mgc_value_row(b, place);
         if (c->n == 1) sums[i] = place < 0 ? c->scalars[-1 - place] : *row;       /* -0 stays */
-        else sums[i] += place < 0 ? c->scalars[-1 - place] * (double)valid : c->lanes->sum(row, valid);
+        else if (!c->skips_sums) sums[i] += place < 0 ? c->scalars[-1 - place] * (double)valid : c->lanes->sum(row, valid);
         if (!c->outputs || (b->output >= 0 && place == b->output)) continue;
         double *to = c->outputs + first * p->output_count;
         if (place >= 0) mgc_put_column(row, to, i, p->output_count, valid);

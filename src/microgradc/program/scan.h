@@ -198,7 +198,7 @@ static void mgc_scan(const mgc_block *around, const mgc_step *step)
     const mgc_loop *loop = &p->loops[step->x];
     const int keeps_slots = around->n == 1 && loop->keeps_slots;
     mgc_block here = *around, *const b = &here;
-    here.keeps = around->keeps && keeps_slots;      /* what is computed again keeps it then */
+    here.keeps = around->keeps && keeps_slots, here.is_again = 0;       /* what is run again keeps it then */
     const int *fed = p->places + loop->fed, *made = p->places + loop->next + loop->carries;
     const int *results = p->places + loop->results;
     const Py_ssize_t n = b->n, size = loop->carries * n;
@@ -289,8 +289,10 @@ static void mgc_scan_back(const mgc_block *b, const mgc_step *step)
     const int *fed = p->places + loop->fed, *results = p->places + loop->results;
     const Py_ssize_t n = b->n, size = loop->carries * n;
     double *carry = b->base + loop->first * n, *received = mgc_carry_gradients(b, loop);
+    mgc_block again = *b;
     double worked = 0;
     int part = -1, done = (int)*mgc_kept_row(b, loop, MGC_DONE);
+    again.is_again = 1;
     for (int i = 0; i < loop->carries; i++) {
         if (results[i] >= 0) mgc_copy(received + i * n, b->gbase + results[i] * n, n);
         else mgc_fill(received + i * n, n, b->call->careful ? -0.0 : 0.0);
@@ -301,7 +303,7 @@ static void mgc_scan_back(const mgc_block *b, const mgc_step *step)
             if (loop->ends) mgc_has_ended(b, step, loop);
         } else {
             mgc_copy(carry, mgc_carries_of(b, step, loop, t, done, &part), size);
-            mgc_iterate(b, step, loop, t);
+            mgc_iterate(&again, step, loop, t);
         }
         mgc_iteration_back(b, step, loop, t, received);
     }
