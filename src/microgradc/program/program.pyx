@@ -310,14 +310,14 @@ cdef class Program:
             with_sums: whether to sum the outputs up where they are returned.
 
         Returns:
-            The sum of each output over the examples, a list, or 0 for each; the outputs, an array of shape (n, number of outputs), or
-            None; the gradients of the shared inputs and then of the parameters, a float64 array, or None; those of the
-            inputs, a list of arrays of the shapes of `arrays`, or None. Gradients are those of the sum over examples
-            and outputs of seed times output.
+            The sum of each output over the examples, a list, or 0 for each; the outputs, an array of shape (n, number
+            of outputs), or None; the gradients of the shared inputs and then of the parameters, a float64 array, or
+            None; those of the inputs, a list of arrays of the shapes of `arrays`, or None. Gradients are those of the
+            sum over examples and outputs of seed times output.
         """
         cdef int wanted = FORWARD if seeds is None else INPUT_GRADIENTS if with_input_grads else PARAMETER_GRADIENTS
-        cdef Call call = self.runner(wanted).run(self, arrays, seeds, with_outputs, shared, parameters, threads,
-                                                   with_sums)
+        cdef Call call = self.runner(wanted).run(
+            self, arrays, seeds, with_outputs, shared, parameters, threads, with_sums)
         results = call.sums_list(), call.outputs, call.parameter_gradients(), call.input_grads
         call.release()
         return results

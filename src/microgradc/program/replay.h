@@ -306,7 +306,8 @@ static void mgc_store_outputs(const mgc_block *b, double *sums)
         const int place = p->output_places[i];
         const double *row = place < 0 ? NULL : mgc_value_row(b, place);
         if (c->n == 1) sums[i] = place < 0 ? c->scalars[-1 - place] : *row;       /* -0 stays */
-        else if (!c->skips_sums) sums[i] += place < 0 ? c->scalars[-1 - place] * (double)valid : c->lanes->sum(row, valid);
+        else if (!c->skips_sums)
+            sums[i] += place < 0 ? c->scalars[-1 - place] * (double)valid : c->lanes->sum(row, valid);
         if (!c->outputs || (b->output >= 0 && place == b->output)) continue;
         double *to = c->outputs + first * p->output_count;
         if (place >= 0) mgc_put_column(row, to, i, p->output_count, valid);
