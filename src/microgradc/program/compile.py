@@ -215,7 +215,7 @@ class Compiled(Deriving, Leaving, Partials, Training, Generic[_P, _R]):
         if is_detecting():
             return anomalies.checked(self, "map", args, kwargs)
         recording, arrays, _, _, shared = self._batch(args, kwargs)
-        _, results, _, _ = recording.program.run(arrays, None, True, False, shared)
+        _, results, _, _ = recording.program.run(arrays, None, True, False, shared, with_sums=False)
         return recording.rebuild_arrays(results)
 
     def value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[float, Any]:
@@ -274,7 +274,7 @@ class Compiled(Deriving, Leaving, Partials, Training, Generic[_P, _R]):
         batch = Batch(given)
         recording = self._recording(Example(batch.first), batch.first, names)
         recording.require_one_output()
-        _, values, _, grads = recording.program.run(batch.arrays, [1.0], True, True)
+        _, values, _, grads = recording.program.run(batch.arrays, [1.0], True, True, with_sums=False)
         return values[:, 0], for_one(batch.gradients(grads), given)
 
     def mean_value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[float, Any]:

@@ -62,7 +62,7 @@ cdef class Derived:
             call.has_shared = False
             outputs = new_array((len(self.directions), self.program.output_count))
             call.set_arrays((self.directions,) if not self.indices else (self.tiled_indices(call), self.directions))
-            call.set_outputs(outputs)
+            call.set_outputs(outputs, False)
         call.set_seeds(None)
         call.read_parameters(self.program)
         call.execute()

@@ -421,7 +421,7 @@ cdef class Latest:
         if call is None:
             return None
         result = new_array((n, *found.axes))
-        call.set_outputs(result)
+        call.set_outputs(result, False)
         call.set_seeds(None)
         call.read_parameters(found.program)
         call.execute()

@@ -98,6 +98,29 @@ cdef int grow_nodes(Nodes *stack) except -1:
     return 0
 
 
+cdef inline bint is_recorded_leaf(mgc_node *node, const mgc_numbering *known, const char *depends) noexcept:
+    return node.op == MGC_LEAF or (known != NULL and not depends[mgc_number_of(known, node)])
+
+
+cdef inline void take_note(double *largest, double x) noexcept:
+    """Of a number, if it is the largest finite one."""
+    if fabs(x) > largest[0] and isfinite(x):
+        largest[0] = fabs(x)
+
+
+cdef int add_leaf(Graph to, mgc_node *node, mgc_numbering *places, list parameters, double *largest) except -1:
+    """Add a parameter; return its place."""
+    cdef int e
+    require_replayable(node)
+    take_note(largest, node.data)
+    parameters.append(<Value>mgc_value_of(node))
+    to.parameter_count += 1
+    e = mgc_add(&to.g, MGC_PARAMETER, NULL, 0, to.parameter_count - 1)
+    if e < 0 or mgc_set_number(places, node, e) < 0:
+        raise no_memory()
+    return e
+
+
 cdef double record_one(Graph to, mgc_node *root, mgc_numbering *places, list parameters,
                        const mgc_numbering *known, const char *depends) except -1.0:
     """The same for one output. A signal handler may run meanwhile; nodes stay where they are, as none loses operands.
@@ -107,11 +130,8 @@ cdef double record_one(Graph to, mgc_node *root, mgc_numbering *places, list par
     cdef Nodes stack
     cdef mgc_ints operands
     cdef mgc_node *node
-    cdef mgc_operand *operand
-    cdef Py_ssize_t i, count
-    cdef size_t waiting
-    cdef Py_ssize_t visits = 0
-    cdef bint is_leaf
+    cdef mgc_node *operand
+    cdef Py_ssize_t i, count, visits = 0
     cdef int e
     cdef double largest = 0, x
     stack.items, stack.count, stack.capacity = NULL, 0, 0
@@ -126,38 +146,39 @@ cdef double record_one(Graph to, mgc_node *root, mgc_numbering *places, list par
             if mgc_number_of(places, node) >= 0:
                 stack.count -= 1
                 continue
-            is_leaf = node.op == MGC_LEAF or (known != NULL and not depends[mgc_number_of(known, node)])
-            count = 0 if is_leaf else mgc_operand_count(node)
+            if is_recorded_leaf(node, known, depends):
+                stack.count -= 1
+                add_leaf(to, node, places, parameters, &largest)
+                continue
             require_replayable(node)     # before its operands: by hand a node can be made its own
-            waiting = stack.count
-            for i in range(count - 1, -1, -1):
+            count = mgc_operand_count(node)
+            operands.count = 0
+            for i in range(count):       # leaves have no operands, and are added here: most of a dot product are some
+                e = -1
                 if mgc_operand_is_node(node, i):
-                    operand = mgc_operand_at(node, i)
-                    if mgc_number_of(places, operand.node) < 0:
-                        push_node(&stack, operand.node)
-            if stack.count > waiting:
+                    operand = mgc_operand_at(node, i).node
+                    e = mgc_number_of(places, operand)
+                    if e < 0 and not is_recorded_leaf(operand, known, depends):
+                        break
+                    if e < 0:
+                        e = add_leaf(to, operand, places, parameters, &largest)
+                if mgc_push(&operands, e) < 0:
+                    raise no_memory()
+            if operands.count < count:
+                for i in range(count - 1, operands.count - 1, -1):
+                    if mgc_operand_is_node(node, i) and mgc_number_of(places, mgc_operand_at(node, i).node) < 0:
+                        push_node(&stack, mgc_operand_at(node, i).node)
                 continue
             stack.count -= 1
-            x = fabs(node.data)
-            if x > largest and isfinite(x):
-                largest = x
-            if is_leaf:
-                parameters.append(<Value>mgc_value_of(node))
-                e = to.parameter()
-            else:
-                operands.count = 0
-                for i in range(count):
-                    if mgc_operand_is_node(node, i):
-                        e = mgc_number_of(places, mgc_operand_at(node, i).node)
-                    else:
-                        x = mgc_operand_value(node, i)
-                        e = mgc_add_constant(&to.g, x)
-                        x = fabs(x)
-                        if x > largest and isfinite(x):
-                            largest = x
-                    if e < 0 or mgc_push(&operands, e) < 0:
+            for i in range(count):
+                if operands.items[i] < 0:
+                    x = mgc_operand_value(node, i)
+                    operands.items[i] = mgc_add_constant(&to.g, x)
+                    if operands.items[i] < 0:
                         raise no_memory()
-                e = add_operation(to, node, &operands)
+                    take_note(&largest, x)
+            take_note(&largest, node.data)
+            e = add_operation(to, node, &operands)
             if e < 0 or mgc_set_number(places, node, e) < 0:
                 raise no_memory()
     finally:

@@ -236,6 +236,10 @@ static int mgc_place_run(mgc_planning *p, const mgc_member *members, int count)
         p->slot[members[i].e] = step.f + (ascends ? i : count - 1 - i);
         step.receives |= p->receives[members[i].e];
     }
+    if ((op == MGC_SIN || op == MGC_COS) && step.receives && p->wanted != MGC_FORWARD) {
+        if ((step.y = mgc_give_slots(p->slots, count)) < 0) return -1;
+        step.dy = 1, step.receives |= MGC_KEEPS_OTHER;
+    }
     return mgc_push_step(p->steps, step);
 }
 

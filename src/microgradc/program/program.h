@@ -10,6 +10,8 @@ typedef enum {
     MGC_Y_RECEIVES = 2,
     MGC_Z_RECEIVES = 4,
     MGC_X_FIRST = 8,                 /* and on the way back nothing has arrived there yet: of single results */
+    MGC_KEEPS_OTHER = 64,            /* of SIN and COS of lanes: the other one of the same x is kept, in place y */
+    MGC_IS_UNREAD = 128,             /* of an iteration: its way back reads nothing that depends on the result */
     MGC_OPERANDS_RECEIVE = 1,        /* of all other steps: any of the operands */
     MGC_WEIGHTS_RECEIVE = 2,         /* of DENSE: any of the weights and biases */
     MGC_OPERANDS_RECEIVE_FIRST = 4,  /* of DENSE: on the way back, nothing has arrived there yet, so that it assigns */
@@ -61,6 +63,9 @@ typedef struct {
     int receivers, receiver_count;  /* slots of what the iterations read besides */
     int checks, check_count; /* (the slot of an index, how many values it picks from) */
     int ends;
+    int clears, clear_count; /* (a slot, how many): rows of gradients that begin at 0, going back; the others are
+                                assigned first */
+    int firsts;              /* of each next carry: whether its gradient is assigned */
     int moves_first;         /* whether a next carry is another carry, so that all are to be copied aside */
     int every;               /* how many iterations lie between two that the way back finds the carries of */
     int kept;                /* the first of the rows that are kept: see scan.h */

@@ -42,6 +42,7 @@ class Program:
         shared: Example | None = None,
         parameters: _Floats | None = None,
         threads: SupportsIndex = 0,
+        with_sums: bool = True,
     ) -> tuple[list[float], Any, Any, Any]:
         """Run the program over n examples."""
 

@@ -70,6 +70,7 @@ cdef extern from "program/replay.h":
         const int *array_columns
         const Py_ssize_t *rows
         double *outputs
+        bint skips_sums
         const double *seeds
         bint careful
         double **input_grads
@@ -296,7 +297,7 @@ cdef class Program:
         return self.run(arrays, seeds=None, with_outputs=True, with_input_grads=False)[1]
 
     def run(self, tuple arrays, seeds, bint with_outputs, bint with_input_grads, Example shared=None, parameters=None,
-            int threads=0):
+            int threads=0, bint with_sums=True):
         """Run the program over n examples.
 
         Args:
@@ -308,15 +309,17 @@ cdef class Program:
             parameters: a float64 array of other numbers for the parameters, for this call; by default, those that they
                 have.
             threads: how many to use at most; 0 for as many as `set_num_threads` said.
+            with_sums: whether to sum the outputs up where they are returned.
 
         Returns:
-            The sum of each output over the examples, a list; the outputs, an array of shape (n, number of outputs), or
-            None; the gradients of the shared inputs and then of the parameters, a float64 array, or None; those of the
-            inputs, a list of arrays of the shapes of `arrays`, or None. Gradients are those of the sum over examples
-            and outputs of seed times output.
+            The sum of each output over the examples, a list, or 0 for each; the outputs, an array of shape (n, number
+            of outputs), or None; the gradients of the shared inputs and then of the parameters, a float64 array, or
+            None; those of the inputs, a list of arrays of the shapes of `arrays`, or None. Gradients are those of the
+            sum over examples and outputs of seed times output.
         """
         cdef int wanted = FORWARD if seeds is None else INPUT_GRADIENTS if with_input_grads else PARAMETER_GRADIENTS
-        cdef Call call = self.runner(wanted).run(self, arrays, seeds, with_outputs, shared, parameters, threads)
+        cdef Call call = self.runner(wanted).run(
+            self, arrays, seeds, with_outputs, shared, parameters, threads, with_sums)
         results = call.sums_list(), call.outputs, call.parameter_gradients(), call.input_grads
         call.release()
         return results

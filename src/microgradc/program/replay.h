@@ -32,6 +32,7 @@ typedef struct {
     const int *array_columns;
     const Py_ssize_t *rows;           /* of each example: which row of the arrays it is; NULL: one after another */
     double *outputs;                  /* n rows of output_count numbers, or NULL */
+    int skips_sums;                   /* whether nobody wants the sums of the outputs */
     const double *seeds;              /* d result / d output of an example, for each output; NULL for no gradients */
     int careful;                      /* a step to which no gradient came sends none; see below */
     double *const *input_grads;       /* like arrays, or NULL */
@@ -74,6 +75,8 @@ typedef struct {
     const double *nothing, *seeds;      /* a row of zeros, and one of what the gradient of the only output is */
     Py_ssize_t first, n, valid;
     int inputs, input_grads;            /* how many slots may be in arrays: those of inputs, or 0 */
+    int keeps;                          /* whether the way back follows: then steps keep something for it */
+    int is_again;                       /* whether an iteration is run for its way back alone */
     int output, seeded;                 /* the slot that is in the array of outputs; whose gradient is `seeds`; -1 */
 } mgc_block;
 
@@ -141,6 +144,16 @@ static void mgc_load(const mgc_block *b)
     }
 }
 
+/* sin or cos, and the other one in the rows from `other` on. */
+static void mgc_keep_other(const mgc_lanes *lanes, const mgc_step *step, const double *x, double *other, double *f,
+                           Py_ssize_t n)
+{
+    double *sin = step->op == MGC_SIN ? f : other, *cos = step->op == MGC_SIN ? other : f;
+    if (step->is_run) lanes->both_of_angles(x, sin, cos, step->count * n);
+    else for (int i = 0; i < step->count; i++, x += step->dx * n)
+        lanes->both_of_angles(x, sin + i * n, cos + i * n, n);
+}
+
 static void mgc_run_lanes(const mgc_block *b, const mgc_step *step, int steps)
 {
     const mgc_call *c = b->call;
@@ -149,6 +162,7 @@ static void mgc_run_lanes(const mgc_block *b, const mgc_step *step, int steps)
     const Py_ssize_t n = b->n;
     double *base = b->base;
     for (const mgc_step *end = step + steps; step < end; step++) {
+        if (b->is_again && step->receives & MGC_IS_UNREAD) continue;
         const int *places = p->places + mgc_first_place(step), count = step->count, k = mgc_size_of(step);
         const double *weights = c->weights + mgc_first_weight(step);
         const double *x = mgc_value_row(b, step->x);
@@ -160,7 +174,8 @@ static void mgc_run_lanes(const mgc_block *b, const mgc_step *step, int steps)
 #undef STEP
         default: {
             const double *y = mgc_value_row(b, step->y), *z = mgc_value_row(b, step->z);
-            if (step->is_run) lanes->forward[step->op](x, y, z, f, count * n);
+            if (b->keeps && step->receives & MGC_KEEPS_OTHER) mgc_keep_other(lanes, step, x, base + step->y * n, f, n);
+            else if (step->is_run) lanes->forward[step->op](x, y, z, f, count * n);
             else for (int i = 0; i < count; i++, x += step->dx * n, y += step->dy * n, z += step->dz * n, f += n)
                 lanes->forward[step->op](x, y, z, f, n);
         }
@@ -179,7 +194,7 @@ static void mgc_rows_back(mgc_backward *backward, const mgc_step *step, const do
     for (int i = 0; i < step->count; i++, x -= dx, y -= dy, z -= dz, f -= n)
         backward(base + x, base + y, base + z, base + f, gbase + f, receives & MGC_X_RECEIVES ? gbase + x : NULL,
                  receives & MGC_Y_RECEIVES ? gbase + y : NULL, receives & MGC_Z_RECEIVES ? gbase + z : NULL,
-                 NULL, 0, n);
+                 NULL, receives & MGC_KEEPS_OTHER, n);
 }
 
 static void mgc_step_back(const mgc_block *b, const mgc_step *step)
@@ -258,7 +273,7 @@ static void mgc_result_back(const mgc_block *b, const mgc_step *step, int result
         one.count = 1, one.is_run = 1, one.f += result;
         if (is_row) {
             one.x = operands[0], one.y = operands[1], one.z = operands[2];
-            one.receives &= MGC_X_RECEIVES | MGC_Y_RECEIVES | MGC_Z_RECEIVES;   /* all rows begin at -0 */
+            one.receives &= ~(7 * MGC_X_FIRST);     /* all rows begin at -0 */
         }
         mgc_step_back(b, &one);
     }
@@ -291,7 +306,8 @@ static void mgc_store_outputs(const mgc_block *b, double *sums)
         const int place = p->output_places[i];
         const double *row = place < 0 ? NULL : mgc_value_row(b, place);
         if (c->n == 1) sums[i] = place < 0 ? c->scalars[-1 - place] : *row;       /* -0 stays */
-        else sums[i] += place < 0 ? c->scalars[-1 - place] * (double)valid : c->lanes->sum(row, valid);
+        else if (!c->skips_sums)
+            sums[i] += place < 0 ? c->scalars[-1 - place] * (double)valid : c->lanes->sum(row, valid);
         if (!c->outputs || (b->output >= 0 && place == b->output)) continue;
         double *to = c->outputs + first * p->output_count;
         if (place >= 0) mgc_put_column(row, to, i, p->output_count, valid);
@@ -367,7 +383,8 @@ static void mgc_run_one(const mgc_call *c, double *memory)
     double *base = memory + MGC_SCRATCH, *gbase = base + p->slot_count;
     double *gbroadcast = partial + p->weight_count, *sums = gbroadcast + p->broadcast_count;
     const mgc_block b = {.call = c, .base = base, .gbase = gbase, .kept = base + MGC_NUMBERS_OF_ONE * p->slot_count,
-                         .gweights = partial, .scratch = memory, .n = 1, .valid = 1, .output = -1, .seeded = -1};
+                         .gweights = partial, .scratch = memory, .n = 1, .valid = 1, .keeps = c->seeds != NULL,
+                         .output = -1, .seeded = -1};
     mgc_clear_partial(c, partial);
     mgc_load(&b);
     mgc_run(&b, p->lane_steps, p->lane_step_count, p->loop_count);
@@ -395,7 +412,7 @@ static void mgc_run_block(const mgc_call *c, Py_ssize_t block, double *memory, d
     double *gbroadcast = partial + p->weight_count, *sums = gbroadcast + p->broadcast_count;
     mgc_block b = {.call = c, .base = base, .gbase = gbase, .scratch = gbase + p->slot_count * c->block,
                    .kept = kept, .gweights = partial, .nothing = memory, .seeds = memory + c->block, .first = first,
-                   .n = n, .valid = valid};
+                   .n = n, .valid = valid, .keeps = c->seeds != NULL};
     mgc_find_in_place(&b);
     mgc_load(&b);
     mgc_run(&b, p->lane_steps, p->lane_step_count, p->loop_count);

@@ -4,7 +4,8 @@ cdef enum:
     # How many lanes a block has: as many as fit into about a first-level cache, but 48 at least, while what they take
     # is not beyond one core's share of a third-level cache; else fewer, down to 16. If these are far beyond it, memory
     # is gone through as a stream, and 48 do well again. The sizes are fixed: bits do not depend on the machine.
-    # A few examples more than that are one block all the same, for which a second-level cache does.
+    # A few examples more than that are one block all the same, for which a second-level cache does. So it does for
+    # loops, whose steps are gone through again and again.
     CACHE_BYTES = 40 << 10
     SECOND_CACHE_BYTES = 128 << 10
     SHARED_CACHE_BYTES = 6 << 20
@@ -16,10 +17,11 @@ cdef enum:
     MOST_FORCED_LANES = 0x7FFFFFF8  # an int holds it
 
 
-cdef int lanes_for(Py_ssize_t lane_bytes) noexcept:
+cdef int lanes_for(Py_ssize_t lane_bytes, bint has_loop) noexcept:
     """How many lanes a block has whose lanes take so much memory."""
     if lane_bytes * GOOD_LANES <= SHARED_CACHE_BYTES:
-        return min(max(fitting(CACHE_BYTES, lane_bytes), GOOD_LANES), MOST_LANES)
+        cache_bytes = SECOND_CACHE_BYTES if has_loop else CACHE_BYTES
+        return min(max(fitting(cache_bytes, lane_bytes), GOOD_LANES), MOST_LANES)
     if lane_bytes * LEAST_LANES > STREAM_BYTES:
         return GOOD_LANES
     return max(fitting(SHARED_CACHE_BYTES, lane_bytes), LEAST_LANES)
@@ -71,7 +73,7 @@ cdef class Runner:
         # depend on it; but how much it might be does.
         lane_bytes = max(1, p.slot_count) * self.numbers_in_slot() * sizeof(double)
         self.is_free = lanes is None
-        self.lanes = lanes_for(lane_bytes) if lanes is None else lanes
+        self.lanes = lanes_for(lane_bytes, p.loop_count > 0) if lanes is None else lanes
         self.lanes_of_all = 0 if p.loop_count else fitting(SECOND_CACHE_BYTES, lane_bytes)
         if self.is_free and p.loop_count:
             for i in range(p.loop_count):
@@ -98,12 +100,12 @@ cdef class Runner:
         return self.spare.pop() if self.spare else Call(self)
 
     cdef Call run(self, Program program, tuple arrays, seeds, bint with_outputs, Example shared, parameters=None,
-                  int threads=0):
+                  int threads=0, bint with_sums=True):
         """Return a call that is done, and has its results; give it back by `release`."""
         cdef Call call = self.call()
         call.set_arrays(arrays)
         if with_outputs:
-            call.set_outputs(new_array((call.call.n, self.program.output_count)))
+            call.set_outputs(new_array((call.call.n, self.program.output_count)), with_sums)
         call.set_seeds(seeds)
         call.set_shared(program, shared)
         if parameters is None:

@@ -90,6 +90,7 @@ cdef class Call:
     cdef int release(self) except -1:
         """The call is over: the next may have its memory."""
         self.release_views()
+        self.call.skips_sums = False
         if len(self.runner.spare) < MOST_PARTITIONS:
             self.runner.spare.append(self)
         return 0
@@ -142,8 +143,9 @@ cdef class Call:
             self.call.input_grads = self.grad_pointers
         return 0
 
-    cdef int set_outputs(self, object array) except -1:
-        """Write the outputs of each example to an array, which is as large as they are."""
+    cdef int set_outputs(self, object array, bint with_sums) except -1:
+        """Write the outputs of each example to an array, which is as large as they are; and perhaps sum them up."""
+        self.call.skips_sums = not with_sums
         self.call.outputs = <double *>self.view(array, True).buf
         self.outputs = array
         return 0

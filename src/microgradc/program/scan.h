@@ -29,7 +29,7 @@ static inline Py_ssize_t mgc_rows_kept(const mgc_loop *loop, int keeps_slots, in
 {
     if (!with_gradients) return MGC_ASIDE + loop->carries;
     return MGC_ASIDE + 2 * (Py_ssize_t)loop->carries
-        + (keeps_slots ? 2 * (Py_ssize_t)loop->length * loop->slot_count : mgc_rows_for_carries(loop));
+        + (keeps_slots ? (Py_ssize_t)loop->length * loop->slot_count : mgc_rows_for_carries(loop));
 }
 
 static inline double *mgc_kept_row(const mgc_block *b, const mgc_loop *loop, Py_ssize_t row)
@@ -37,10 +37,10 @@ static inline double *mgc_kept_row(const mgc_block *b, const mgc_loop *loop, Py_
     return b->n == 1 ? b->kept + loop->kept_of_one + row : b->kept + (loop->kept + row) * b->n;
 }
 
-/* Of a call of one example: all that an iteration wrote, and then what is kept for its way back. */
+/* Of a call of one example: all that an iteration wrote. */
 static inline double *mgc_kept_slots(const mgc_block *b, const mgc_loop *loop, Py_ssize_t t)
 {
-    return mgc_kept_row(b, loop, MGC_ASIDE + 2 * ((Py_ssize_t)loop->carries + t * loop->slot_count));
+    return mgc_kept_row(b, loop, MGC_ASIDE + 2 * (Py_ssize_t)loop->carries + t * loop->slot_count);
 }
 
 static inline double *mgc_aside(const mgc_block *b, const mgc_loop *loop) { return mgc_kept_row(b, loop, MGC_ASIDE); }
@@ -55,8 +55,8 @@ static inline double *mgc_kept_carries(const mgc_block *b, const mgc_loop *loop,
     return mgc_kept_row(b, loop, MGC_ASIDE + (2 + which) * loop->carries);
 }
 
-/* Numbers of each slot in a call of one example: value, gradient, and what is kept for the way back. */
-enum { MGC_NUMBERS_OF_ONE = 3 };
+/* Numbers of each slot in a call of one example: value and gradient. */
+enum { MGC_NUMBERS_OF_ONE = 2 };
 
 static inline void mgc_copy(double *to, const double *from, Py_ssize_t count)
 {
@@ -66,18 +66,12 @@ static inline void mgc_copy(double *to, const double *from, Py_ssize_t count)
 
 static inline void mgc_keep_slots(const mgc_block *b, const mgc_loop *loop, Py_ssize_t t)
 {
-    const double *from = b->base + loop->first;
-    double *to = mgc_kept_slots(b, loop, t);
-    mgc_copy(to, from, loop->slot_count);
-    mgc_copy(to + loop->slot_count, from + 2 * b->call->program->slot_count, loop->slot_count);
+    mgc_copy(mgc_kept_slots(b, loop, t), b->base + loop->first, loop->slot_count);
 }
 
 static inline void mgc_get_kept_slots(const mgc_block *b, const mgc_loop *loop, Py_ssize_t t)
 {
-    const double *from = mgc_kept_slots(b, loop, t);
-    double *to = b->base + loop->first;
-    mgc_copy(to, from, loop->slot_count);
-    mgc_copy(to + 2 * b->call->program->slot_count, from + loop->slot_count, loop->slot_count);
+    mgc_copy(b->base + loop->first, mgc_kept_slots(b, loop, t), loop->slot_count);
 }
 
 /* What is in a place: a row, or a weight in all lanes. */
@@ -87,12 +81,13 @@ static inline void mgc_read_place(const mgc_block *b, const mgc_step *step, int 
     else mgc_fill(to, b->n, b->call->weights[step->weights - 1 - place]);
 }
 
-/* What is in a place receives a row of gradients. */
-static void mgc_send(const mgc_block *b, const mgc_step *step, int place, const double *g)
+/* What is in a place receives a row of gradients, which is the first if nothing was there before. */
+static void mgc_send(const mgc_block *b, const mgc_step *step, int place, const double *g, int is_first)
 {
     if (place >= 0) {
         double *to = b->gbase + place * b->n;
-        for (Py_ssize_t l = 0; l < b->n; l++) to[l] += g[l];
+        if (is_first) for (Py_ssize_t l = 0; l < b->n; l++) to[l] = 0 + g[l];
+        else for (Py_ssize_t l = 0; l < b->n; l++) to[l] += g[l];
         return;
     }
     double *to = b->gweights + step->weights - 1 - place;
@@ -110,7 +105,7 @@ static void mgc_run(const mgc_block *b, const mgc_step *steps, int count, int ha
     const mgc_call *c = b->call;
     for (int begin = 0, end = count; begin < count; begin = end + 1) {
         if (has_loops) for (end = begin; end < count && steps[end].op != MGC_SCAN;) end++;
-        if (b->n == 1) c->lanes->run_one(c->program, steps + begin, end - begin, c->weights, b->base, c->seeds != NULL,
+        if (b->n == 1) c->lanes->run_one(c->program, steps + begin, end - begin, c->weights, b->base, b->keeps,
                                          b->scratch);
         else mgc_run_lanes(b, steps + begin, end - begin);
         if (end < count) mgc_scan(b, steps + end);
@@ -197,15 +192,17 @@ static void mgc_go_on(const mgc_block *b, const mgc_step *step, const mgc_loop *
         for (Py_ssize_t l = 0; l < n; l++) carry[l] = ended[l] != 0 ? carry[l] : aside[l];
 }
 
-static void mgc_scan(const mgc_block *b, const mgc_step *step)
+static void mgc_scan(const mgc_block *around, const mgc_step *step)
 {
-    const mgc_program *p = b->call->program;
+    const mgc_program *p = around->call->program;
     const mgc_loop *loop = &p->loops[step->x];
+    const int keeps_slots = around->n == 1 && loop->keeps_slots;
+    mgc_block here = *around, *const b = &here;
+    here.keeps = around->keeps && keeps_slots, here.is_again = 0;       /* what is run again keeps it then */
     const int *fed = p->places + loop->fed, *made = p->places + loop->next + loop->carries;
     const int *results = p->places + loop->results;
     const Py_ssize_t n = b->n, size = loop->carries * n;
     double *carry = b->base + loop->first * n;
-    const int keeps_slots = n == 1 && loop->keeps_slots;
     double worked = 0;
     int t = 0;
     for (int i = 0; i < loop->carries; i++) mgc_read_place(b, step, fed[i], carry + i * n);
@@ -254,23 +251,27 @@ static void mgc_iteration_back(const mgc_block *b, const mgc_step *step, const m
 {
     const mgc_program *p = b->call->program;
     const int *fed = p->places + loop->fed, *next = p->places + loop->next, *results = p->places + loop->results;
+    const int *firsts = p->places + loop->firsts, *clear = p->places + loop->clears;
+    const int assigns = !b->call->careful && b->n > 1;
     const double none = b->call->careful ? -0.0 : 0.0;
     const Py_ssize_t n = b->n;
     double *gslots = b->gbase + loop->first * n, *arrives = mgc_aside(b, loop);
     const double *ended = mgc_kept_row(b, loop, MGC_ENDED);
     if (b->call->careful) mgc_fill(gslots, loop->slot_count * n, none);
-    else memset(gslots, 0, (size_t)(loop->slot_count * n) * sizeof *gslots);
+    else if (n == 1) memset(gslots, 0, (size_t)loop->slot_count * sizeof *gslots);
+    else for (int i = 0; i < loop->clear_count; i++, clear += 2)
+        memset(b->gbase + clear[0] * n, 0, (size_t)(clear[1] * n) * sizeof *gslots);
     for (int i = 0; i < loop->carries; i++) {
         const double *g = received + i * n;
         if (loop->ends) {
             for (Py_ssize_t l = 0; l < n; l++) arrives[l] = ended[l] != 0 ? none : g[l];
             g = arrives;
         }
-        mgc_send(b, step, next[i], g);
+        mgc_send(b, step, next[i], g, firsts[i] && assigns);
     }
     for (int i = 0; i < loop->ys; i++) {
         const int result = results[loop->carries + (Py_ssize_t)t * loop->ys + i];
-        if (result >= 0) mgc_send(b, step, next[loop->carries + i], b->gbase + result * n);
+        if (result >= 0) mgc_send(b, step, next[loop->carries + i], b->gbase + result * n, 0);
     }
     mgc_run_back(b, loop->steps, loop->step_count, loop->is_nested);
     if (!loop->ends) mgc_copy(received, gslots, loop->carries * n);
@@ -278,7 +279,7 @@ static void mgc_iteration_back(const mgc_block *b, const mgc_step *step, const m
         for (Py_ssize_t l = 0; l < n; l++)
             received[i * n + l] = gslots[i * n + l] + (ended[l] != 0 ? received[i * n + l] : none);
     for (int i = 0; i < loop->xs; i++)
-        mgc_send(b, step, fed[loop->carries + (Py_ssize_t)t * loop->xs + i], gslots + (loop->carries + i) * n);
+        mgc_send(b, step, fed[loop->carries + (Py_ssize_t)t * loop->xs + i], gslots + (loop->carries + i) * n, 0);
 }
 
 static void mgc_scan_back(const mgc_block *b, const mgc_step *step)
@@ -288,8 +289,10 @@ static void mgc_scan_back(const mgc_block *b, const mgc_step *step)
     const int *fed = p->places + loop->fed, *results = p->places + loop->results;
     const Py_ssize_t n = b->n, size = loop->carries * n;
     double *carry = b->base + loop->first * n, *received = mgc_carry_gradients(b, loop);
+    mgc_block again = *b;
     double worked = 0;
     int part = -1, done = (int)*mgc_kept_row(b, loop, MGC_DONE);
+    again.is_again = 1;
     for (int i = 0; i < loop->carries; i++) {
         if (results[i] >= 0) mgc_copy(received + i * n, b->gbase + results[i] * n, n);
         else mgc_fill(received + i * n, n, b->call->careful ? -0.0 : 0.0);
@@ -300,9 +303,9 @@ static void mgc_scan_back(const mgc_block *b, const mgc_step *step)
             if (loop->ends) mgc_has_ended(b, step, loop);
         } else {
             mgc_copy(carry, mgc_carries_of(b, step, loop, t, done, &part), size);
-            mgc_iterate(b, step, loop, t);
+            mgc_iterate(&again, step, loop, t);
         }
         mgc_iteration_back(b, step, loop, t, received);
     }
-    for (int i = 0; i < loop->carries; i++) mgc_send(b, step, fed[i], received + i * n);
+    for (int i = 0; i < loop->carries; i++) mgc_send(b, step, fed[i], received + i * n, 0);
 }

@@ -39,7 +39,8 @@ typedef struct {
 
     /* gx += what x receives, and so on, one operand after another: operands may be the same array, and so may what
        they receive. NULL for an operand that receives nothing. With MGC_X_FIRST, and so on, in receives, gx holds
-       anything: what x receives is added to the row `nothing`, of zeros, instead. */
+       anything: what x receives is added to the row `nothing`, of zeros, instead. With MGC_KEEPS_OTHER, y is what
+       `both_of_angles` kept. */
     mgc_backward *backward[MGC_TABLE_END];
 
     /* A dense layer: m dot products with the same k operands, the rows rows[i] of base.
@@ -82,10 +83,12 @@ typedef struct {
     /* Whether numbers are start, start + stride, start + 2 stride, … */
     int (*advances)(const uint64_t *numbers, uint64_t start, uint64_t stride, Py_ssize_t count);
 
+    /* sin(x) and cos(x), none of them where x is. */
+    void (*both_of_angles)(const double *x, double *sin, double *cos, Py_ssize_t n);
+
     /* Steps of a program, no loops, for one example, whose rows are single numbers: forward, and back. The same
        functions in the same order, so that numbers have the bits that they have in a lane. base has a number for each
-       slot; if there is a way back, gradients of all slots come after them, and then what is kept for it. scratch as
-       above. */
+       slot; if there is a way back, gradients of all slots come after them. scratch as above. */
     void (*run_one)(const mgc_program *program, const mgc_step *steps, int count, const double *weights, double *base,
                     int is_way_back, double *scratch);
     void (*run_one_back)(const mgc_program *program, const mgc_step *steps, int count, const double *weights,

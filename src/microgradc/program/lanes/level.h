@@ -51,5 +51,5 @@ const mgc_lanes MGC_V(lanes) = {
     MGC_V(dense), MGC_V(dense_operands), MGC_V(dense_weights), MGC_V(load), MGC_V(sum),
     MGC_V(products), MGC_V(products_back), MGC_V(logsumexp), MGC_V(logsumexp_back),
     MGC_V(cross_entropy), MGC_V(cross_entropy_back),
-    MGC_V(advances), MGC_V(run_one), MGC_V(run_one_back),
+    MGC_V(advances), MGC_V(both_of_angles), MGC_V(run_one), MGC_V(run_one_back),
 };

@@ -14,7 +14,7 @@ MGC_INLINE Py_ssize_t MGC_V(gather)(const double *from, Py_ssize_t stride, Py_ss
     return i;
 }
 
-MGC_NOINLINE void MGC_V(run_of_one)(const mgc_step *step, double *base, double *scratch)
+MGC_NOINLINE void MGC_V(run_of_one)(const mgc_step *step, double *base, int keeps, double *scratch)
 {
     enum { PART = MGC_V(run_part) };
     const int operands = mgc_rows[step->op].operands;
@@ -24,7 +24,12 @@ MGC_NOINLINE void MGC_V(run_of_one)(const mgc_step *step, double *base, double *
         Py_ssize_t n = MGC_V(gather)(base + step->x + i * step->dx, step->dx, count, x);
         if (operands > 1) MGC_V(gather)(base + step->y + i * step->dy, step->dy, count, y);
         if (operands > 2) MGC_V(gather)(base + step->z + i * step->dz, step->dz, count, z);
-        MGC_V(lanes).forward[step->op](x, y, z, f, n);
+        if (keeps) {
+            MGC_V(both_of_angles)(x, step->op == MGC_SIN ? f : y, step->op == MGC_SIN ? y : f, n);
+            memcpy(base + step->y + i, y, (size_t)count * sizeof *y);
+        } else {
+            MGC_V(lanes).forward[step->op](x, y, z, f, n);
+        }
         memcpy(base + step->f + i, f, (size_t)count * sizeof *f);
     }
 }
@@ -36,7 +41,7 @@ MGC_NOINLINE void MGC_V(run_of_one_back)(const mgc_step *step, int receives, con
 {
     enum { PART = MGC_V(run_part) };
     _Static_assert(8 * PART <= MGC_SCRATCH, "the rows fit");
-    const int operands = mgc_rows[step->op].operands;
+    const int operands = mgc_rows[step->op].operands, keeps = step->receives & MGC_KEEPS_OTHER;
     const Py_ssize_t strides[] = {step->dx, step->dy, step->dz};
     const int places[] = {step->x, step->y, step->z};
     double *x = scratch, *y = x + PART, *z = y + PART, *f = z + PART, *g = f + PART, *received = g + PART;
@@ -44,7 +49,7 @@ MGC_NOINLINE void MGC_V(run_of_one_back)(const mgc_step *step, int receives, con
         const Py_ssize_t i = end > PART ? end - PART : 0, count = end - i;
         double *to[3];
         const Py_ssize_t n = MGC_V(gather)(base + step->x + i * step->dx, step->dx, count, x);
-        if (operands > 1) MGC_V(gather)(base + step->y + i * step->dy, step->dy, count, y);
+        if (operands > 1 || keeps) MGC_V(gather)(base + step->y + i * step->dy, step->dy, count, y);
         if (operands > 2) MGC_V(gather)(base + step->z + i * step->dz, step->dz, count, z);
         MGC_V(gather)(base + step->f + i, 1, count, f);
         MGC_V(gather)(gbase + step->f + i, 1, count, g);
@@ -52,7 +57,7 @@ MGC_NOINLINE void MGC_V(run_of_one_back)(const mgc_step *step, int receives, con
             to[j] = receives & MGC_X_RECEIVES << j ? received + j * PART : NULL;
             if (to[j]) memset(to[j], 0, (size_t)n * sizeof *g);
         }
-        MGC_V(lanes).backward[step->op](x, y, z, f, g, to[0], to[1], to[2], NULL, 0, n);
+        MGC_V(lanes).backward[step->op](x, y, z, f, g, to[0], to[1], to[2], NULL, keeps, n);
         for (Py_ssize_t r = count; r-- > 0;)
             for (int j = 0; j < 3; j++) if (to[j]) gbase[places[j] + (i + r) * strides[j]] += to[j][r];
     }
@@ -92,22 +97,20 @@ MGC_NOINLINE void MGC_V(wide_of_one_back)(const mgc_program *p, const mgc_step *
     }
 }
 
-/* Whether a row's gradient reads sin or cos of the same x as its value does: it is kept. */
-#define IS_KEPT(op) ((op) == MGC_SIN || (op) == MGC_COS)
-
 static void MGC_V(run_one)(const mgc_program *p, const mgc_step *steps, int count, const double *weights,
                            double *base, int is_way_back, double *scratch)
 {
     enum { arguments = MGC_SOME_FAR, kept = 0 };
-    const Py_ssize_t l = 0, to_kept = 2 * (Py_ssize_t)p->slot_count;     /* these four are for the names of rows.h */
+    const Py_ssize_t l = 0;     /* these four are for the names of rows.h */
     uint64_t any_far = 0;
     for (const mgc_step *at = steps, *end = at + count; at < end; at++) {
         if (at->op >= MGC_TABLE_END) {
             MGC_V(wide_of_one)(p, at, weights, base);
             continue;
         }
+        const int keeps = is_way_back && at->receives & MGC_KEEPS_OTHER;
         if (at->count >= MGC_V(long_run)) {
-            MGC_V(run_of_one)(at, base, scratch);
+            MGC_V(run_of_one)(at, base, keeps, scratch);
             continue;
         }
         const double *x_ = base + at->x, *y_ = base + at->y, *z_ = base + at->z;
@@ -117,11 +120,9 @@ static void MGC_V(run_one)(const mgc_program *p, const mgc_step *steps, int coun
 #define ROW(id, op, operands, params, value, to_x, to_y, to_z, doc) \
             case MGC_##id: { \
                 LOAD_##operands IGNORE_##operands \
-                if (IS_KEPT(MGC_##id) && is_way_back) { \
-                    double sin_x, cos_x; \
-                    MGC_V(sin_and_cos)(x, &sin_x, &cos_x); \
-                    *f_ = MGC_##id == MGC_SIN ? sin_x : cos_x; \
-                    f_[to_kept] = MGC_##id == MGC_SIN ? cos_x : sin_x; \
+                if (IS_KEPT(MGC_##id) && keeps) { \
+                    double *other = (double *)y_; \
+                    MGC_V(sin_and_cos)(x, MGC_##id == MGC_SIN ? f_ : other, MGC_##id == MGC_SIN ? other : f_); \
                 } else { \
                     *f_ = value; \
                 } \
@@ -143,7 +144,7 @@ static void MGC_V(run_one)(const mgc_program *p, const mgc_step *steps, int coun
 #define SEND_3(to_x, to_y, to_z) SEND_2(to_x, to_y, to_z) \
     if (part & MGC_Z_RECEIVES) ((double *)z_)[to_gradient] += to_z;
 
-/* gbase lies behind base, in the same memory, and then what was kept. */
+/* gbase lies behind base, in the same memory. */
 static void MGC_V(run_one_back)(const mgc_program *p, const mgc_step *steps, int count, const double *weights,
                                 double *base, double *gweights, double *scratch)
 {
@@ -151,8 +152,8 @@ static void MGC_V(run_one_back)(const mgc_program *p, const mgc_step *steps, int
     uint64_t any_far = 0;
     for (int s = count; s-- > 0;) {
         const mgc_step *at = &steps[s];
-        int receives = at->receives;
-        if (!receives) continue;
+        int receives = at->receives & (MGC_X_RECEIVES | MGC_Y_RECEIVES | MGC_Z_RECEIVES);
+        if (!at->receives) continue;
         if (at->op >= MGC_TABLE_END) {
             MGC_V(wide_of_one_back)(p, at, weights, base, base + to_gradient, gweights, scratch);
             continue;
@@ -177,7 +178,7 @@ static void MGC_V(run_one_back)(const mgc_program *p, const mgc_step *steps, int
 #define ROW(id, op, operands, params, value, to_x, to_y, to_z, doc) \
                 case MGC_##id: { \
                     enum { arguments = IS_KEPT(MGC_##id) ? MGC_KEPT : MGC_SOME_FAR }; \
-                    const double kept = IS_KEPT(MGC_##id) ? f_[2 * to_gradient] : 0; \
+                    const double kept = IS_KEPT(MGC_##id) ? *y_ : 0; \
                     LOAD_##operands IGNORE_##operands \
                     (void)kept; \
                     SEND_##operands(to_x, to_y, to_z) \
@@ -194,7 +195,6 @@ static void MGC_V(run_one_back)(const mgc_program *p, const mgc_step *steps, int
     (void)any_far;
 }
 
-#undef IS_KEPT
 #undef SEND_1
 #undef SEND_2
 #undef SEND_3

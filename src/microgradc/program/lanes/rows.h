@@ -67,6 +67,10 @@
             (void)f, (void)g; \
         ) \
     }
+
+/* Whether a row's gradient reads sin or cos of the same x as its value does: that is kept where y would be. */
+#define IS_KEPT(op) ((op) == MGC_SIN || (op) == MGC_COS)
+
 /* x * y back, for both in one loop: the row in which most programs spend their time. What they receive is one array, to
    which x's part is added first, as by two loops; or arrays that have nothing in common. */
 static void MGC_V(product_back)(const double *x, const double *y, const double *g, double *gx, double *gy,
@@ -102,10 +106,41 @@ static void MGC_V(backward_##id)(const double *x_, const double *y_, const doubl
         MGC_V(product_back)(x_, y_, g_, gx_, gy_, nothing, receives, n); \
         return; \
     } \
+    if (IS_KEPT(MGC_##id) && receives & MGC_KEEPS_OTHER) { \
+        enum { arguments = MGC_KEPT }; \
+        const double *had = receives & MGC_X_FIRST ? nothing : gx_; \
+        uint64_t any_far = 0; \
+        MGC_EACH_LANE \
+        for (Py_ssize_t l = 0; l < n; l++) { \
+            LOAD_##operands IGNORE_##operands \
+            const double f = f_[l], g = g_[l], kept = y_[l]; \
+            (void)f, (void)g, (void)kept, (void)any_far; \
+            gx_[l] = had[l] + (gx); \
+        } \
+        return; \
+    } \
     ADD_GRADIENTS_##operands(operands, gx, gy, gz) \
 }
 MGC_TABLE(ROW)
 #undef ROW
+
+/* sin(x) and cos(x), with the bits that each has alone. */
+static void MGC_V(both_of_angles)(const double *x_, double *sin_, double *cos_, Py_ssize_t n)
+{
+    uint64_t any_far = 0;
+    n -= n % MGC_LANE_MULTIPLE;
+    for (Py_ssize_t l = 0; l < n; l++) (void)MGC_V(look_at_sin)(x_[l], &any_far);
+    if (any_far) {
+        for (Py_ssize_t l = 0; l < n; l++) MGC_V(sin_and_cos)(x_[l], sin_ + l, cos_ + l);
+        return;
+    }
+    MGC_EACH_LANE
+    for (Py_ssize_t l = 0; l < n; l++) {
+        const double x = x_[l];
+        sin_[l] = MGC_V(near_sin)(x);
+        cos_[l] = MGC_V(near_cos)(x);
+    }
+}
 #undef FOR_EACH_LANE
 #undef ADD_GRADIENT
 #undef ADD_GRADIENTS_1

@@ -116,7 +116,7 @@ MGC_INLINE double MGC_V(poly)(const double *p, int terms, double x)
 #define MGC_LOOKED_AT 0
 #define MGC_ALL_NEAR 1
 #define MGC_SOME_FAR 2
-#define MGC_KEPT 3              /* the value is known: see one.h */
+#define MGC_KEPT 3              /* the value is known: sin or cos of what the other one was taken of */
 #undef LOOK_AT
 #define LOOK_AT(name, is_far) \
     MGC_INLINE double MGC_V(look_at_##name)(double x, uint64_t *any_far) \
