@@ -3,12 +3,12 @@
 import json
 import re
 from collections import defaultdict
-from itertools import groupby
 
 from .instrumented import ROOT
 from .mutants import RESULTS, mutants
 
 PAGE = ROOT / "docs" / "coverage.md"
+LIST = PAGE.with_suffix(".txt")
 PACKAGE = ROOT / "src" / "microgradc"
 
 
@@ -50,29 +50,22 @@ def headers(lines, branches):
     return rows
 
 
-# Why a line is not reached, by what it says; the first that fits.
-REASONS = [
-    ("no memory: `python -m tests.trust --only allocations`",
-     r"no_memory|MemoryError|NoMemory|< 0\)? ?(return|\{)|return (-1|NULL|0);|failed\b|if \(!\w+\)|== NULL|return NULL|"
-     r"mgc_free_numbering\(&larger\)|\|\| mgc_\w+\("),
-    ("another compiler or system", r"_MSC_VER|_WIN|win32|darwin"),
-]
-
-
-def why(text):
-    for reason, pattern in REASONS:
-        if re.search(pattern, text):
-            return reason
-    return ""
-
-
-def runs(numbers):
-    """Return line numbers in words: 3, 7-9."""
-    words = []
-    for _, run in groupby(enumerate(sorted(numbers)), key=lambda pair: pair[1] - pair[0]):
-        run = [number for _, number in run]
-        words.append(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}")
-    return ", ".join(words)
+def unreached(cython, lines, branches):
+    """Return the text of docs/coverage.txt: each line that was not reached, each with a branch that was not taken."""
+    words = ["Written by python -m tests.trust.coverage: lines that no test reached; +n, lines with n branches that no",
+             "test took. See coverage.md for why."]
+    for name in sorted({*cython, *lines}):
+        there, reached = cython.get(name) or lines[name]
+        missing = defaultdict(int, dict.fromkeys(there - reached, 0))
+        for number, *_ in branches[name][0] - branches[name][1] if name in branches else ():
+            missing[number] += number not in there - reached
+        if missing:
+            words += ["", name]
+        text = (PACKAGE / name).read_text(encoding="utf-8").split("\n")
+        for number in sorted(missing):
+            mark = f"+{missing[number]}" if missing[number] else ""
+            words.append(f"{number:5} {mark:>4} {text[number - 1].strip()[:100]}")
+    return "\n".join(words) + "\n"
 
 
 def faults():
@@ -107,3 +100,4 @@ def write(python, cython, lines, branches):
     put("packages", packages(python, cython))
     put("headers", headers(lines, branches))
     put("faults", faults())
+    LIST.write_text(unreached(cython, lines, branches), encoding="utf-8")
