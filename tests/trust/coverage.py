@@ -22,7 +22,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from .instrumented import ROOT, built, copy_of_sources, environment_of
+from .instrumented import built, copy_of_sources, environment_of
 from .page import write
 
 FLAGS = ["-O0", "--coverage", "-fprofile-update=atomic"]
@@ -30,10 +30,13 @@ FLAGS = ["-O0", "--coverage", "-fprofile-update=atomic"]
 # What says nothing about the package's lines, or would take longest: whole programs, other processes, type checkers.
 LEFT_OUT = (
     "whole/test_public_names.py", "whole/test_micrograd_repository.py", "whole/test_gpt.py", "whole/test_house.py",
-    "whole/test_adding_an_operation.py", "whole/test_examples.py::test_many_rows", "whole/test_examples.py::test_digits",
+    "whole/test_adding_an_operation.py", "whole/test_examples.py::test_many_rows",
+    "whole/test_examples.py::test_digits",
     "whole/test_examples.py::test_digits_with_another_seed_and_few_epochs", "cli/test_command_line.py::test_bench",
     "engine/test_depth.py::test_a_chain_of_ten_million_nodes",
 )
+
+FOLDERS = ("engine", "program", "optim", "nn", ".", "train", "checking", "viz", "cli", "whole")
 
 SETTINGS = """\
 [run]
@@ -164,8 +167,7 @@ def of_cython(counted, tree):
 def main():
     parser = argparse.ArgumentParser(prog="python -m tests.trust.coverage", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tests", nargs="*", default=["engine", "program", "optim", "nn", ".", "train", "checking",
-                                                       "viz", "cli", "whole"], help="below tests/; . for the files there")
+    parser.add_argument("--tests", nargs="*", default=FOLDERS, help="below tests/; . for the files that are there")
     parser.add_argument("--folder", help="where the copy is built and its counters are")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
