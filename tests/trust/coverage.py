@@ -113,32 +113,33 @@ def levels_that_are_not_here():
     return [f"{name}_" for name in ("baseline", "avx2", "avx512") if name not in levels()]
 
 
-def of_headers(counted, missing_levels):
+def of_headers(counted, tree, missing_levels):
     """Return for each header its lines and those that were run, its branches and those that were taken.
 
-    A header is in several extensions, and the kernels in it are compiled for each level of SIMD instructions: a line
-    counts once, and a branch once for each function that the text becomes.
+    A header is in several extensions, kernels are compiled for each level of SIMD instructions, and small functions
+    become part of others: of all these, a line and a branch count once. But where a line has a table, `MGC_TABLE(ROW)`,
+    a branch counts once for each function that the table becomes.
     """
     lines, branches = defaultdict(lambda: (set(), set())), defaultdict(lambda: (set(), set()))
     for file in counted:
         name = file["file"].removeprefix("src/microgradc/")
         if not name.endswith(".h") or name.startswith("/"):
             continue
+        text = (tree / file["file"]).read_text(encoding="utf-8").split("\n")
         for line in file["lines"]:
-            function = line.get("function_name", "")
+            function, number = line.get("function_name", ""), line["line_number"]
             if any(level in function for level in missing_levels):
                 continue
-            function = re.sub(r"(baseline|avx2|avx512)_", "", function).partition(".")[0]
-            number, ways = line["line_number"], line["branches"]
+            is_table = re.search(r"\b\w+_(TABLE|STEPS)\(", text[number - 1])
+            function = re.sub(r"(baseline|avx2|avx512)_", "", function).partition(".")[0] if is_table else ""
             lines[name][0].add(number)
             if line["count"]:
                 lines[name][1].add(number)
-            for i, way in enumerate(ways):
-                if way["throw"]:
-                    continue
-                branches[name][0].add((number, function, len(ways), i))
-                if way["count"]:
-                    branches[name][1].add((number, function, len(ways), i))
+            for i, way in enumerate(line["branches"]):
+                if not way["throw"]:
+                    branches[name][0].add((number, function, i))
+                    if way["count"]:
+                        branches[name][1].add((number, function, i))
     return lines, branches
 
 
@@ -175,7 +176,7 @@ def main():
         tree, environment = prepare(folder)
         run_tests(tree, environment, options.tests)
         counted = list(counted_by_gcov(tree))
-        lines, branches = of_headers(counted, levels_that_are_not_here())
+        lines, branches = of_headers(counted, tree, levels_that_are_not_here())
         write(of_python(folder, tree), of_cython(counted, tree), lines, branches)
 
 
