@@ -54,6 +54,11 @@ def prepare(folder):
     tree = Path(folder, "tree").resolve()
     if not list(tree.rglob("*.gcno")):
         copy_of_sources(tree)
+        levels = tree / "src" / "microgradc" / "program" / "lanes" / "levels.h"
+        text = levels.read_text(encoding="utf-8")       # what becomes part of others has no branches of its own
+        inline = "static inline __attribute__((always_inline))"
+        assert text.count(inline) == 1, "levels.h has no MGC_INLINE for gcc"
+        levels.write_text(text.replace(inline, "static __attribute__((noinline, unused))"), encoding="utf-8")
         built(tree, FLAGS, ["--coverage"])
     data, site = Path(folder, "data").resolve(), Path(folder, "site").resolve()
     data.mkdir(exist_ok=True)
@@ -113,6 +118,12 @@ def levels_that_are_not_here():
     return [f"{name}_" for name in ("baseline", "avx2", "avx512") if name not in levels()]
 
 
+def _ways_once(count, text):
+    """Return how many branches of a line there are, if the compiler put the line into one function again and again."""
+    ways = 2 * len(re.findall(r"\?|&&|\|\||\b(?:if|for|while) \(|\bMGC_UNROLLED_FOR\(", text.partition("/*")[0]))
+    return ways if ways and count > ways and count % ways == 0 else count
+
+
 def of_headers(counted, tree, missing_levels):
     """Return for each header its lines and those that were run, its branches and those that were taken.
 
@@ -121,25 +132,30 @@ def of_headers(counted, tree, missing_levels):
     a branch counts once for each function that the table becomes.
     """
     lines, branches = defaultdict(lambda: (set(), set())), defaultdict(lambda: (set(), set()))
+    found, texts = defaultdict(list), {}        # of a line: the branches in each function
     for file in counted:
         name = file["file"].removeprefix("src/microgradc/")
         if not name.endswith(".h") or name.startswith("/"):
             continue
-        text = (tree / file["file"]).read_text(encoding="utf-8").split("\n")
+        text = texts[name] = (tree / file["file"]).read_text(encoding="utf-8").split("\n")
         for line in file["lines"]:
             function, number = line.get("function_name", ""), line["line_number"]
             if any(level in function for level in missing_levels):
                 continue
-            is_table = re.search(r"\b\w+_(TABLE|STEPS)\(", text[number - 1])
-            function = re.sub(r"(baseline|avx2|avx512)_", "", function).partition(".")[0] if is_table else ""
             lines[name][0].add(number)
             if line["count"]:
                 lines[name][1].add(number)
-            for i, way in enumerate(line["branches"]):
-                if not way["throw"]:
-                    branches[name][0].add((number, function, i))
-                    if way["count"]:
-                        branches[name][1].add((number, function, i))
+            is_table = re.search(r"\b\w+_(TABLE|STEPS)\(", text[number - 1])
+            function = re.sub(r"(baseline|avx2|avx512)_", "", function).partition(".")[0] if is_table else ""
+            if ways := [way["count"] for way in line["branches"] if not way["throw"]]:
+                found[name, number, function].append(ways)
+    for (name, number, function), several in found.items():
+        once = _ways_once(min(map(len, several)), texts[name][number - 1])
+        for ways in several:
+            for i, count in enumerate(ways):
+                branches[name][0].add((number, function, i % once))
+                if count:
+                    branches[name][1].add((number, function, i % once))
     return lines, branches
 
 
