@@ -29,7 +29,8 @@ from .instrumented import ROOT, built, copy_of_sources, environment_of
 LIST = Path(__file__).with_name("mutants.toml")
 RESULTS = Path(__file__).with_name("mutants.json")
 CHANGE = re.compile(r"«(.*?) → (.*?)»", re.DOTALL)
-LONGEST = 300       # seconds that the tests of one fault may take; more is a loop that does not end
+LONGEST = 120       # seconds of a processor that the tests of one fault may take; more is a loop that does not end
+WAITS = 1800        # seconds, for tests that wait for something that does not come
 
 SWITCH = """\
 #ifndef MGC_MUTANT
@@ -166,7 +167,7 @@ SLOW = (
 
 # One process imports what tests need, but for the package, and forks for each fault: that saves most of the time.
 SERVER = """
-import json, os, sys, warnings
+import json, os, resource, sys, warnings
 import numpy, pytest
 try:
     with warnings.catch_warnings():
@@ -187,6 +188,7 @@ for line in sys.stdin:
         file.flush()
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]),) * 2)
     os.environ["MICROGRADC_MUTANT"] = number
     status = pytest.main([*slow, "-x", "-q", "--tb=short", "-p", "no:cacheprovider", *tests])
     sys.stdout.flush()
@@ -200,7 +202,8 @@ class Server:
     def __init__(self, folder):
         self.folder = folder
         self.output = Path(folder, "output.txt").resolve()
-        self.process = subprocess.Popen([sys.executable, "-X", "faulthandler", "-c", SERVER, json.dumps(SLOW)],
+        self.process = subprocess.Popen([sys.executable, "-X", "faulthandler", "-c", SERVER, json.dumps(SLOW),
+                                         str(LONGEST)],
                                         cwd=folder, env=environment_of(folder), text=True, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE)
 
@@ -208,11 +211,11 @@ class Server:
         self.process.stdin.close()
         self.process.wait()
 
-    def run(self, number, tests, seconds):
+    def run(self, number, tests):
         """Run tests until one fails; return its name, None if none does, and what pytest said."""
         self.output.unlink(missing_ok=True)
         print(number, self.output, *[f"tests/{name}" for name in tests], sep="\t", file=self.process.stdin, flush=True)
-        timer = threading.Timer(seconds, self.stop)
+        timer = threading.Timer(WAITS, self.stop)
         timer.start()
         status = int(self.process.stdout.readline())
         is_stopped = not timer.is_alive()
@@ -220,9 +223,9 @@ class Server:
         output = self.output.read_text(encoding="utf-8", errors="replace")
         if status == 0:
             return None, output
-        if is_stopped:
+        if is_stopped or status in (-signal.SIGXCPU, -signal.SIGKILL):
             return "no end", output
-        if found := re.search(r"^(?:FAILED|ERROR) tests/(\S+)", output, re.MULTILINE):
+        if found := re.search(r"^(?:FAILED|ERROR) tests/(.+?)(?: - .*)?$", output, re.MULTILINE):
             return found[1], output
         if status > 0:
             raise RuntimeError(f"pytest ended with {status}:\n{output[-3000:]}")
@@ -240,7 +243,7 @@ def verdict_of(server, mutant, show=False):
     try:
         if not mutant.is_compiled:
             file.write_text(mutant.put_into(sound, False), encoding="utf-8")
-        killer, output = server.run(mutant.number, mutant.tests, LONGEST)
+        killer, output = server.run(mutant.number, mutant.tests)
     finally:
         if not mutant.is_compiled:
             file.write_text(sound, encoding="utf-8")
@@ -268,7 +271,7 @@ def seen(numbers=None, show=False, folder=None, seconds=None, say=print):
                 if killer and "::" in killer:
                     killers.append(killer)
                 yield mutant, killer
-            fails, output = server.run(0, killers, LONGEST) if killers else (None, "")
+            fails, output = server.run(0, killers) if killers else (None, "")
             if fails:
                 raise RuntimeError(f"{fails} fails without a fault, too:\n{output[-3000:]}")
         finally:
