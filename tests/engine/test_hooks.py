@@ -286,6 +286,15 @@ def test_no_leaks():
     kept.remove()
 
 
+def test_a_hook_that_comes_after_a_compiled_loss():
+    """Losses of one program share their operands, and remember that none of these had a hook."""
+    v, seen = Value(2.0), []
+    loss = compile(lambda x: v * x).mean([1.0, 2.0])
+    v.register_hook(lambda g: seen.append(g) or g * 2)
+    loss.backward()
+    assert (seen, v.grad) == ([1.5], 3.0)
+
+
 def test_without_a_graph_and_in_threads():
     x = Value(2.0)
     with no_grad():

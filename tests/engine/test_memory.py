@@ -135,6 +135,19 @@ print(full - base, resident() - base)
 
 
 @linux_only
+def test_memory_stays_for_the_next_graph(run_python):
+    """However often graphs of one size are made and released, the system is not asked for memory each time."""
+    out = run_python(MEASURE + """
+base = resident()
+for _ in range(30):
+    nodes = [Value(1.0) for _ in range(100_000)]
+    del nodes
+print(resident() - base)
+""")
+    assert int(out) > 100_000 * 75
+
+
+@linux_only
 def test_few_survivors_do_not_hold_much_memory(run_python):
     """One node in a hundred stays; the places of the others are used again, though no slab is ever empty."""
     run_python(MEASURE + """

@@ -219,6 +219,10 @@ for i in range(200_000):      # plain nodes, subclasses, closures and labels by 
 before = sys.getrefcount(x)
 del y
 assert sys.getrefcount(x) == 2, (before, sys.getrefcount(x))
+y = Value(1.0)
+for _ in range(1_000_000):    # both operands of a square are the one that goes with it
+    y = y * y
+del y
 """
 
 

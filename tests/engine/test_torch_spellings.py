@@ -123,3 +123,12 @@ def test_code_of_pytorch_runs():
         loss.backward(retain_graph=True)
         optimizer.step()
     assert loss.detach().item() < 1e-3
+
+
+def test_backward_of_a_leaf_adds_to_its_gradient():
+    x, t = Value(2.0), torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    x.backward()
+    t.backward()
+    x.backward(3.0)
+    t.backward(torch.tensor(3.0, dtype=torch.float64))
+    assert x.grad == t.grad.item() == 4.0

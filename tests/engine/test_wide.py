@@ -112,6 +112,15 @@ def test_logsumexp_keeps_the_digits_of_a_small_result(small):
     assert log_softmax([1000.0, 1000.0 - small])[0] == pytest.approx(-math.log1p(math.exp(-small)), rel=1e-15)
 
 
+@pytest.mark.parametrize("numbers", [[1e6 + 0.3, 1e6 + 0.7], [-1e9, -1e9 - 1, -1e9], [1e15, 1e15]])
+def test_gradients_of_logsumexp_at_large_values_add_up_to_one(numbers):
+    """Where the result is so large that it was rounded."""
+    values = list(map(Value, numbers))
+    logsumexp(values).backward()
+    parts = [math.exp(x - max(numbers)) for x in numbers]
+    assert [v.grad for v in values] == pytest.approx([part / sum(parts) for part in parts], rel=1e-15)
+
+
 def test_softmax_adds_up_to_one_and_stays_finite():
     assert math.fsum(softmax([1000.0, -1000.0, 999.0])) == pytest.approx(1.0, rel=1e-15)
     assert logsumexp([-math.inf, -math.inf]) == -math.inf

@@ -6,6 +6,7 @@ import pickle
 import pytest
 
 from microgradc import Value, nn
+from microgradc.nn.search import are_parameters
 
 X = [1.5, -0.5]
 
@@ -129,3 +130,11 @@ def test_a_network_uses_what_is_there_now(change):
     outputs, parameters = model(X), model.parameters()
     assert [v.data for v in outputs] == pytest.approx([v.data for v in expected], abs=1e-14)
     assert gradients(outputs, parameters) == pytest.approx(gradients(expected, parameters), abs=1e-14)
+
+
+def test_a_parameter_in_two_rows_is_seen_wherever_it_lies():
+    a, b, c = sorted((Value(0.0) for _ in range(3)), key=id)
+    assert are_parameters([[a, b], [c]])
+    assert are_parameters([[b, c], [a]])
+    for rows in [[[a, b], [b, c]], [[b], [a, b]], [[a, c], [b], [c]], [[b, b]]]:
+        assert not are_parameters(rows)

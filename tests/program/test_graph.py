@@ -262,6 +262,7 @@ NEUTRAL = [
     ("mul", 0, 1.0, "input"), ("mul", 1, 1.0, "input"), ("mul", 0, -1.0, "neg"), ("mul", 1, -1.0, "neg"),
     ("mul", 0, 0.0, "mul"), ("mul", 1, -0.0, "mul"), ("div", 1, 1.0, "input"), ("div", 1, -1.0, "neg"),
     ("div", 0, 1.0, "div"), ("div", 1, 0.0, "div"), ("div", 1, 4.0, "mul"), ("div", 1, 3.0, "div"),
+    ("div", 1, 2.0**-1022, "mul"), ("div", 1, 2.0**-1024, "div"), ("div", 1, -5e-324, "div"),   # whose inverse is inf
 ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from microgradc import Program, Value, dot, exp, maximum, sin
+from microgradc import SGD, Program, Value, compile, dot, exp, maximum, sin
 
 rng = np.random.default_rng(0)
 W = [Value(0.7), Value(-1.3)]
@@ -70,3 +70,16 @@ def test_a_careful_run_copies():
     assert gx.tobytes() == np.zeros(16).tobytes()
     assert (gy == 2).all()
     assert np.isnan(program.run((np.zeros(16), np.ones(16)), [0.0, 1.0], True, True)[3][0]).all()
+
+
+def test_examples_in_another_order_are_copied():
+    """Batches of a training, of columns that are arrays of their own, and as many as lanes."""
+    x, y = rng.normal(size=(2, 64))
+    trained = []
+    for give in (lambda f: f, lambda f: lambda row: f(row[0], row[1])):
+        v = Value(0.5)
+        f = compile(give(lambda a, b, v=v: (sin(a) * v - exp(b)) ** 2))
+        arrays = (x, y) if not trained else (np.column_stack([x, y]),)
+        losses = f.train(SGD([v], lr=0.01), *arrays, epochs=3, batch_size=16, seed=1)
+        trained.append((losses.tolist(), v.data))
+    assert trained[0] == trained[1]

@@ -1,12 +1,13 @@
 """Lowering that is interrupted, or has no memory: everything stays usable, and no reference is lost."""
 
+import math
 import signal
 import sys
 
 import numpy as np
 import pytest
 
-from microgradc import Program, Value
+from microgradc import Program, Value, compile
 from microgradc.program.graph import known, simplify, sums
 
 TIMER = hasattr(signal, "setitimer")
@@ -214,3 +215,21 @@ def test_memory_error_at_every_allocation_of_lowering(run_python):
     found = [int(line.rsplit(" ", 1)[1]) for line in run_python(LOWERING).splitlines()]
     assert len(found) == 7
     assert min(found) > 10
+
+
+def test_a_sum_within_another_is_added_by_itself():
+    """Only a sum that comes first is part of the one around it: the bits are those of the expression."""
+    rng = np.random.default_rng(0)
+    a, b, c, d = rng.normal(size=(4, 64)) * 10.0 ** rng.integers(-3, 4, size=(4, 64))
+    for f in (
+        lambda a, b, c, d: a + (b + c), lambda a, b, c, d: a - (b - c), lambda a, b, c, d: (a + b) + (c + d),
+        lambda a, b, c, d: a * b + (c * d + (a + d)),
+    ):  # fmt: skip
+        assert (compile(f).map(a, b, c, d) == f(a, b, c, d)).all()
+
+
+def test_a_sum_of_negative_zeros_is_one():
+    zeros = np.full(9, -0.0)
+    for f in lambda x, y, z: x + y + z, lambda x, y, z: x * 1.0 + y * 3.0 + z, lambda x, y, z: x + y - -z + z:
+        is_negative = math.copysign(1, f(-0.0, -0.0, -0.0)) < 0
+        assert np.signbit(compile(f).map(zeros, zeros, zeros)).tolist() == [is_negative] * 9

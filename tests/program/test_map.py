@@ -1,6 +1,7 @@
 """What `map` returns, and which arrays are taken."""
 
 import gc
+import sys
 import weakref
 from collections import namedtuple
 
@@ -193,6 +194,19 @@ def test_results_are_in_no_cycle(f):
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def test_parameters_go_with_the_last_loss_that_is_made_over_them():
+    def loss_and_parameter():
+        v = Value(2.0)
+        return compile(lambda x: v * x).mean(X), v
+
+    loss, v = loss_and_parameter()
+    loss.backward()
+    assert v.grad == pytest.approx(X.mean())
+    del loss
+    gc.collect()        # the function, which refers to itself
+    assert sys.getrefcount(v) == 2      # the name, and the argument
 
 
 def test_arrays_of_a_result_share_no_memory():

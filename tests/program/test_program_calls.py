@@ -152,6 +152,26 @@ def test_a_run_that_is_interrupted_waits_for_the_threads_that_have_begun(late_th
     assert sorted(LatePool.ended) == [1, 2]
 
 
+def test_what_no_thread_could_be_had_for_is_done_by_the_caller(threads, monkeypatch):
+    refused = []
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, function, *args):
+            if args[0] > 1:
+                refused.append(args[0])
+                raise RuntimeError("can't start new thread")
+            return super().submit(function, *args)
+
+    monkeypatch.setattr(program, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(program, "_waking", 1e-9)
+    threads(4)
+    made, _ = record(model, 3, MODEL_W)
+    found = bits(made, BIG_X)
+    assert refused == [2]
+    threads(1)
+    assert found == bits(made, BIG_X)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_fork(threads):

@@ -358,6 +358,24 @@ def test_rows_of_a_table_by_a_computed_index():
         f.sum(np.array([0, 3]), np.ones((2, 2)))
 
 
+@pytest.mark.parametrize("counts", [(2, 3), (3, 2)])
+def test_an_index_of_two_lists_is_one_of_the_shorter(counts):
+    f = compile(lambda i, x: take([x * k for k in range(counts[0])], i) + take([x + k for k in range(counts[1])], i))
+    assert f.map(np.array([1]), np.ones(1)).tolist() == [3.0]
+    with pytest.raises(IndexError, match="less than 2, got 2"):
+        f.map(np.array([2]), np.ones(1))
+
+
+def test_what_is_shifted_by_another_logsumexp_is_no_cross_entropy():
+    def f(i, x):
+        total = microgradc.logsumexp([2 * x, x - 1])
+        return take([x - total, x + 1 - total], i)
+
+    x, i = np.array([-1.0, 0.5, 2.0]), np.array([0, 1, 1])
+    expected = x + i - np.logaddexp(2 * x, x - 1)
+    assert compile(f).map(i, x) == pytest.approx(expected, rel=1e-14)
+
+
 def test_cross_entropy_with_a_computed_index():
     f = compile(lambda v, i: microgradc.logsumexp(v) - take(v, i - 1))
     V, i = np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 0.5]]), np.array([1, 3])
