@@ -1,0 +1,33 @@
+"""Where a single operation is known to give back something else than PyTorch's, and why: docs/differences.md has the rows
+that users may meet. What lies behind such a node is not compared."""
+
+import numpy as np
+
+NAN_MASKS = {"maximum", "minimum", "clip", "elu", "selu", "hardtanh", "relu", "where", "leaky_relu", "bce", "bce_number"}
+# 1 - f * f and its like magnify the last bit of f; or several nodes here or in PyTorch, which cancel
+CANCEL = {"tanh", "sigmoid", "softsign", "softmax", "log_softmax", "mish", "silu", "bce", "bce_number", "gelu"}
+
+
+def hidden(name, x, g):
+    """Return where what operands receive is not compared.
+
+    Args:
+        x: the operands, as arrays.
+        g: the gradients that arrive.
+    """
+    nowhere = np.zeros(len(g), bool)
+    with np.errstate(all="ignore"):
+        if name in NAN_MASKS:           # the masks at a nan differ
+            return np.any([np.isnan(operand) for operand in x], axis=0)
+        if name == "atan2":             # PyTorch takes the reciprocal of x * x + y * y, which overflows; 0 * inf at 0, 0
+            return ~np.isfinite(g) | (np.sum([operand * operand for operand in x], axis=0) < 1e-307)
+        if name == "hypot":             # PyTorch's vector library flushes tiny results to 0
+            return np.max([np.abs(operand) for operand in x], axis=0) < 1e-290
+        if name in ("pow", "softsign", "softmax", "log_softmax"):       # PyTorch multiplies inf with 0, or has inf - inf
+            return ~np.isfinite(g)
+    return nowhere
+
+
+def slack(name, g):
+    """Return by how much what operands receive may differ in any case."""
+    return 1e-15 * np.abs(g) if name in CANCEL else np.zeros(len(g))
