@@ -3,7 +3,8 @@ that users may meet. What lies behind such a node is not compared."""
 
 import numpy as np
 
-NAN_MASKS = {"maximum", "minimum", "clip", "elu", "selu", "hardtanh", "relu", "where", "leaky_relu", "bce", "bce_number"}
+NAN_MASKS = {"maximum", "minimum", "clip", "elu", "selu", "hardtanh", "relu", "where", "leaky_relu", "bce", "bce_number",
+             "polygamma"}
 # 1 - f * f and its like magnify the last bit of f; or several nodes here or in PyTorch, which cancel
 CANCEL = {"tanh", "sigmoid", "softsign", "softmax", "log_softmax", "mish", "silu", "bce", "bce_number", "gelu"}
 
@@ -26,6 +27,16 @@ def hidden(name, x, g):
         if name in ("pow", "softsign", "softmax", "log_softmax"):       # PyTorch multiplies inf with 0, or has inf - inf
             return ~np.isfinite(g)
     return nowhere
+
+
+def hidden_value(name, x):
+    """Return where results are not compared."""
+    with np.errstate(all="ignore"):
+        if name == "mod" and len(x) == 2:       # in lanes, PyTorch divides, which overflows; one by one it does not
+            return np.isinf(x[0] / x[1])
+        if name == "mod":
+            return np.abs(x[0]) < 1e-290
+    return np.zeros(len(x[0]), bool)
 
 
 def slack(name, g):

@@ -18,7 +18,9 @@ from microgradc.engine.value import operate
 
 OPERATORS = {"add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "pow": "{} ** {}",
              "floordiv": "{} // {}", "mod": "{} % {}", "neg": "-{}", "abs": "abs({})",
-             # PyTorch refuses what is not a probability
+             # PyTorch adds as many terms as there are integers up to 0.
+             "polygamma": "m.polygamma({}, m.maximum({}, -1000.0))",
+             # PyTorch refuses what is not a probability.
              "bce": "m.bce(m.sigmoid({}), m.sigmoid({}))", "bce_number": "m.bce(m.sigmoid({}), {})"}
 NUMBERS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
 SETTINGS = {"polygamma": (0, 1, 2, 3), "bce_number": (0.0, 0.3, 1.0), "where": (0.0, 1.0, math.nan)}
@@ -87,7 +89,7 @@ def in_torch():
         "less_equal": without_slope(torch.less_equal),
         "leaky_relu": lambda x, y: F.prelu(x.reshape(1, -1), y)[0],
         "elu": elu,
-        "polygamma": lambda n, x: torch.polygamma(int(n[0]), x),
+        "polygamma": lambda n, x: torch.polygamma(int(n[0]), torch.maximum(x, torch.full_like(x, -1000.0))),
         "bce": lambda x, y: cross_entropy(x.sigmoid(), y.sigmoid()),
         "bce_number": lambda x, y: cross_entropy(x.sigmoid(), y),
         "sum": lambda *x: torch.stack(x).sum(0),

@@ -376,7 +376,10 @@ def _is_library(kind: type) -> bool:
 
 
 def _is_ours(kind: type) -> bool:
-    """Return whether a class is one of the compiler's own, or of who keeps recordings, or what a layer looked up."""
-    return kind.__module__ in ("microgradc.program.program", "microgradc.train.kept") or (
+    """Return whether a class is one of the compiler's own, or of who keeps recordings, or what a layer looked up.
+
+    What a compiled function reaches is what its function does. A recording has a Watch; one that saw it would keep it.
+    """
+    return kind.__module__ in ("microgradc.program.program", "microgradc.program.recording", "microgradc.train.kept") or (
         kind.__module__ == "microgradc.nn.layers" and kind.__name__ == "_LayerPlan"
     )
