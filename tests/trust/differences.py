@@ -24,7 +24,7 @@ def hidden(name, x, g):
             return ~np.isfinite(g) | (np.sum([operand * operand for operand in x], axis=0) < 1e-307)
         if name == "hypot":             # PyTorch's vector library flushes tiny results to 0
             return np.max([np.abs(operand) for operand in x], axis=0) < 1e-290
-        if name in ("pow", "softsign", "softmax", "log_softmax"):       # PyTorch multiplies inf with 0, or has inf - inf
+        if name in ("pow", "softsign", "softmax", "log_softmax", "logsumexp"):       # PyTorch multiplies inf with 0, or has inf - inf
             return ~np.isfinite(g)
     return nowhere
 
@@ -41,4 +41,5 @@ def hidden_value(name, x):
 
 def slack(name, g):
     """Return by how much what operands receive may differ in any case."""
-    return 1e-15 * np.abs(g) if name in CANCEL else np.zeros(len(g))
+    # Between poles, polygamma adds terms of both signs.
+    return (1e-12 if name == "polygamma" else 1e-15 if name in CANCEL else 0.0) * np.abs(g)

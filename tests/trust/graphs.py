@@ -18,7 +18,7 @@ from microgradc import Value
 from . import recorded
 from .findings import Findings
 from .judged import judge
-from .random_graphs import LEAVES, program_of, random_batch
+from .random_graphs import LEAVES, Batch, program_of, random_batch
 from .spellings import MOST_OPERANDS, makers, spellings
 
 BATCH = 50_000
@@ -98,13 +98,12 @@ def by_pytorch(batch, found, second=None, wiggle=None):
 def run(budget, batch_size=BATCH, recorded_of_a_batch=60):
     torch.set_num_threads(1)
     gc.disable()        # there are no cycles, and many lists
-    findings, found = Findings(), spellings()
+    findings, found, unclear = Findings(), spellings(), []
     make = makers(found)
     findings.counts["spellings of operations"] = len(found)
     for seed in budget.rounds(findings):
         rng = np.random.default_rng(seed)
-        wild = seed % 3 == 0
-        batch = random_batch(rng, batch_size, found, wild)
+        batch = random_batch(rng, batch_size, found, wild=seed % 3 == 0)
         data, grads = by_microgradc(batch, make)
         theirs, their_grads = by_pytorch(batch, found)
         wrong = np.flatnonzero(differs(data, theirs).any(0) | differs(grads, their_grads).any(0))
@@ -112,8 +111,19 @@ def run(budget, batch_size=BATCH, recorded_of_a_batch=60):
         findings.count("nodes", int(batch.reached[LEAVES:].sum()))
         findings.count("with inf or nan", int((~np.isfinite(data) | ~np.isfinite(theirs)).any(0).sum()))
         findings.count("judged node by node", len(wrong))
-        few = batch.only(wrong)
-        for graph, says in judge(few, *by_microgradc(few, make, everything=True), found):
-            findings.add(f"{says}; batch of seed {seed}", seed, program_of(few, graph, found))
+        unclear.append((seed, batch.only(wrong)))
+        if len(unclear) == 10:
+            look_at(findings, unclear, make, found)
         recorded.compare(findings, rng, found, seed, recorded_of_a_batch)
+    look_at(findings, unclear, make, found)
     return findings
+
+
+def look_at(findings, unclear, make, found):
+    """Judge the graphs of several batches at once, and forget them."""
+    seeds = np.concatenate([[0], *(np.full(batch.count, seed) for seed, batch in unclear)])[1:].astype(int).tolist()
+    if seeds:
+        batch = Batch.joined([batch for _, batch in unclear])
+        for graph, says in judge(batch, *by_microgradc(batch, make, everything=True), found):
+            findings.add(f"{says}; batch of seed {seeds[graph]}", seeds[graph], program_of(batch, graph, found))
+    unclear.clear()

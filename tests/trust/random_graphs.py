@@ -25,6 +25,10 @@ class Batch:
     def only(self, graphs):
         return Batch(*(getattr(self, field.name)[:, graphs] for field in fields(self)))
 
+    @classmethod
+    def joined(cls, batches):
+        return cls(*(np.concatenate([getattr(batch, field.name) for batch in batches], axis=1) for field in fields(cls)))
+
     @property
     def count(self):
         return self.leaves.shape[1]

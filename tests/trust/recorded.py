@@ -1,2 +1,72 @@
-"""placeholder"""
-def compare(*a): pass
+"""A few random graphs more, as functions that are compiled: value, gradient, and the Hessian times a direction, against
+PyTorch. A number that differs by more than 1e-10 must be one that PyTorch's own rounding moves as far: each node is
+changed by 1e-14 of it, and what comes of that is how far the two may be apart."""
+
+import warnings
+
+import numpy as np
+
+import microgradc
+
+from .random_graphs import LEAVES, random_batch
+from .spellings import NAMES, ROUGH
+
+WIGGLE = 1e-14
+FACTOR = 20     # of what the wiggling moved
+
+
+def function_of(batch, graph, spellings):
+    """Return a graph as the text of a function `f` of its leaves, a list."""
+    lines = ["def f(x):", f"    {', '.join(f'x{i}' for i in range(LEAVES))} = x"]
+    for step, kind in enumerate(batch.kinds[:, graph].tolist()):
+        if batch.reached[LEAVES + step, graph]:
+            name, spelling = f"x{LEAVES + step}", spellings[kind]
+            names = [f"x{i}" for i in batch.operands[step, graph].tolist()[: spelling.operands]]
+            lines.append(f"    {name} = {spelling.make(names)}")
+    return "\n".join([*lines, f"    return {name}", ""])
+
+
+def by_programs(batch, spellings, direction=None):
+    """Return what compiled functions give: values, gradients, and products with Hessians."""
+    values, grads, curvatures = np.zeros(batch.count), np.zeros((LEAVES, batch.count)), np.zeros((LEAVES, batch.count))
+    for i in range(batch.count):
+        scope = dict(NAMES)
+        exec(function_of(batch, i, spellings), scope)
+        f = microgradc.compile(scope["f"])
+        values[i], grads[:, i] = f.value_and_grad(batch.leaves[:, i].copy())
+        if direction is not None:
+            curvatures[:, i] = microgradc.hvp(f, batch.leaves[:, i].copy(), direction[:, i].copy())
+    return values, grads, curvatures
+
+
+def compare(findings, rng, spellings, seed, count):
+    from .graphs import by_pytorch      # which imports this
+
+    smooth = [spelling for spelling in spellings if spelling.name not in ROUGH]
+    if not count:
+        return
+    for chosen, second in ((spellings, False), (smooth, True)):
+        batch = random_batch(rng, count, chosen, wild=False, steps=8)
+        direction = rng.normal(size=batch.leaves.shape) if second else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ours = by_programs(batch, chosen, direction)
+        runs = [by_pytorch(batch, chosen, direction, wiggle) for wiggle in (None, WIGGLE, WIGGLE, WIGGLE)]
+        last = len(batch.reached) - 1 - np.argmax(batch.reached[::-1], axis=0)
+        names = ["value", "gradient", "Hessian times a direction"][: 2 + second]
+        for k, name in enumerate(names):
+            versions = [run[k][last, np.arange(count)] if k == 0 else run[k] for run in runs]
+            theirs = versions[0]
+            with np.errstate(all="ignore"):
+                moved = np.max([np.abs(other - theirs) for other in versions[1:]], axis=0)
+                differ = np.abs(ours[k] - theirs)
+                wrong = ~(differ <= 1e-10 * np.abs(theirs) + FACTOR * moved + 1e-300)
+            # What is not finite is compared by the graphs that are made one by one.
+            wrong &= np.all([np.isfinite(other) for other in versions], axis=0)
+            for graph in np.unique(np.nonzero(wrong)[-1]):
+                findings.add(f"the {name} of a compiled function is {ours[k][..., graph]}, in PyTorch {theirs[..., graph]}; "
+                             f"batch of seed {seed}", seed,
+                             f"{function_of(batch, graph, chosen)}f = microgradc.compile(f)\nx = "
+                             f"{batch.leaves[:, graph].tolist()}" + (f"\nv = {direction[:, graph].tolist()}" if second else ""))
+        findings.count("compiled functions", count)
+        findings.count("of them with second derivatives", count * second)

@@ -27,7 +27,7 @@ SETTINGS = {"polygamma": (0, 1, 2, 3), "bce_number": (0.0, 0.3, 1.0), "where": (
 # Not smooth, or without a second derivative in PyTorch.
 ROUGH = {"floordiv", "mod", "step", "sign", "floor", "ceil", "less", "less_equal", "relu", "abs", "leaky_relu", "elu",
          "selu", "hardtanh", "minimum", "maximum", "where", "clip", "softsign", "straight_through", "polygamma",
-         "cbrt", "bce", "atan2", "hypot"}
+         "cbrt", "bce", "bce_number", "atan2", "hypot"}
 MOST_OPERANDS = 6
 
 
