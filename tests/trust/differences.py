@@ -24,6 +24,8 @@ def hidden(name, x, g):
             return ~np.isfinite(g) | (np.sum([operand * operand for operand in x], axis=0) < 1e-307)
         if name == "hypot":             # PyTorch's vector library flushes tiny results to 0
             return np.max([np.abs(operand) for operand in x], axis=0) < 1e-290
+        if name == "mish":              # its slope there is subnormal, which is flushed too
+            return x[0] < -650
         if name in ("pow", "softsign", "softmax", "log_softmax", "logsumexp"):       # PyTorch multiplies inf with 0, or has inf - inf
             return ~np.isfinite(g)
     return nowhere
@@ -42,4 +44,5 @@ def hidden_value(name, x):
 def slack(name, g):
     """Return by how much what operands receive may differ in any case."""
     # Between poles, polygamma adds terms of both signs.
-    return (1e-12 if name == "polygamma" else 1e-15 if name in CANCEL else 0.0) * np.abs(g)
+    share = 1e-12 if name == "polygamma" else 1e-15 if name in CANCEL else 0.0
+    return share * np.abs(np.where(np.isfinite(g), g, 0.0))

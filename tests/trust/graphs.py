@@ -60,7 +60,7 @@ def by_microgradc(batch, make, everything=False):
 
 def by_pytorch(batch, found, second=None, wiggle=None):
     """Return the same, as tensors: the nodes' data, the leaves' gradients; and with `second`, a direction, how the
-    gradients change in it. `wiggle` changes each node by rounding of such a size."""
+    gradients change in it. `wiggle` changes each operand by rounding of such a size."""
     leaves = torch.tensor(batch.leaves.reshape(-1), requires_grad=True)
     values, count = leaves, batch.count
     for step in range(len(batch.kinds)):
@@ -72,6 +72,8 @@ def by_pytorch(batch, found, second=None, wiggle=None):
         members = graphs[order]
         places = batch.operands[step, members].astype(np.int64) * count + members[:, None]
         operands = values.index_select(0, torch.from_numpy(places.T.reshape(-1).copy())).reshape(MOST_OPERANDS, -1)
+        if wiggle is not None:
+            operands = operands * (1 + wiggle * torch.randn(operands.shape, dtype=torch.float64))
         parts = []
         for begin, group in zip(edges[:-1], operands.split(np.diff(edges).tolist(), dim=1), strict=True):
             spelling = found[kinds[order[begin]]]
@@ -79,8 +81,6 @@ def by_pytorch(batch, found, second=None, wiggle=None):
         new = torch.zeros(count, dtype=torch.float64)
         if parts:
             new = new.index_copy(0, torch.from_numpy(members), torch.cat(parts))
-        if wiggle is not None:
-            new = new * (1 + wiggle * torch.randn(count, dtype=torch.float64))
         values = torch.cat([values, new])
     nodes = values.reshape(-1, count)
     last = len(batch.reached) - 1 - np.argmax(batch.reached[::-1], axis=0)

@@ -1,5 +1,5 @@
 """A few random graphs more, as functions that are compiled: value, gradient, and the Hessian times a direction, against
-PyTorch. A number that differs by more than 1e-10 must be one that PyTorch's own rounding moves as far: each node is
+PyTorch. A number that differs by more than 1e-10 must be one that PyTorch's own rounding moves as far: each operand is
 changed by 1e-14 of it, and what comes of that is how far the two may be apart."""
 
 import warnings
@@ -13,6 +13,7 @@ from .spellings import NAMES, ROUGH
 
 WIGGLE = 1e-14
 FACTOR = 20     # of what the wiggling moved
+ROUNDING = 1e-14    # what is left where terms of about 1 cancel within an operation
 
 
 def function_of(batch, graph, spellings):
@@ -26,22 +27,33 @@ def function_of(batch, graph, spellings):
     return "\n".join([*lines, f"    return {name}", ""])
 
 
-def by_programs(batch, spellings, direction=None):
+def by_programs(batch, spellings, direction, findings, seed):
     """Return what compiled functions give: values, gradients, and products with Hessians."""
     values, grads, curvatures = np.zeros(batch.count), np.zeros((LEAVES, batch.count)), np.zeros((LEAVES, batch.count))
     for i in range(batch.count):
         scope = dict(NAMES)
         exec(function_of(batch, i, spellings), scope)
-        f = microgradc.compile(scope["f"])
-        values[i], grads[:, i] = f.value_and_grad(batch.leaves[:, i].copy())
-        if direction is not None:
-            curvatures[:, i] = microgradc.hvp(f, batch.leaves[:, i].copy(), direction[:, i].copy())
+        f, x = microgradc.compile(scope["f"]), batch.leaves[:, i].copy()
+        try:
+            values[i], grads[:, i] = f.value_and_grad(x)
+            if direction is not None:
+                curvatures[:, i] = microgradc.hvp(f, x, direction[:, i].copy())
+        except Exception as error:
+            findings.add(f"{type(error).__name__}: {error}; batch of seed {seed}", seed,
+                         f"{function_of(batch, i, spellings)}f = microgradc.compile(f)\nx = {x.tolist()}")
     return values, grads, curvatures
+
+
+def left_out(spelling):
+    """Python's own power and remainder of floats have other signs at 0, so a function that meets them is refused: its plain
+    call differs. A softmax cancels within itself, which no wiggling of its operands shows; `programs` has it."""
+    return spelling.text.endswith("** (-0.5)") or spelling.text.startswith("(0.0) %") or "softmax" in spelling.name
 
 
 def compare(findings, rng, spellings, seed, count):
     from .graphs import by_pytorch      # which imports this
 
+    spellings = [spelling for spelling in spellings if not left_out(spelling)]
     smooth = [spelling for spelling in spellings if spelling.name not in ROUGH]
     if not count:
         return
@@ -50,7 +62,7 @@ def compare(findings, rng, spellings, seed, count):
         direction = rng.normal(size=batch.leaves.shape) if second else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ours = by_programs(batch, chosen, direction)
+            ours = by_programs(batch, chosen, direction, findings, seed)
         runs = [by_pytorch(batch, chosen, direction, wiggle) for wiggle in (None, WIGGLE, WIGGLE, WIGGLE)]
         last = len(batch.reached) - 1 - np.argmax(batch.reached[::-1], axis=0)
         names = ["value", "gradient", "Hessian times a direction"][: 2 + second]
@@ -60,9 +72,9 @@ def compare(findings, rng, spellings, seed, count):
             with np.errstate(all="ignore"):
                 moved = np.max([np.abs(other - theirs) for other in versions[1:]], axis=0)
                 differ = np.abs(ours[k] - theirs)
-                wrong = ~(differ <= 1e-10 * np.abs(theirs) + FACTOR * moved + 1e-300)
+                wrong = ~(differ <= 1e-10 * np.abs(theirs) + FACTOR * moved + ROUNDING)
             # What is not finite is compared by the graphs that are made one by one.
-            wrong &= np.all([np.isfinite(other) for other in versions], axis=0)
+            wrong &= np.all([np.isfinite(other) for other in versions], axis=0) & np.isfinite(runs[0][0]).all(0)
             for graph in np.unique(np.nonzero(wrong)[-1]):
                 findings.add(f"the {name} of a compiled function is {ours[k][..., graph]}, in PyTorch {theirs[..., graph]}; "
                              f"batch of seed {seed}", seed,
