@@ -2,7 +2,7 @@
 out of bounds too (engine/slab.h)."""
 
 from . import sanitized
-from .building import build, library_of, run_tests
+from .building import build, library_of, run_scenarios, run_tests
 from .findings import Findings
 
 FLAGS = "-fsanitize=address -fno-omit-frame-pointer"
@@ -18,5 +18,7 @@ def run(budget):
     # libstdc++ first, or the exceptions of other libraries are not found.
     environment = {"LD_PRELOAD": f"{library} {library_of('libstdc++.so.6')}", "ASAN_OPTIONS": OPTIONS,
                    "PYTHONMALLOC": "malloc"}
-    run_tests(budget, findings, build(FLAGS), sanitized.FILES, environment, sanitized.LEFT_OUT)
+    tree = build(FLAGS)
+    run_scenarios(budget, findings, tree, environment)
+    run_tests(budget, findings, tree, sanitized.FILES, environment, sanitized.LEFT_OUT)
     return findings

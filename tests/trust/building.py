@@ -12,7 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from .child import ROOT, run_child
+
 SOURCES = ("src", "tests", "docs", "examples", "benchmarks", "setup.py", "pyproject.toml", "README.md", "LICENSE",
            "CONTRIBUTING.md", "CHANGELOG.md", "MANIFEST.in")
 
@@ -66,6 +67,12 @@ def build(flags):
         shutil.rmtree(tree / "build", ignore_errors=True)
         done.write_text(flags, encoding="utf-8")
     return tree
+
+
+def run_scenarios(budget, findings, tree, environment):
+    """Run the scenarios of the other parts in a build."""
+    run_child(findings, budget.seed, "scenarios", timeout=max(budget.left(), 0) + 300,
+              environment={"PYTHONPATH": str(tree / "src"), **environment})
 
 
 def run_tests(budget, findings, tree, files, environment, left_out=(), prefix=(), options=()):

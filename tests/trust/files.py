@@ -19,6 +19,7 @@ from .findings import Findings
 DOCUMENTED = (ValueError, TypeError, OSError)
 # A number that is not a C int; more inputs than there is memory for; an operation that functions are not recorded with
 OF_PICKLES = (*DOCUMENTED, OverflowError, MemoryError, microgradc.engine.CompileError)
+LEAST = 40
 MEMORY = 1 << 30        # bytes of addresses that loading may take more than there were
 
 
@@ -132,7 +133,7 @@ def try_files(seed, seconds, most):
     found, state, X = kinds(folder)
     limit_memory()
     path, cases, refused = folder / "mutated", 0, 0
-    while cases < most and (time.monotonic() - begin < seconds or not cases):
+    while cases < most and (time.monotonic() - begin < seconds or cases < LEAST):
         name = draw.choice([*found, "state"])
         case = draw.randrange(1 << 62)
         say_at(f"{name} {case}")

@@ -44,6 +44,8 @@ time.sleep({wait})
 WORK = ["f.map(X)", "f.mean(X)", "(Value(1.0) * 2 + 3).backward()", "microgradc.compile(lambda x: x[0] * 2)(X[0])",
         "f.train(Adam(model.parameters()), X, batch_size=7)"]
 LEAVE = ["", "sys.exit(0)", "f = X = None", "del microgradc.kept", "import gc; gc.collect()"]
+QUIET = ("lowering", "copies", "arrays", "c_text")      # in threads meanwhile: they leave gradients alone
+FORKED = ("compiling", "calling", "training", "graph", "looping", "pickles", "nests", "deriving")
 SUBINTERPRETER = """
 import sys, microgradc
 try:
@@ -106,9 +108,8 @@ def fork_again_and_again(seed, seconds, most):
     from .scenarios import flat, scenarios
 
     warnings.simplefilter("ignore", DeprecationWarning)
-    draw, begin, found = random.Random(seed), time.monotonic(), scenarios()
-    quiet = [name for name in found if name in ("calling", "lowering", "copies", "arrays", "c_text")]
-    expected = {name: flat(scenario.call()) for name, scenario in found.items()}
+    draw, begin, found = random.Random(seed), time.monotonic(), scenarios([*QUIET, *FORKED])
+    expected = {name: flat(found[name].call()) for name in (*QUIET, *FORKED)}
     microgradc.set_num_threads(2)
     stop, cases = threading.Event(), 0
 
@@ -117,11 +118,11 @@ def fork_again_and_again(seed, seconds, most):
             found[name].call()
 
     # One thread for each, for they share leaves.
-    threads = [threading.Thread(target=busy, args=(name,), daemon=True) for name in draw.sample(quiet[1:], 2)]
+    threads = [threading.Thread(target=busy, args=(name,), daemon=True) for name in draw.sample(QUIET, 2)]
     for thread in threads:
         thread.start()
     while cases < most and (time.monotonic() - begin < seconds or not cases):
-        name = draw.choice(["compiling", "calling", "training", "graph", "looping", "pickles", "nests", "deriving"])
+        name = draw.choice(FORKED)
         say_at(f"{name}, fork {cases}")
         child = os.fork()
         if not child:
@@ -138,7 +139,7 @@ def fork_again_and_again(seed, seconds, most):
     stop.set()
     for thread in threads:
         thread.join(30)
-    for name in quiet:
+    for name in QUIET:
         if flat(found[name].call()) != expected[name]:
             say(found=f"{name} in the parent after {cases} forks: other numbers")
     say(count="cases", by=cases)

@@ -35,7 +35,7 @@ def measure():
 def repeat(name, rounds, seconds):
     from .scenarios import scenarios
 
-    call = scenarios()[name].call
+    call = scenarios([name])[name].call
     begin, done = time.monotonic(), 0
     while done < rounds // 5 and (done < 20 or time.monotonic() - begin < seconds / 5):     # what is kept, is kept by now
         call()

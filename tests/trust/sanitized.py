@@ -1,10 +1,10 @@
 """Which tests run with sanitizers: those of what is C, the most telling first."""
 
 FILES = [
-    "engine/test_memory.py", "engine/test_slab.py", "engine/test_reentrancy.py", "engine/test_hooks.py",
-    "program/test_lowering.py", "program/test_program.py", "program/test_program_calls.py", "program/test_train.py",
-    "program/test_train_places.py", "train/test_training_in_c.py", "program/test_scan_steps.py",
-    "program/test_scan_derivatives.py", "program/test_scan_files.py", "program/test_lanes.py", "program/test_one.py",
+    "program/test_one.py", "program/test_train.py", "engine/test_hooks.py", "engine/test_slab.py",
+    "program/test_scan_steps.py", "program/test_program_calls.py", "program/test_program.py", "engine/test_reentrancy.py",
+    "program/test_train_places.py", "train/test_training_in_c.py", "program/test_scan_derivatives.py",
+    "program/test_scan_files.py", "program/test_lanes.py", "program/test_lowering.py", "engine/test_memory.py",
     "program/test_share.py", "program/test_partial.py", "program/test_pickle.py", "program/test_function_file.py",
     "program/test_graph.py", "program/test_select.py", "program/test_several_outputs.py", "program/test_map.py",
     "program/test_low_level.py", "program/test_plan.py", "program/test_order.py", "program/test_latest.py",

@@ -203,11 +203,22 @@ def around(folder):
         yield Scenario(g.__name__, g, list(parameters))
 
 
-def scenarios():
-    """Return all of them, each called once, so that what is kept is there."""
-    found = [*engine(), *programs(), *around(Path(tempfile.mkdtemp(prefix="microgradc-trust-")))]
-    for scenario in found:
-        expected = flat(scenario.call())
-        assert flat(scenario.call()) == expected, f"{scenario.name} does not repeat its numbers"
+def scenarios(only=()):
+    """Return all of them, or some, each called twice, so that what is kept is there."""
+    made = [*engine(), *programs(), *around(Path(tempfile.mkdtemp(prefix="microgradc-trust-")))]
+    found = {scenario.name: scenario for scenario in made}
+    for name in only or found:
+        expected = flat(found[name].call())
+        assert flat(found[name].call()) == expected, f"{name} does not repeat its numbers"
     gc.collect()
-    return {scenario.name: scenario for scenario in found}
+    return found
+
+
+if __name__ == "__main__":      # in a process that somebody watches
+    from .child import say, say_at
+
+    for one in scenarios().values():
+        say_at(one.name)
+        for _ in range(10):
+            one.call()
+        say(count="cases", by=10)

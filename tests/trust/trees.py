@@ -36,7 +36,7 @@ def nest(draw, depth=0):
     if kind == "dict":
         return {draw.choice("abcdefgh") + str(i): entry for i, entry in enumerate(inner)}
     if kind == "array":
-        shape = [draw.randint(1, 3) for _ in range(draw.randint(0, 3))]
+        shape = [draw.randint(1, 3) for _ in range(draw.randint(1, 3))]      # without axes they are refused
         array = np.array([draw.uniform(-2, 2) for _ in range(int(np.prod(shape)))]).reshape(shape)
         return draw.choice([array, np.asfortranarray(array), array.astype("f4"), array.astype(">f8"), np.flip(array)])
     entries = nest(draw, depth + 1), nest(draw, depth + 1)
