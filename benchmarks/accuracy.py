@@ -24,18 +24,29 @@ DOMAINS = {
     "mish": (-30, 700), "selu": (-30, 30),
 }  # fmt: skip
 SPELT = {
-    "cbrt": lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)), "log2": lambda x: mpmath.log(x, 2),
-    "exp2": lambda x: mpmath.mpf(2) ** x, "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)), "gammaln": mpmath.loggamma,
-    "log_sigmoid": lambda x: -mpmath.log1p(mpmath.exp(-x)), "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
-    "logit": lambda x: mpmath.log(x / (1 - x)), "gelu": lambda x: x * mpmath.ncdf(x),
-    "silu": lambda x: x / (1 + mpmath.exp(-x)), "mish": lambda x: x * mpmath.tanh(mpmath.log1p(mpmath.exp(x))),
-    "softsign": lambda x: x / (1 + abs(x)), "square": lambda x: x * x,
-    "selu": lambda x: mpmath.mpf("1.0507009873554804934193349852946")
-    * (x if x > 0 else mpmath.mpf("1.6732632423543772848170429916717") * mpmath.expm1(x)),
+    "cbrt": lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)),
+    "log2": lambda x: mpmath.log(x, 2),
+    "exp2": lambda x: mpmath.mpf(2) ** x,
+    "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
+    "gammaln": mpmath.loggamma,
+    "log_sigmoid": lambda x: -mpmath.log1p(mpmath.exp(-x)),
+    "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
+    "logit": lambda x: mpmath.log(x / (1 - x)),
+    "gelu": lambda x: x * mpmath.ncdf(x),
+    "silu": lambda x: x / (1 + mpmath.exp(-x)),
+    "mish": lambda x: x * mpmath.tanh(mpmath.log1p(mpmath.exp(x))),
+    "softsign": lambda x: x / (1 + abs(x)),
+    "square": lambda x: x * x,
+    "selu": lambda x: (
+        mpmath.mpf("1.0507009873554804934193349852946")
+        * (x if x > 0 else mpmath.mpf("1.6732632423543772848170429916717") * mpmath.expm1(x))
+    ),
 }
 NAMES = [
-    row.name.lower() for row in engine.TABLE
-    if row.operands == 1 and (row.name.lower() in SPELT or hasattr(mpmath, row.name.lower()))
+    row.name.lower()
+    for row in engine.TABLE
+    if row.operands == 1
+    and (row.name.lower() in SPELT or hasattr(mpmath, row.name.lower()))
     and row.name not in ("FLOOR", "CEIL", "SIGN", "NEG")
 ]
 
@@ -53,7 +64,10 @@ def errors(name, x, got):
     """In units in the last place of what is exact."""
     with mpmath.workdps(50):
         exact = [SPELT.get(name, getattr(mpmath, name, None))(mpmath.mpf(v)) for v in x.tolist()]
-        return [float(abs(mpmath.mpf(y) - e)) / np.spacing(max(abs(float(e)), 2.0**-1022)) for y, e in zip(got, exact, strict=True)]
+        return [
+            float(abs(mpmath.mpf(y) - e)) / np.spacing(max(abs(float(e)), 2.0**-1022))
+            for y, e in zip(got, exact, strict=True)
+        ]
 
 
 def main():
@@ -63,7 +77,10 @@ def main():
         x, f = arguments(name, count), getattr(microgradc, name, None) or getattr(Value, name)
         eager = [f(Value(v)).data for v in x.tolist()]
         compiled = microgradc.compile(lambda v, f=f: f(v)).map(x)
-        print(f"| `{name}` | {max(errors(name, x, eager)):.1f} | {max(errors(name, x, compiled.tolist())):.1f} |", flush=True)
+        print(
+            f"| `{name}` | {max(errors(name, x, eager)):.1f} | {max(errors(name, x, compiled.tolist())):.1f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Run the parts, each in a process of its own, and print a report.
 
-    python -m tests.trust --hours 8                    all parts, each with its share of the time
-    python -m tests.trust --hours 0.1 --only graphs files
-    python -m tests.trust --list
+python -m tests.trust --hours 8                    all parts, each with its share of the time
+python -m tests.trust --hours 0.1 --only graphs files
+python -m tests.trust --list
 """
 
 import argparse
@@ -20,12 +20,12 @@ from .findings import Budget, Findings
 from .table import PARTS
 
 TESTS = Path(__file__).parents[1]
-OVERTIME = 600      # seconds by which a part may exceed its share: one build, one test file
+OVERTIME = 600  # seconds by which a part may exceed its share: one build, one test file
 
 
 def run_inside(name, seconds, seed):
     """Run a part in this process."""
-    sys.path.insert(0, str(TESTS))      # the helpers of the tests
+    sys.path.insert(0, str(TESTS))  # the helpers of the tests
     if importlib.util.find_spec(f".{name}", __package__) is None:
         return Findings(missing=f"there is no tests/trust/{name}.py")
     return importlib.import_module(f".{name}", __package__).run(Budget(seconds, seed))
@@ -36,11 +36,24 @@ def run_part(name, seconds, seed):
     again = f"python -m tests.trust --only {name} --hours {seconds / 3600:.4g} --seed {seed}"
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "findings.json")
-        command = [sys.executable, "-X", "faulthandler", "-m", "tests.trust", "--inside", name, str(seconds),
-                   "--seed", str(seed), "--json", str(result)]
+        command = [
+            sys.executable,
+            "-X",
+            "faulthandler",
+            "-m",
+            "tests.trust",
+            "--inside",
+            name,
+            str(seconds),
+            "--seed",
+            str(seed),
+            "--json",
+            str(result),
+        ]
         try:
-            process = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, errors="replace",
-                                     timeout=seconds + OVERTIME)
+            process = subprocess.run(
+                command, cwd=TESTS.parent, capture_output=True, text=True, errors="replace", timeout=seconds + OVERTIME
+            )
             says = f"ended with {process.returncode}\n{process.stderr[-4000:]}"
         except subprocess.TimeoutExpired as error:
             says = f"did not end within {error.timeout:.0f} s"
@@ -66,8 +79,9 @@ def line_of(name, findings, seconds):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m tests.trust", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.trust", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--hours", type=float, default=8.0, help="of all parts together; 0.1 is six minutes")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=[part.name for part in PARTS], help="these parts")
     parser.add_argument("--seed", type=int, help="repeat what was found with it; else a new one")
@@ -97,7 +111,7 @@ def main():
         print(line_of(part.name, findings, took), flush=True)
         for finding in findings.found:
             print(f"--- seed {finding.seed}: {finding.what}\n{finding.program}\n", flush=True)
-        if options.json:        # after each part: a run that is stopped leaves what it has
+        if options.json:  # after each part: a run that is stopped leaves what it has
             Path(options.json).write_text(json.dumps(report, indent=1), encoding="utf-8")
     return 1 if any(entry["found"] for entry in report.values()) else 0
 

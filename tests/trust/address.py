@@ -16,8 +16,11 @@ def run(budget):
     if not library:
         return Findings(missing="gcc with libasan is needed")
     # libstdc++ first, or the exceptions of other libraries are not found.
-    environment = {"LD_PRELOAD": f"{library} {library_of('libstdc++.so.6')}", "ASAN_OPTIONS": OPTIONS,
-                   "PYTHONMALLOC": "malloc"}
+    environment = {
+        "LD_PRELOAD": f"{library} {library_of('libstdc++.so.6')}",
+        "ASAN_OPTIONS": OPTIONS,
+        "PYTHONMALLOC": "malloc",
+    }
     tree = build(FLAGS)
     run_scenarios(budget, findings, tree, environment)
     run_tests(budget, findings, tree, sanitized.FILES, environment, sanitized.LEFT_OUT)

@@ -1,5 +1,5 @@
-"""Each allocation of each scenario fails once, alone, and once with some that follow: an exception at most; no reference is
-lost; and the next call has the right numbers."""
+"""Each allocation of each scenario fails once, alone, and once with some that follow: an exception at most; no
+reference is lost; and the next call has the right numbers."""
 
 import gc
 import importlib.util
@@ -9,10 +9,12 @@ import time
 from .child import run_child, say, say_at
 from .findings import Findings
 
-FINE = 30       # so many in a row that did not fail: the scenario is over
-MANY = 8        # that fail together; where all do, CPython 3.11 unwinds forever
-NAMES = ("graph by_hand copies arrays blocks lowering compiling calling looping deriving c_text training steps fitting "
-         "files pickles scores nests").split()
+FINE = 30  # so many in a row that did not fail: the scenario is over
+MANY = 8  # that fail together; where all do, CPython 3.11 unwinds forever
+NAMES = (
+    "graph by_hand copies arrays blocks lowering compiling calling looping deriving c_text training steps fitting "
+    "files pickles scores nests"
+).split()
 
 
 def run(budget, step=1):
@@ -20,7 +22,9 @@ def run(budget, step=1):
     if importlib.util.find_spec("_testcapi") is None:
         return Findings(missing="this Python has no _testcapi, by which allocations fail")
     if sys.version_info >= (3, 12):
-        return Findings(missing="CPython 3.12 crashes by itself where there is no memory for a function; 3.11 is needed")
+        return Findings(
+            missing="CPython 3.12 crashes by itself where there is no memory for a function; 3.11 is needed"
+        )
     for i, name in enumerate(NAMES):
         share = max(budget.left(), 0) / (len(NAMES) - i)
         run_child(findings, budget.seed, "allocations", name, budget.seed % step, step, share, timeout=share + 120)
@@ -34,7 +38,7 @@ def attempt(scenario, flat, start, stop):
     _testcapi.set_nomemory(start, stop)
     try:
         result = scenario.call()
-    except Exception as error:      # CPython and NumPy make others of MemoryErrors
+    except Exception as error:  # CPython and NumPy make others of MemoryErrors
         _testcapi.remove_mem_hooks()
         return None, type(error).__name__
     finally:

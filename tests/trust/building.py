@@ -1,4 +1,4 @@
-"""Copies of the sources that are built with a sanitizer; they stay in the temporary folder, by what they were built from.
+"""Copies of the sources that are built with a sanitizer; they stay in the temporary folder, by what they are of.
 
 And how tests run with them."""
 
@@ -14,8 +14,20 @@ from pathlib import Path
 
 from .child import ROOT, run_child
 
-SOURCES = ("src", "tests", "docs", "examples", "benchmarks", "setup.py", "pyproject.toml", "README.md", "LICENSE",
-           "CONTRIBUTING.md", "CHANGELOG.md", "MANIFEST.in")
+SOURCES = (
+    "src",
+    "tests",
+    "docs",
+    "examples",
+    "benchmarks",
+    "setup.py",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "MANIFEST.in",
+)
 
 
 def _digest(flags):
@@ -38,14 +50,19 @@ def _copy(tree):
     """The sources as they are now; compiled files of an earlier copy stay."""
     for name in SOURCES:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, tree / name, dirs_exist_ok=True,
-                            ignore=shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info", "build"))
+            shutil.copytree(
+                ROOT / name,
+                tree / name,
+                dirs_exist_ok=True,
+                ignore=shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info", "build"),
+            )
         elif (ROOT / name).exists():
             shutil.copy2(ROOT / name, tree / name)
     setup = tree / "setup.py"
     # Quick to compile, with lines in reports.
-    setup.write_text(re.sub(r'"-g0"', '"-g1"', re.sub(r'"-O[23s]"', '"-O1"', setup.read_text(encoding="utf-8"))),
-                     encoding="utf-8")
+    setup.write_text(
+        re.sub(r'"-g0"', '"-g1"', re.sub(r'"-O[23s]"', '"-O1"', setup.read_text(encoding="utf-8"))), encoding="utf-8"
+    )
 
 
 def build(flags):
@@ -60,8 +77,13 @@ def build(flags):
     _copy(tree)
     if not done.exists():
         environment = {**os.environ, "CFLAGS": flags, "LDFLAGS": flags, "LDSHARED": f"gcc -pthread -shared {flags}"}
-        result = subprocess.run([sys.executable, "setup.py", "build_ext", "--inplace"], cwd=tree, text=True,
-                                env=environment, capture_output=True)
+        result = subprocess.run(
+            [sys.executable, "setup.py", "build_ext", "--inplace"],
+            cwd=tree,
+            text=True,
+            env=environment,
+            capture_output=True,
+        )
         if result.returncode:
             raise RuntimeError(f"it does not build with {flags}:\n{result.stdout[-1000:]}{result.stderr[-3000:]}")
         shutil.rmtree(tree / "build", ignore_errors=True)
@@ -71,8 +93,13 @@ def build(flags):
 
 def run_scenarios(budget, findings, tree, environment):
     """Run the scenarios of the other parts in a build."""
-    run_child(findings, budget.seed, "scenarios", timeout=max(budget.left(), 0) + 300,
-              environment={"PYTHONPATH": str(tree / "src"), **environment})
+    run_child(
+        findings,
+        budget.seed,
+        "scenarios",
+        timeout=max(budget.left(), 0) + 300,
+        environment={"PYTHONPATH": str(tree / "src"), **environment},
+    )
 
 
 def run_tests(budget, findings, tree, files, environment, left_out=(), prefix=(), options=()):
@@ -87,11 +114,29 @@ def run_tests(budget, findings, tree, files, environment, left_out=(), prefix=()
         if i and budget.left() <= 0:
             findings.count("test files left out for lack of time", len(files) - i)
             return
-        command = [*prefix, sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--tb=short",
-                   *options, *(["-k", chosen] if chosen else []), f"tests/{file}"]
+        command = [
+            *prefix,
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "--tb=short",
+            *options,
+            *(["-k", chosen] if chosen else []),
+            f"tests/{file}",
+        ]
         began = time.monotonic()
-        result = subprocess.run(command, cwd=tree, capture_output=True, text=True, errors="replace",
-                                env={**os.environ, "PYTHONPATH": str(tree / "src"), **environment})
+        result = subprocess.run(
+            command,
+            cwd=tree,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env={**os.environ, "PYTHONPATH": str(tree / "src"), **environment},
+        )
         output = result.stdout + result.stderr
         passed = re.search(r"(\d+) passed", output)
         findings.cases += int(passed[1]) if passed else 0
@@ -99,12 +144,16 @@ def run_tests(budget, findings, tree, files, environment, left_out=(), prefix=()
         findings.largest("slowest file in seconds", time.monotonic() - began)
         if result.returncode not in (0, 5) or re.search(r"runtime error:|ERROR: \w+Sanitizer|WARNING: Thread", output):
             settings = " ".join(f"{key}='{value}'" for key, value in environment.items())
-            findings.add(f"{file}: exit code {result.returncode}\n{report_in(output)}", budget.seed,
-                         f"cd {tree} && {settings} PYTHONPATH=src {' '.join(command)}")
+            findings.add(
+                f"{file}: exit code {result.returncode}\n{report_in(output)}",
+                budget.seed,
+                f"cd {tree} && {settings} PYTHONPATH=src {' '.join(command)}",
+            )
 
 
 def report_in(output):
     """The report of a sanitizer, else the end of what was printed."""
-    found = re.search(r"^.*(runtime error:|ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|Invalid (read|write))", output,
-                      re.MULTILINE)
+    found = re.search(
+        r"^.*(runtime error:|ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|Invalid (read|write))", output, re.MULTILINE
+    )
     return output[found.start() : found.start() + 3000] if found else output[-3000:]

@@ -1,4 +1,4 @@
-"""Work in a process of its own, which may die: it says where it is, `at ...`, and what it found, one JSON object a line."""
+"""Work in a process of its own, which may die: it says where it is, `at ...`, and what it found, a JSON object each."""
 
 import json
 import os
@@ -24,8 +24,15 @@ def run_child(findings, seed, module, *arguments, timeout, environment=None):
     """Run `python -m tests.trust.<module> <arguments>`, and take what it says into the findings."""
     command = [sys.executable, "-X", "faulthandler", "-m", f"tests.trust.{module}", *map(str, arguments)]
     try:
-        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=timeout,
-                                env={**os.environ, **(environment or {})})
+        result = subprocess.run(
+            command,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            env={**os.environ, **(environment or {})},
+        )
         output, errors, code = result.stdout, result.stderr, result.returncode
     except subprocess.TimeoutExpired as error:
         output, errors, code = (error.stdout or b"").decode(errors="replace"), "", f"none: it hung for {timeout:.0f} s"
@@ -44,6 +51,9 @@ def run_child(findings, seed, module, *arguments, timeout, environment=None):
     if code:
         # What Python's own files and functions are in: the last frames
         trace = "\n".join(errors.splitlines()[-25:])
-        findings.add(f"{module} {' '.join(map(str, arguments))} ended with exit code {code} {where}\n{trace}", seed,
-                     " ".join(command))
+        findings.add(
+            f"{module} {' '.join(map(str, arguments))} ended with exit code {code} {where}\n{trace}",
+            seed,
+            " ".join(command),
+        )
     return re.findall(r"^(?!at |\{).+", output, re.MULTILINE)

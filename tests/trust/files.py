@@ -1,5 +1,5 @@
-"""Mutated files: models, numbers, compiled functions with loops, and the flat graphs that pickles have. What is loaded is
-either refused with a documented error, or it works; memory stays bounded."""
+"""Mutated files: models, numbers, compiled functions with loops, and the flat graphs that pickles have. What is loaded
+is either refused with a documented error, or it works; memory stays bounded."""
 
 import pickle
 import random
@@ -20,7 +20,7 @@ DOCUMENTED = (ValueError, TypeError, OSError)
 # A number that is not a C int; more inputs than there is memory for; an operation that functions are not recorded with
 OF_PICKLES = (*DOCUMENTED, OverflowError, MemoryError, microgradc.engine.CompileError)
 LEAST = 40
-MEMORY = 1 << 30        # bytes of addresses that loading may take more than there were
+MEMORY = 1 << 30  # bytes of addresses that loading may take more than there were
 
 
 def run(budget, most=1 << 30):
@@ -85,7 +85,9 @@ def mutated(draw, content):
         elif kind == 2:
             content[at:at] = content[at : at + length]
         elif kind == 3:
-            content[at : at + 1] = draw.choice([b"9" * 25, b"-1", b"1e999", b"null", b"[", b"{", b'"', b"NaN", b"0", b"\\u0000"])
+            content[at : at + 1] = draw.choice(
+                [b"9" * 25, b"-1", b"1e999", b"null", b"[", b"{", b'"', b"NaN", b"0", b"\\u0000"]
+            )
         elif kind == 4:
             del content[draw.randrange(1, len(content)) :]
         elif kind == 5:
@@ -96,7 +98,7 @@ def mutated(draw, content):
         if not content:
             content = bytearray(b"\0")
         header = min(header, len(content))
-        if draw.random() < 0.5 and len(content) > 8:        # the length of the header agrees
+        if draw.random() < 0.5 and len(content) > 8:  # the length of the header agrees
             content[:8] = max(len(content) - (len(content) - header) - 8, 0).to_bytes(8, "little")
     return bytes(content)
 
@@ -145,9 +147,10 @@ def try_files(seed, seconds, most):
             else:
                 path.write_bytes(mutated(once, found[name][0]))
                 found[name][1](path)
-        except OF_PICKLES if name == "state" else DOCUMENTED:
-            refused += 1
         except BaseException as error:
+            if isinstance(error, OF_PICKLES if name == "state" else DOCUMENTED):
+                refused += 1
+                continue
             kept = folder / f"found-{name}-{case}"
             if name != "state":
                 kept.write_bytes(path.read_bytes())

@@ -10,7 +10,7 @@ class Finding:
 
     what: str
     seed: int
-    program: str        # the smallest program, or command, that repeats it
+    program: str  # the smallest program, or command, that repeats it
 
 
 @dataclass
@@ -18,9 +18,9 @@ class Findings:
     """What a part did: how many cases, of which kinds, and what it found."""
 
     cases: int = 0
-    counts: dict = field(default_factory=dict)      # anything else that is worth a figure
+    counts: dict = field(default_factory=dict)  # anything else that is worth a figure
     found: list = field(default_factory=list)
-    missing: str = ""                               # why the part cannot run here
+    missing: str = ""  # why the part cannot run here
 
     def add(self, what, seed, program=""):
         self.found.append(Finding(str(what), seed, program))
@@ -42,7 +42,7 @@ class Findings:
 class Budget:
     """Seconds, and a seed from which all others come."""
 
-    MOST_FOUND = 20     # of one part; more would say the same again
+    MOST_FOUND = 20  # of one part; more would say the same again
 
     def __init__(self, seconds, seed=0):
         self.seed, self.seconds, self.ends = seed, seconds, time.monotonic() + seconds

@@ -29,17 +29,24 @@ TINY = 1e-300
 def differs(ours, theirs):
     """Where two arrays of numbers do not agree."""
     with np.errstate(all="ignore"):
-        return ~((ours == theirs) | ((ours != ours) & (theirs != theirs))
-                 | (np.abs(ours - theirs) <= WITHIN * np.abs(theirs) + TINY))
+        return ~(
+            (ours == theirs)
+            | ((ours != ours) & (theirs != theirs))
+            | (np.abs(ours - theirs) <= WITHIN * np.abs(theirs) + TINY)
+        )
 
 
 def one_by_one(batch, at_once=2000):
     """Yield what each graph is made of, as lists."""
     for begin in range(0, batch.count, at_once):
         some = slice(begin, begin + at_once)
-        yield from zip(batch.leaves[:, some].T.tolist(), batch.kinds[:, some].T.tolist(),
-                       batch.operands[:, some].transpose(1, 0, 2).tolist(), batch.reached[LEAVES:, some].T.tolist(),
-                       strict=True)
+        yield from zip(
+            batch.leaves[:, some].T.tolist(),
+            batch.kinds[:, some].T.tolist(),
+            batch.operands[:, some].transpose(1, 0, 2).tolist(),
+            batch.reached[LEAVES:, some].T.tolist(),
+            strict=True,
+        )
 
 
 def by_microgradc(batch, make, everything=False):
@@ -97,7 +104,7 @@ def by_pytorch(batch, found, second=None, wiggle=None):
 
 def run(budget, batch_size=BATCH, recorded_of_a_batch=60):
     torch.set_num_threads(1)
-    gc.disable()        # there are no cycles, and many lists
+    gc.disable()  # there are no cycles, and many lists
     findings, found, unclear = Findings(), spellings(), []
     make = makers(found)
     findings.counts["spellings of operations"] = len(found)

@@ -50,8 +50,8 @@ def judge(batch, data, grads, spellings):
 
 
 def received(out, operands, given):
-    """Return twice what the operands receive: of the gradient as it is, and of one between 1/2 and 1, scaled back, where
-    nothing under- or overflows halfway."""
+    """Return twice what the operands receive: of the gradient as it is, and of one between 1/2 and 1, scaled back,
+    where nothing under- or overflows halfway."""
     mantissas, exponents = np.frexp(given)
     for gradient, powers in ((given, 0), (mantissas, exponents)):
         if not out.requires_grad:
@@ -87,13 +87,17 @@ def wrong_values(spelling, members, ours, theirs, operands):
     if spelling.name in ("sum", "mean", "dot", "add", "sub", "mod", "log_softmax", "logsumexp"):
         with np.errstate(all="ignore"):
             size = size + np.max([np.abs(x.detach().numpy()) for x in operands], axis=0) ** (
-                2 if spelling.name == "dot" else 1)
-    if spelling.name == "polygamma":    # terms of both signs between poles
+                2 if spelling.name == "dot" else 1
+            )
+    if spelling.name == "polygamma":  # terms of both signs between poles
         size = size + 0.01
     with np.errstate(all="ignore"):
-        right = ((ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
-                 | (np.abs(ours - theirs) <= WITHIN * np.maximum(size, 1e-290)))
-        if spelling.name in ("sum", "mean", "dot"):     # overflow on the way, by the order of terms
+        right = (
+            (ours == theirs)
+            | (np.isnan(ours) & np.isnan(theirs))
+            | (np.abs(ours - theirs) <= WITHIN * np.maximum(size, 1e-290))
+        )
+        if spelling.name in ("sum", "mean", "dot"):  # overflow on the way, by the order of terms
             right |= ~np.isfinite(size) & ~np.isfinite(ours) & ~np.isfinite(theirs)
     for i in np.flatnonzero(~(right | hidden_value(spelling.name, [x.detach().numpy() for x in operands]))):
         at = ", ".join(repr(x[i].item()) for x in operands)

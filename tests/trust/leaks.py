@@ -8,8 +8,8 @@ from .allocations import NAMES
 from .child import run_child, say, say_at
 from .findings import Findings
 
-MOST = 100_000      # rounds
-GROWTH = 4 << 20    # bytes: what allocators keep, whatever the rounds
+MOST = 100_000  # rounds
+GROWTH = 4 << 20  # bytes: what allocators keep, whatever the rounds
 
 
 def run(budget, rounds=MOST):
@@ -37,7 +37,7 @@ def repeat(name, rounds, seconds):
 
     call = scenarios([name])[name].call
     begin, done = time.monotonic(), 0
-    while done < rounds // 5 and (done < 20 or time.monotonic() - begin < seconds / 5):     # what is kept, is kept by now
+    while done < rounds // 5 and (done < 20 or time.monotonic() - begin < seconds / 5):  # what is kept, is kept by now
         call()
         done += 1
     before, warm = measure(), done

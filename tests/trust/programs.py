@@ -1,5 +1,5 @@
-"""Random Python programs: written once, run with microgradc's functions and with PyTorch's, then compiled, with loops as
-`scan` and written out, and differentiated twice. Numbers stay about 1, so that 1e-9 of the largest is enough."""
+"""Random Python programs: written once, run with microgradc's functions and with PyTorch's, then compiled, with loops
+as `scan` and written out, and differentiated twice. Numbers stay about 1, so that 1e-9 of the largest is enough."""
 
 import random
 import warnings
@@ -46,8 +46,12 @@ def run(budget, most=1 << 30):
                 wrong = [f"{type(error).__name__}: {error}"]
         findings.cases += 1
         for what in wrong:
-            findings.add(what, seed, f"{text}\n# x = {numbers}\n# W = {weights}\n"
-                                     f"# python -m tests.trust --only programs --seed {seed} --hours 0")
+            findings.add(
+                what,
+                seed,
+                f"{text}\n# x = {numbers}\n# W = {weights}\n"
+                f"# python -m tests.trust --only programs --seed {seed} --hours 0",
+            )
         if seed - budget.seed + 1 >= most:
             break
     return findings
@@ -58,8 +62,10 @@ def compare(text, numbers, weights, has_loops, compiles, findings):
     tensors = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in numbers + weights]
     theirs = function(text, THEIRS, tensors[INPUTS:])(tensors[:INPUTS])
     total = sum(theirs)
-    expected = [g if g is not None else torch.zeros(()) for g in torch.autograd.grad(
-        total, tensors, create_graph=True, allow_unused=True)]
+    expected = [
+        g if g is not None else torch.zeros(())
+        for g in torch.autograd.grad(total, tensors, create_graph=True, allow_unused=True)
+    ]
     expected_numbers = [g.item() for g in expected]
     # Eager
     x, w = [Value(n) for n in numbers], [Value(n) for n in weights]

@@ -7,9 +7,42 @@ import numpy as np
 from .spellings import MOST_OPERANDS
 
 LEAVES, STEPS = 4, 10
-CORNERS = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 5e-324, -5e-324, 1e-300, 1e-160, 1e-20, -1e-20,
-                    20.0, -20.0, 37.0, 709.0, -745.0, 1e3, -1e3, 1e8, 1e16, -1e16, 1e160, 1e300, -1e300, np.inf, -np.inf,
-                    np.nan])
+CORNERS = np.array(
+    [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.5,
+        -0.5,
+        2.0,
+        -2.0,
+        3.0,
+        -3.0,
+        5e-324,
+        -5e-324,
+        1e-300,
+        1e-160,
+        1e-20,
+        -1e-20,
+        20.0,
+        -20.0,
+        37.0,
+        709.0,
+        -745.0,
+        1e3,
+        -1e3,
+        1e8,
+        1e16,
+        -1e16,
+        1e160,
+        1e300,
+        -1e300,
+        np.inf,
+        -np.inf,
+        np.nan,
+    ]
+)
 
 
 @dataclass
@@ -18,16 +51,20 @@ class Batch:
 
     leaves: np.ndarray
     kinds: np.ndarray
-    operands: np.ndarray        # with one more axis: places among leaves and earlier steps
-    reached: np.ndarray         # nodes from which the last one is made, leaves first
-    differentiated: np.ndarray  # those of them that a gradient gets to: not through the first operand of straight_through
+    operands: np.ndarray  # with one more axis: places among leaves and earlier steps
+    reached: np.ndarray  # nodes from which the last one is made, leaves first
+    differentiated: (
+        np.ndarray
+    )  # those of them that a gradient gets to: not through the first operand of straight_through
 
     def only(self, graphs):
         return Batch(*(getattr(self, field.name)[:, graphs] for field in fields(self)))
 
     @classmethod
     def joined(cls, batches):
-        return cls(*(np.concatenate([getattr(batch, field.name) for batch in batches], axis=1) for field in fields(cls)))
+        return cls(
+            *(np.concatenate([getattr(batch, field.name) for batch in batches], axis=1) for field in fields(cls))
+        )
 
     @property
     def count(self):
@@ -52,11 +89,13 @@ def random_batch(rng, count, spellings, wild, steps=STEPS):
     places = np.arange(LEAVES, LEAVES + steps)[:, None, None]
     shape = (steps, count, MOST_OPERANDS)
     near = rng.random(shape) < 0.6
-    operands = np.where(near, places - 1 - (rng.random(shape) * 3).astype(int), (rng.random(shape) * places).astype(int))
+    operands = np.where(
+        near, places - 1 - (rng.random(shape) * 3).astype(int), (rng.random(shape) * places).astype(int)
+    )
     operands = operands.astype(np.int32)
-    previous = rng.random((steps, count)) < 0.6     # so that graphs are deep
+    previous = rng.random((steps, count)) < 0.6  # so that graphs are deep
     operands[previous, 0] = np.broadcast_to(places[:, :, 0] - 1, (steps, count))[previous]
-    same = rng.random((steps, count)) < 0.1     # a node twice in one operation
+    same = rng.random((steps, count)) < 0.1  # a node twice in one operation
     operands[same, 1] = operands[same, 0]
     last = LEAVES + (rng.random(count) * steps).astype(int)
     masks = reached_from(last, kinds, operands, spellings, False), reached_from(last, kinds, operands, spellings, True)

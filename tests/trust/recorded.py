@@ -12,8 +12,8 @@ from .random_graphs import LEAVES, random_batch
 from .spellings import NAMES, ROUGH
 
 WIGGLE = 1e-14
-FACTOR = 20     # of what the wiggling moved
-ROUNDING = 1e-14    # what is left where terms of about 1 cancel within an operation
+FACTOR = 20  # of what the wiggling moved
+ROUNDING = 1e-14  # what is left where terms of about 1 cancel within an operation
 
 
 def function_of(batch, graph, spellings):
@@ -39,20 +39,23 @@ def by_programs(batch, spellings, direction, findings, seed):
             if direction is not None:
                 curvatures[:, i] = microgradc.hvp(f, x, direction[:, i].copy())
         except Exception as error:
-            findings.add(f"{type(error).__name__}: {error}; batch of seed {seed}", seed,
-                         f"{function_of(batch, i, spellings)}f = microgradc.compile(f)\nx = {x.tolist()}")
+            findings.add(
+                f"{type(error).__name__}: {error}; batch of seed {seed}",
+                seed,
+                f"{function_of(batch, i, spellings)}f = microgradc.compile(f)\nx = {x.tolist()}",
+            )
     return values, grads, curvatures
 
 
 def left_out(spelling):
-    """Python's own power and remainder of floats differ at signed zeros and infinities, so a function that meets these is
-    refused: its plain call is another. A softmax cancels within itself, which no wiggling of its operands shows;
+    """Python's own power and remainder of floats differ at signed zeros and infinities, so a function that meets these
+    is refused: its plain call is another. A softmax cancels within itself, which no wiggling of its operands shows;
     `programs` has it."""
     return spelling.text.endswith(("** (-0.5)", "** (0.5)")) or spelling.name == "mod" or "softmax" in spelling.name
 
 
 def compare(findings, rng, spellings, seed, count):
-    from .graphs import by_pytorch      # which imports this
+    from .graphs import by_pytorch  # which imports this
 
     spellings = [spelling for spelling in spellings if not left_out(spelling)]
     smooth = [spelling for spelling in spellings if spelling.name not in ROUGH and spelling.text != "{0} ** {1}"]
@@ -78,9 +81,12 @@ def compare(findings, rng, spellings, seed, count):
             # What is not finite is compared by the graphs that are made one by one.
             wrong &= np.all([np.isfinite(other) for other in versions], axis=0) & np.isfinite(runs[0][0]).all(0)
             for graph in np.unique(np.nonzero(wrong)[-1]):
-                findings.add(f"the {name} of a compiled function is {ours[k][..., graph]}, in PyTorch {theirs[..., graph]}; "
-                             f"batch of seed {seed}", seed,
-                             f"{function_of(batch, graph, chosen)}f = microgradc.compile(f)\nx = "
-                             f"{batch.leaves[:, graph].tolist()}" + (f"\nv = {direction[:, graph].tolist()}" if second else ""))
+                findings.add(
+                    f"the {name} of a compiled function is {ours[k][..., graph]}, in PyTorch {theirs[..., graph]}; "
+                    f"batch of seed {seed}",
+                    seed,
+                    f"{function_of(batch, graph, chosen)}f = microgradc.compile(f)\nx = "
+                    f"{batch.leaves[:, graph].tolist()}" + (f"\nv = {direction[:, graph].tolist()}" if second else ""),
+                )
         findings.count("compiled functions", count)
         findings.count("of them with second derivatives", count * second)

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 import microgradc
-from microgradc import MLP, Adam, Program, Value, nn, trees
+from microgradc import MLP, Adam, Program, Value, trees
 
 
 @dataclass
 class Scenario:
     name: str
     call: Any
-    watched: list = field(default_factory=list)     # Values that outlive the call: none may be lost, or kept
+    watched: list = field(default_factory=list)  # Values that outlive the call: none may be lost, or kept
 
 
 def flat(result):
@@ -135,8 +135,12 @@ def programs():
 
     def deriving():
         v = np.array([0.5, -1.0])
-        return [microgradc.hessian(body)(X[0]), microgradc.hvp(body, X[0], v), microgradc.grad(body)(X[1]),
-                microgradc.jacobian(lambda a: [a[0] * w[0], a[1] ** 2])(X[2])]
+        return [
+            microgradc.hessian(body)(X[0]),
+            microgradc.hvp(body, X[0], v),
+            microgradc.grad(body)(X[1]),
+            microgradc.jacobian(lambda a: [a[0] * w[0], a[1] ** 2])(X[2]),
+        ]
 
     def c_text():
         return [len(kept.to_c(X[0])), str(kept.program(X[0]))]
@@ -192,8 +196,11 @@ def around(folder):
 
     def scores():
         model.load_state_dict(start)
-        return [microgradc.losses.mse_loss([model(a) for a in X], y), microgradc.cross_entropy([0.1, 0.2, parameters[0]], 1),
-                microgradc.accuracy(model, X, y)]
+        return [
+            microgradc.losses.mse_loss([model(a) for a in X], y),
+            microgradc.cross_entropy([0.1, 0.2, parameters[0]], 1),
+            microgradc.accuracy(model, X, y),
+        ]
 
     def nests():
         leaves, shape = trees.flatten({"a": [parameters[0], (1.0, X)], "b": parameters[1]})
@@ -214,7 +221,7 @@ def scenarios(only=()):
     return found
 
 
-if __name__ == "__main__":      # in a process that somebody watches
+if __name__ == "__main__":  # in a process that somebody watches
     from .child import say, say_at
 
     for one in scenarios().values():

@@ -1,5 +1,5 @@
-"""Storms of signals: a handler that raises KeyboardInterrupt every millisecond or so, in the middle of every scenario. The
-call is interrupted or done; afterwards everything has the right numbers."""
+"""Storms of signals: a handler that raises KeyboardInterrupt every millisecond or so, in the middle of every scenario.
+The call is interrupted or done; afterwards everything has the right numbers."""
 
 import random
 import signal

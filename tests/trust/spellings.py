@@ -16,18 +16,53 @@ from microgradc import engine
 from microgradc.checking.torch_rows import torch_rows
 from microgradc.engine.value import operate
 
-OPERATORS = {"add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "pow": "{} ** {}",
-             "floordiv": "{} // {}", "mod": "{} % {}", "neg": "-{}", "abs": "abs({})",
-             # PyTorch adds as many terms as there are integers up to 0.
-             "polygamma": "m.polygamma({}, m.maximum({}, -1000.0))",
-             # PyTorch refuses what is not a probability.
-             "bce": "m.bce(m.sigmoid({}), m.sigmoid({}))", "bce_number": "m.bce(m.sigmoid({}), {})"}
+OPERATORS = {
+    "add": "{} + {}",
+    "sub": "{} - {}",
+    "mul": "{} * {}",
+    "div": "{} / {}",
+    "pow": "{} ** {}",
+    "floordiv": "{} // {}",
+    "mod": "{} % {}",
+    "neg": "-{}",
+    "abs": "abs({})",
+    # PyTorch adds as many terms as there are integers up to 0.
+    "polygamma": "m.polygamma({}, m.maximum({}, -1000.0))",
+    # PyTorch refuses what is not a probability.
+    "bce": "m.bce(m.sigmoid({}), m.sigmoid({}))",
+    "bce_number": "m.bce(m.sigmoid({}), {})",
+}
 NUMBERS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
 SETTINGS = {"polygamma": (0, 1, 2, 3), "bce_number": (0.0, 0.3, 1.0), "where": (0.0, 1.0, math.nan)}
 # Not smooth, or without a second derivative in PyTorch.
-ROUGH = {"floordiv", "mod", "step", "sign", "floor", "ceil", "less", "less_equal", "relu", "abs", "leaky_relu", "elu",
-         "selu", "hardtanh", "minimum", "maximum", "where", "clip", "softsign", "straight_through", "polygamma",
-         "cbrt", "bce", "bce_number", "atan2", "hypot"}
+ROUGH = {
+    "floordiv",
+    "mod",
+    "step",
+    "sign",
+    "floor",
+    "ceil",
+    "less",
+    "less_equal",
+    "relu",
+    "abs",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "hardtanh",
+    "minimum",
+    "maximum",
+    "where",
+    "clip",
+    "softsign",
+    "straight_through",
+    "polygamma",
+    "cbrt",
+    "bce",
+    "bce_number",
+    "atan2",
+    "hypot",
+}
 MOST_OPERANDS = 6
 
 
@@ -49,7 +84,7 @@ def without_slope(f):
 
 
 def logsumexp(*x):
-    """PyTorch's gradients exp(x - f) do not add up to 1 where f is large, and so was rounded: softmax has them there."""
+    """PyTorch's gradients exp(x - f) do not add up to 1 where f is large, and so was rounded; those of softmax do."""
     x = torch.stack(x)
     f = x.logsumexp(0)
     finite = torch.where(torch.isfinite(x), x, 0.0)
@@ -109,12 +144,12 @@ def with_numbers(name, f, text, count, places):
             given = iter(x)
             return f(*(torch.full_like(x[0], numbers[i]) if i in numbers else next(given) for i in range(count)))
 
-        if name == "pow" and 1 in numbers:      # PyTorch, too, goes by whether it is a number
-            theirs = lambda x, number=number: torch.pow(x, number)      # noqa: E731
+        if name == "pow" and 1 in numbers:  # PyTorch, too, goes by whether it is a number
+            theirs = lambda x, number=number: torch.pow(x, number)  # noqa: E731
         if name == "elu" and 1 in numbers:
-            theirs = lambda x, number=number: F.elu(x, number)      # noqa: E731
+            theirs = lambda x, number=number: F.elu(x, number)  # noqa: E731
         if name == "clip":
-            theirs = lambda x, number=number: torch.clamp(x, number, number + 1)      # noqa: E731
+            theirs = lambda x, number=number: torch.clamp(x, number, number + 1)  # noqa: E731
         texts = [f"({numbers[i]!r})" if i in numbers else f"{{{kept.index(i)}}}" for i in range(count)]
         yield Spelling(name, text.format(*texts).replace("(nan)", "NAN"), len(kept), theirs)
 
@@ -145,10 +180,15 @@ def wide(rows):
         pairs = [", ".join(places[i : count - count % 2 : 2]) for i in (0, 1)]
         yield Spelling("dot", f"m.dot([{pairs[0]}], [{pairs[1]}]{bias})", count, rows["dot"])
         for i in {0, count - 1}:
-            yield Spelling("softmax", f"m.softmax([{', '.join(places)}])[{i}]", count,
-                           lambda *x, i=i: torch.stack(x).softmax(0)[i])
-            yield Spelling("log_softmax", f"m.log_softmax([{', '.join(places)}])[{i}]", count,
-                           lambda *x, i=i: torch.stack(x).log_softmax(0)[i])
+            yield Spelling(
+                "softmax", f"m.softmax([{', '.join(places)}])[{i}]", count, lambda *x, i=i: torch.stack(x).softmax(0)[i]
+            )
+            yield Spelling(
+                "log_softmax",
+                f"m.log_softmax([{', '.join(places)}])[{i}]",
+                count,
+                lambda *x, i=i: torch.stack(x).log_softmax(0)[i],
+            )
 
 
 def spellings():

@@ -1,4 +1,4 @@
-"""The table of parts: a module of this package with `run(budget) -> Findings`, its share of the time, and what it does."""
+"""The table of parts: a module of this package with `run(budget) -> Findings`, its share of time, and what it does."""
 
 from dataclasses import dataclass
 

@@ -1,5 +1,5 @@
-"""Programs in several threads, with ThreadSanitizer: no two threads touch the same number, one of them to write it, without
-an order between them.
+"""Programs in several threads, with ThreadSanitizer: no two threads touch the same number, one of them to write it,
+without an order between them.
 
 CPython is not built with it, so it does not see the order that the GIL makes. What it reports of memory that only code
 with the GIL touches is no race; `SUPPRESSIONS` says which functions those are. What runs without the GIL, the lanes and
@@ -45,10 +45,18 @@ def run(budget):
     file = Path(tempfile.gettempdir(), "microgradc-trust.tsan")
     file.write_text(SUPPRESSIONS, encoding="utf-8")
     environment = {
-        "LD_PRELOAD": f"{library} {library_of('libstdc++.so.6')}", "PYTHONPATH": str(tree / "src"),
+        "LD_PRELOAD": f"{library} {library_of('libstdc++.so.6')}",
+        "PYTHONPATH": str(tree / "src"),
         "TSAN_OPTIONS": f"suppressions={file} report_signal_unsafe=0 exitcode=66 history_size=4",
     }
-    run_child(findings, budget.seed, "under_threads", budget.seed, max(budget.left(), 5), timeout=budget.left() + 600,
-              environment=environment)
+    run_child(
+        findings,
+        budget.seed,
+        "under_threads",
+        budget.seed,
+        max(budget.left(), 5),
+        timeout=budget.left() + 600,
+        environment=environment,
+    )
     findings.counts["built in"] = str(tree.relative_to(ROOT) if tree.is_relative_to(ROOT) else tree)
     return findings

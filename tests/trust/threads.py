@@ -1,5 +1,5 @@
-"""Several Python threads at once in the compiled functions that they share: each gets the bits that one thread gets; and
-trainings side by side leave what they leave one after another."""
+"""Several Python threads at once in the compiled functions that they share: each gets the bits that one thread gets;
+and trainings side by side leave what they leave one after another."""
 
 import threading
 
@@ -89,5 +89,8 @@ def together(findings, seed, name, call, inputs):
     alone = [flat(call(x)) for x in inputs]
     findings.cases += 3 * THREADS
     if wrong or any(result != alone[i] for i, results in enumerate(got) for result in results or ()):
-        findings.add(f"{name} in {THREADS} threads: {wrong or 'other bits than in one'}", seed,
-                     f"python -m tests.trust --only threads --seed {seed} --hours 0")
+        findings.add(
+            f"{name} in {THREADS} threads: {wrong or 'other bits than in one'}",
+            seed,
+            f"python -m tests.trust --only threads --seed {seed} --hours 0",
+        )

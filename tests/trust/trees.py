@@ -1,5 +1,5 @@
-"""Random nests of arguments, of lists, tuples, dicts, namedtuples, dataclasses and arrays: flat and back; compiled as plain;
-gradients in the structure of the argument; a batch as its examples."""
+"""Random nests of arguments, of lists, tuples, dicts, namedtuples, dataclasses and arrays: flat and back; compiled as
+plain; gradients in the structure of the argument; a batch as its examples."""
 
 import pickle
 import random
@@ -25,7 +25,11 @@ class Box:
 
 def nest(draw, depth=0):
     """Return a nest with at least one number in it."""
-    kind = draw.choice(["number", "number", "list", "tuple", "dict", "dict", "pair", "pair", "box", "array"]) if depth < 4 else "number"
+    kind = (
+        draw.choice(["number", "number", "list", "tuple", "dict", "dict", "pair", "pair", "box", "array"])
+        if depth < 4
+        else "number"
+    )
     inner = [nest(draw, depth + 1) for _ in range(draw.randint(1, 3))] if kind in ("list", "tuple", "dict") else ()
     if kind == "number":
         return draw.choice([draw.uniform(-2, 2), float(draw.randint(-2, 2)), np.float64(0.25)])
@@ -36,7 +40,7 @@ def nest(draw, depth=0):
     if kind == "dict":
         return {draw.choice("abcdefgh") + str(i): entry for i, entry in enumerate(inner)}
     if kind == "array":
-        shape = [draw.randint(1, 3) for _ in range(draw.randint(1, 3))]      # without axes they are refused
+        shape = [draw.randint(1, 3) for _ in range(draw.randint(1, 3))]  # without axes they are refused
         array = np.array([draw.uniform(-2, 2) for _ in range(int(np.prod(shape)))]).reshape(shape)
         return draw.choice([array, np.asfortranarray(array), array.astype("f4"), array.astype(">f8"), np.flip(array)])
     entries = nest(draw, depth + 1), nest(draw, depth + 1)
@@ -45,8 +49,10 @@ def nest(draw, depth=0):
 
 def of(numbers):
     """A function of any nest, of which all numbers count, each in another way."""
-    terms = [(v * (0.3 + 0.1 * i)).tanh() * (i + 1) if isinstance(v, Value) else np.tanh(v * (0.3 + 0.1 * i)) * (i + 1)
-             for i, v in enumerate(trees.flatten(numbers)[0])]
+    terms = [
+        (v * (0.3 + 0.1 * i)).tanh() * (i + 1) if isinstance(v, Value) else np.tanh(v * (0.3 + 0.1 * i)) * (i + 1)
+        for i, v in enumerate(trees.flatten(numbers)[0])
+    ]
     return microgradc.sum(terms)
 
 
@@ -86,7 +92,7 @@ def compare(arguments, draw):
     expected = [v.grad for v in values]
     if abs(f(*arguments).data - plain.data) > 1e-12:
         yield f"compiled {f(*arguments).data!r}, plain {plain.data!r}"
-    value, gradients = f.value_and_grad(*arguments)
+    _, gradients = f.value_and_grad(*arguments)
     if len(arguments) == 1:
         gradients = (gradients,)
     if not np.allclose(numbers_of(gradients), expected, rtol=1e-12, atol=1e-13):
@@ -94,7 +100,7 @@ def compare(arguments, draw):
     for ours, given in zip(gradients, arguments, strict=True):
         if not alike(ours, given):
             yield f"a gradient has another structure, {ours!r}, than its argument, {given!r}"
-    if any(map(has_lists, arguments)):        # in a batch, a list is one of examples
+    if any(map(has_lists, arguments)):  # in a batch, a list is one of examples
         return
     # A batch of three: each number becomes an array, with an axis in front of those that it has.
     factors = [1.0, 0.5, -0.25]
@@ -131,7 +137,9 @@ def stretched(x, factors):
 def alike(ours, given):
     """Whether a gradient has the structure of its argument: lists of numbers of one shape may have become arrays."""
     if isinstance(given, dict):
-        return isinstance(ours, dict) and list(ours) == list(given) and all(alike(ours[key], given[key]) for key in given)
+        return (
+            isinstance(ours, dict) and list(ours) == list(given) and all(alike(ours[key], given[key]) for key in given)
+        )
     if isinstance(given, (Pair, Box)):
         names = ("first", "second") if isinstance(given, Pair) else ("inside", "weight")
         return type(ours) is type(given) and all(alike(getattr(ours, name), getattr(given, name)) for name in names)

@@ -46,7 +46,9 @@ def test_a_wrong_number_in_a_graph_is_found(what):
     batch = random_graphs.random_batch(np.random.default_rng(6), 20, FOUND, wild=False)
     data, grads = graphs.by_microgradc(batch, MAKE, everything=True)
     assert list(judge(batch, data, grads, FOUND)) == []
-    [node, graph] = np.argwhere(batch.differentiated[4:] & np.isfinite(data[4:]) & (data[4:] != 0) & (grads[4:] != 0))[0]
+    [node, graph] = np.argwhere(batch.differentiated[4:] & np.isfinite(data[4:]) & (data[4:] != 0) & (grads[4:] != 0))[
+        0
+    ]
     {"data": data, "grads": grads}[what][node + 4, graph] *= 1 + 1e-6
     found = list(judge(batch, data, grads, FOUND))
     assert graph in [of for of, _ in found]
@@ -112,8 +114,13 @@ def test_a_child_that_dies_is_a_finding():
 
 def test_the_report(tmp_path):
     file = tmp_path / "report.json"
-    result = subprocess.run([sys.executable, "-m", "tests.trust", "--only", "trees", "--hours", "0", "--seed", "4", "--json", file],
-                            cwd=ROOT, capture_output=True, text=True, timeout=100)
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.trust", "--only", "trees", "--hours", "0", "--seed", "4", "--json", file],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert re.search(r"^trees .* 1 cases  nothing found", result.stdout, re.MULTILINE)
     assert json.loads(file.read_text())["trees"]["seed"] == 4
@@ -121,9 +128,18 @@ def test_the_report(tmp_path):
 
 def test_each_environment_variable_is_in_the_page():
     page = (ROOT / "docs/numerics.md").read_text(encoding="utf-8")
-    sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "src").rglob("*.p[yx]?"), *(ROOT / "src").rglob("*.h"), ROOT / "setup.py"]
-    read = {name for file in sources if file.suffix != ".c" for name in re.findall(
-        r"""["'](MICROGRADC_[A-Z]+)["']""", file.read_text(encoding="utf-8"))}
+    sources = [
+        *(ROOT / "src").rglob("*.py"),
+        *(ROOT / "src").rglob("*.p[yx]?"),
+        *(ROOT / "src").rglob("*.h"),
+        ROOT / "setup.py",
+    ]
+    read = {
+        name
+        for file in sources
+        if file.suffix != ".c"
+        for name in re.findall(r"""["'](MICROGRADC_[A-Z]+)["']""", file.read_text(encoding="utf-8"))
+    }
     assert {"MICROGRADC_SIMD", "MICROGRADC_SLAB", "MICROGRADC_CHECKED"} <= read
     listed = set(re.findall(r"^\| `(MICROGRADC_[A-Z]+)`", page, re.MULTILINE))
     assert listed == read | {"MICROGRADC_LONG"}

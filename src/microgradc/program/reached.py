@@ -380,6 +380,5 @@ def _is_ours(kind: type) -> bool:
 
     What a compiled function reaches is what its function does. A recording has a Watch; one that saw it would keep it.
     """
-    return kind.__module__ in ("microgradc.program.program", "microgradc.program.recording", "microgradc.train.kept") or (
-        kind.__module__ == "microgradc.nn.layers" and kind.__name__ == "_LayerPlan"
-    )
+    keepers = ("microgradc.program.program", "microgradc.program.recording", "microgradc.train.kept")
+    return kind.__module__ in keepers or (kind.__module__ == "microgradc.nn.layers" and kind.__name__ == "_LayerPlan")
