@@ -17,8 +17,8 @@ NAN_MASKS = {
     "bce_number",
     "polygamma",
 }
-# 1 - f * f and its like magnify the last bit of f; or several nodes here or in PyTorch, which cancel
-CANCEL = {"tanh", "sigmoid", "softsign", "softmax", "log_softmax", "mish", "silu", "bce", "bce_number", "gelu"}
+# 1 - f * f, f + 1 and the like magnify the last bit of f; or several nodes here or in PyTorch, which cancel
+CANCEL = {"tanh", "expm1", "sigmoid", "softsign", "softmax", "log_softmax", "mish", "silu", "bce", "bce_number", "gelu"}
 
 
 def hidden(name, x, g):

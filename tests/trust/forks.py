@@ -1,5 +1,5 @@
-"""Forks in the middle of things, ends of interpreters with graphs and threads alive, and subinterpreters: the child goes
-on with the right numbers, nothing hangs, nothing crashes."""
+"""Forks in the middle of things, ends of interpreters with graphs and threads alive, and subinterpreters: the child
+goes on with the right numbers, nothing hangs, nothing crashes."""
 
 import os
 import random

@@ -155,6 +155,7 @@ def around(folder):
     model = MLP(2, [4, 1], seed=1, activation="tanh")
     parameters = model.parameters()
     f = microgradc.compile(lambda a, t: (model(a) - t) ** 2)
+    f(X[0], 1.0)        # or it would have no recording to take out of the process
     start = model.state_dict()
 
     def training():
