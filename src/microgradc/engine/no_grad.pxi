@@ -81,7 +81,7 @@ class no_grad:
         (<Blocks>self._blocks).enter()
         return self
 
-    # Three arguments, and not any number: a tuple for them may find no memory, and the block would be in force for ever.
+    # Three arguments, and not any number: a tuple for them may find no memory, and the block would stay in force.
     def __exit__(self, kind=None, error=None, trace=None):
         (<Blocks>self._blocks).leave()
 
