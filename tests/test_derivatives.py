@@ -1,6 +1,7 @@
 """grad, jacobian, hessian, hvp, jvp and vjp, of plain and of compiled functions, against torch.func."""
 
 import dataclasses
+import gc
 import itertools
 import math
 import pickle
@@ -331,6 +332,24 @@ def test_threads_do_not_mix():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_what_was_watched_before_is_not_kept():
+    """A recording is looked at again after a layer was made. It is kept with f, and so among what f reaches."""
+    w = Value(2.0)
+
+    def f(x):
+        return (x * w).tanh()
+
+    def watches():
+        nn.MLP(2, [2, 1])
+        nn.MLP(2, [2, 1]).layers = []       # an attribute of a module is set
+        hvp(f, 1.0, 1.0)
+        gc.collect()
+        return sum(type(thing).__name__ == "Watch" for thing in gc.get_objects())
+
+    before = [watches() for _ in range(3)][-1]
+    assert [watches() for _ in range(5)][-1] == before
 
 
 def test_a_plain_function_is_recorded_once():

@@ -456,6 +456,31 @@ def test_memory_errors_leave_the_blocks_in_order(run_python):
     run_python(WITHOUT_MEMORY)
 
 
+LEFT_WITHOUT_MEMORY = """
+import _testcapi
+import microgradc
+from microgradc import Value, detect_anomaly, no_grad
+x = Value(0.0)
+kept = [(i, i, i) for i in range(5000)]     # so that no tuple of three waits to be used again
+for block in (no_grad, detect_anomaly):
+    for failing in (1, 2, 5):
+        try:
+            with block():
+                _testcapi.set_nomemory(0, failing)
+        except MemoryError:
+            pass
+        finally:
+            _testcapi.remove_mem_hooks()
+        assert (x * 3)._prev, (block, failing)
+        x.log()     # which is not finite
+"""
+
+
+def test_a_block_is_left_without_memory(run_python):
+    pytest.importorskip("_testcapi", reason="this Python has no _testcapi to inject MemoryError with")
+    run_python(LEFT_WITHOUT_MEMORY)
+
+
 def test_a_suspended_generator_with_a_block_costs_others_nothing():
     def generator():
         with no_grad():

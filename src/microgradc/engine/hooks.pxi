@@ -141,7 +141,7 @@ class RemovableHandle:
     def __enter__(self):
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, kind=None, error=None, trace=None):
         self.remove()
 
     def __reduce__(self):

@@ -81,7 +81,8 @@ class no_grad:
         (<Blocks>self._blocks).enter()
         return self
 
-    def __exit__(self, *exception):
+    # Three arguments, and not any number: a tuple for them may find no memory, and the block would stay in force.
+    def __exit__(self, kind=None, error=None, trace=None):
         (<Blocks>self._blocks).leave()
 
     def __reduce__(self):
@@ -118,7 +119,7 @@ cdef class EnableGrad:
                                "it lasts; enter it in a function that this calls")
         Py_INCREF(self)        # others refer to what is in it
 
-    def __exit__(self, *exception):
+    def __exit__(self, kind=None, error=None, trace=None):
         if not mgc_show_blocks(&self.enabling):
             raise RuntimeError("an EnableGrad is left by the thread that entered it, the last one first")
         Py_DECREF(self)

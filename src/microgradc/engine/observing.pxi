@@ -279,7 +279,7 @@ cdef class Observer:
         mgc_detect(self.detects)
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, kind=None, error=None, trace=None):
         if not self.depth or self.thread != PyThread_get_thread_ident():
             raise RuntimeError(f"{type(self).__name__} is left by the thread that entered it, as often as it entered")
         self.depth -= 1
@@ -306,7 +306,7 @@ class noting_places(Observer):
         self.around, traces.then = getattr(traces, "then", None), self.then
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, kind=None, error=None, trace=None):
         Observer.__exit__(self)
         traces.then = self.around
 

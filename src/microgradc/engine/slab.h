@@ -18,6 +18,21 @@
 
 #include "engine/node.h"
 
+/* Free places are out of bounds where AddressSanitizer looks on. */
+#ifdef __has_feature
+#define MGC_HAS_FEATURE(name) __has_feature(name)
+#else
+#define MGC_HAS_FEATURE(name) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || MGC_HAS_FEATURE(address_sanitizer)
+#include <sanitizer/asan_interface.h>
+#define MGC_FORBID(start, bytes) ASAN_POISON_MEMORY_REGION(start, bytes)
+#define MGC_ALLOW(start, bytes) ASAN_UNPOISON_MEMORY_REGION(start, bytes)
+#else
+#define MGC_FORBID(start, bytes) ((void)0)
+#define MGC_ALLOW(start, bytes) ((void)0)
+#endif
+
 enum {
     MGC_SLAB_BYTES = 1 << 21,                                /* one huge page */
     MGC_GC_HEADER = 2 * sizeof(void *),                      /* PyGC_Head */
@@ -106,6 +121,7 @@ static mgc_slab *mgc_new_slab(void)
     s->unused = MGC_SLAB_PLACES;
     s->is_idle = 0;
     memset(s->free, 0xff, sizeof s->free);
+    MGC_FORBID(mgc_places(s), MGC_SLAB_PLACES * MGC_PLACE_BYTES);
     mgc_slabs[i] = s;
     if (i == mgc_slab_count) mgc_slab_count++;
     return s;
@@ -149,6 +165,7 @@ static inline char *mgc_next_place(void)
 {
     char *place = mgc_window_start + mgc_lowest_bit(mgc_window) * MGC_PLACE_BYTES;
     mgc_window &= mgc_window - 1;
+    MGC_ALLOW(place, MGC_PLACE_BYTES);
     return place;
 }
 
@@ -162,6 +179,7 @@ static void mgc_slab_is_empty(mgc_slab *s)
         mgc_idle_slabs++;
     } else {
         mgc_slabs[s->index] = NULL;
+        MGC_ALLOW(s, MGC_SLAB_BYTES);
         mgc_unmap_slab(s);
     }
 }
@@ -172,6 +190,7 @@ static inline void mgc_give_place_back(const void *inside)
     mgc_slab *s = (mgc_slab *)((uintptr_t)inside & ~(uintptr_t)(MGC_SLAB_BYTES - 1));
     size_t i = (size_t)((const char *)inside - mgc_places(s)) / MGC_PLACE_BYTES;
     s->free[i / 64] |= (uint64_t)1 << (i % 64);
+    MGC_FORBID(mgc_places(s) + i * MGC_PLACE_BYTES, MGC_PLACE_BYTES);
     s->unused++;
     if (s->unused >= MGC_SLAB_PLACES / 2) {
         if (s->index < mgc_lowest) mgc_lowest = s->index;

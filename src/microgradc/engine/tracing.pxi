@@ -169,7 +169,7 @@ class Trace:
         mgc_trace(1)
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, kind=None, error=None, trace=None):
         mgc_trace(-1)
         traces.current, self.frame, self.around = self.around, None, None
         set_float_flags(self.flags)

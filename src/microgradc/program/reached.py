@@ -376,7 +376,9 @@ def _is_library(kind: type) -> bool:
 
 
 def _is_ours(kind: type) -> bool:
-    """Return whether a class is one of the compiler's own, or of who keeps recordings, or what a layer looked up."""
-    return kind.__module__ in ("microgradc.program.program", "microgradc.train.kept") or (
-        kind.__module__ == "microgradc.nn.layers" and kind.__name__ == "_LayerPlan"
-    )
+    """Return whether a class is one of the compiler's own, or of who keeps recordings, or what a layer looked up.
+
+    What a compiled function reaches is what its function does. A recording has a Watch; one that saw it would keep it.
+    """
+    keepers = ("microgradc.program.program", "microgradc.program.recording", "microgradc.train.kept")
+    return kind.__module__ in keepers or (kind.__module__ == "microgradc.nn.layers" and kind.__name__ == "_LayerPlan")
