@@ -24,6 +24,7 @@ SIZE = 480, 300
 # Arguments of each example, and the picture that it draws; or which lines of what it prints are shown.
 EXAMPLES = {
     "autograd_basics.py": ([], re.compile("^(c =|dc/|#|├|│|└).*", re.M)),
+    "cells.ipynb": ([], None),
     "digits.py": ([], "digits-results/history.png"),
     "expression_and_net.py": ([], "expression_and_net-pictures/expression.png"),
     "gpt.py": (["1000", "--compiled"], re.compile("^step +[0-9]+ +loss [0-9.]+|^made up.*", re.M)),

@@ -151,7 +151,7 @@ for step in range(50):
     for p in model.parameters():
         p.data -= 0.1 * p.grad
     losses.append(loss.data)
-graph = draw_dot(loss)
+graph = draw_dot(loss, collapse=False)
 """)
     assert names["losses"][-1] < names["losses"][0] / 10
     for operation in ("tanh", "dot", "+", "/", "**2"):

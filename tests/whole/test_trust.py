@@ -130,7 +130,7 @@ def test_each_environment_variable_is_in_the_page():
     page = (ROOT / "docs/numerics.md").read_text(encoding="utf-8")
     sources = [
         *(ROOT / "src").rglob("*.py"),
-        *(ROOT / "src").rglob("*.p[yx]?"),
+        *(ROOT / "src").rglob("*.p[yx][xid]"),
         *(ROOT / "src").rglob("*.h"),
         ROOT / "setup.py",
     ]

@@ -209,6 +209,7 @@ def _completion(options: argparse.Namespace) -> int:
         command.prog = f"microgradc {name}"
         for action in command._actions:
             if action.dest in ("folder", "script"):
-                action.complete = shtab.DIRECTORY if action.dest == "folder" else shtab.FILE  # type: ignore[attr-defined]
+                files = shtab.DIRECTORY if action.dest == "folder" else shtab.FILE
+                action.complete = files  # type: ignore[attr-defined]
     print(shtab.complete(whole, options.shell))
     return 0

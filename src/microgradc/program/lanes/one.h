@@ -108,9 +108,8 @@ static void MGC_V(run_one)(const mgc_program *p, const mgc_step *steps, int coun
             MGC_V(wide_of_one)(p, at, weights, base);
             continue;
         }
-        const int keeps = is_way_back && at->receives & MGC_KEEPS_OTHER;
         if (at->count >= MGC_V(long_run)) {
-            MGC_V(run_of_one)(at, base, keeps, scratch);
+            MGC_V(run_of_one)(at, base, is_way_back && at->receives & MGC_KEEPS_OTHER, scratch);
             continue;
         }
         const double *x_ = base + at->x, *y_ = base + at->y, *z_ = base + at->z;
@@ -120,7 +119,7 @@ static void MGC_V(run_one)(const mgc_program *p, const mgc_step *steps, int coun
 #define ROW(id, op, operands, params, value, to_x, to_y, to_z, doc) \
             case MGC_##id: { \
                 LOAD_##operands IGNORE_##operands \
-                if (IS_KEPT(MGC_##id) && keeps) { \
+                if (IS_KEPT(MGC_##id) && is_way_back && at->receives & MGC_KEEPS_OTHER) { \
                     double *other = (double *)y_; \
                     MGC_V(sin_and_cos)(x, MGC_##id == MGC_SIN ? f_ : other, MGC_##id == MGC_SIN ? other : f_); \
                 } else { \
