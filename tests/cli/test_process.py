@@ -282,3 +282,18 @@ with contextlib.redirect_stderr(io.StringIO()) as said:
     assert main(["completion", "bash"]) == 1
 assert "pip install shtab" in said.getvalue(), said.getvalue()
 """)
+
+
+def test_a_script_gets_its_arguments_as_they_are(tmp_path):
+    (tmp_path / "script.py").write_text("import sys; print(sys.argv[1:])")
+    arguments = ["--inputs", "a", "-1", "b"]
+    command = [sys.executable, "-m", "microgradc", "run", "script.py", *arguments]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout == f"{arguments}\n"
+
+
+def test_main_by_its_former_name():
+    import microgradc.__main__
+    from microgradc.cli.main import main
+
+    with pytest.warns(DeprecationWarning, match=r"cli\.main"):
+        assert microgradc.__main__.main is main

@@ -40,10 +40,11 @@ def run(budget):
     findings, tree = Findings(), build(FLAGS)
     file = Path(tempfile.gettempdir(), "microgradc-trust.tsan")
     file.write_text(SUPPRESSIONS, encoding="utf-8")
+    options = "report_signal_unsafe=0 ignore_noninstrumented_modules=1 exitcode=66 history_size=4"
     environment = {
         "LD_PRELOAD": f"{library} {library_of('libstdc++.so.6')}",
         "PYTHONPATH": str(tree / "src"),
-        "TSAN_OPTIONS": f"suppressions={file} report_signal_unsafe=0 ignore_noninstrumented_modules=1 exitcode=66 history_size=4",
+        "TSAN_OPTIONS": f"suppressions={file} {options}",
     }
     run_child(
         findings,

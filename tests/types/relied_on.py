@@ -122,7 +122,14 @@ def shared(x: Value | float, theta: Sequence[Value | float], power: int) -> Valu
     return (theta[0] * x + theta[1] + 0.0 * a) ** power
 
 
+@mg.compile
+def square(x: float, w: float) -> float:
+    return w * x * x
+
+
 assert_type(error([1.0, 2.0], 3.0), Value)
+assert_type(square(2.0, 3.0), Value)
+assert_type(square.mean([2.0], [1.0]), Value)
 assert_type(shared(1.0, [1.0, 2.0], power=2), Value)
 assert_type(error.mean([[1.0, 2.0]], [3.0]), Value)
 assert_type(error.value_and_grad([1.0, 2.0], 3.0), tuple[float, Any])

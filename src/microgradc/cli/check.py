@@ -81,7 +81,8 @@ def _found(target: str) -> Any:
 def _keep_users_frames(shown: TracebackException | None) -> None:
     """Take the frames of this package, and of Python's imports, off a traceback and off those of its causes."""
     while shown is not None:
-        ours = (str(Path(microgradc.__file__).parent), "<frozen importlib", str(Path(importlib.__file__).parent))
+        folders = (str(Path(module.__file__ or "").parent) + os.sep for module in (microgradc, importlib))
+        ours = (*folders, "<frozen importlib")
         shown.stack[:] = [frame for frame in shown.stack if not frame.filename.startswith(ours)]
         _keep_users_frames(shown.__cause__)
         shown = shown.__context__

@@ -118,9 +118,11 @@ def perform(options: argparse.Namespace) -> int:
 
 def _with_signs(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with `--inputs -1.0,2.0` as one, which argparse would take for two options."""
+    if list(arguments[:1]) != ["check"]:      # those of a script are its own
+        return list(arguments)
     joined: list[str] = []
     for text in arguments:
-        if joined and joined[-1] == "--inputs":
+        if joined and joined[-1] == "--inputs" and text.startswith("-") and not text.startswith("--"):
             joined[-1] = f"--inputs={text}"
         else:
             joined.append(text)

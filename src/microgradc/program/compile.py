@@ -11,7 +11,7 @@ import numpy as np
 
 from microgradc import checks
 from microgradc.cells import in_a_cell, never_fails
-from microgradc.engine import is_tracing, refuse
+from microgradc.engine import Value, is_tracing, refuse
 from microgradc.engine.value import is_detecting
 from microgradc.keywords import suggest_keywords
 from microgradc.program import anomalies
@@ -55,6 +55,15 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
+@overload
+def compile(
+    f: Callable[_P, Value | float],     # a number becomes a Value
+    *,
+    static: Iterable[str] = (),
+    shared: Iterable[str] = (),
+    lanes: int | None = None,
+    recordings: int = 64,
+) -> Compiled[_P, Value]: ...
 @overload
 def compile(
     f: Callable[_P, _R],
