@@ -4,6 +4,7 @@ import random
 import re
 from base64 import b64decode
 
+import numpy as np
 import pytest
 from test_viz import check_picture
 
@@ -168,7 +169,8 @@ def test_boxes_are_few():
 
 
 def test_no_more_nodes_are_looked_at_than_the_limit(monkeypatch):
-    monkeypatch.setattr(collapse, "LOOKED_AT", 300)
+    monkeypatch.setattr(collapse, "LOOKED_AT", 30)
+    monkeypatch.setattr(collapse, "MOST_LOOKED_AT", 300)
     seen = []
 
     class Part(collapse.Part):
@@ -182,6 +184,10 @@ def test_no_more_nodes_are_looked_at_than_the_limit(monkeypatch):
         v = v * 1.0000001
     contents_of(v, 21, None)
     assert max(seen) == 300
+    monkeypatch.setattr(collapse, "LOOKED_AT_FOR_A_BOX", 10)
+    seen.clear()
+    contents_of(v, 21, None)
+    assert max(seen) == 210         # as few boxes show little, little is looked at
     model = MLP(2, [16, 16, 1], seed=0)
     contents = contents_of(sum(model([1.0, float(i)]) for i in range(50)), 200, True)
     assert any(contents.hidden)
@@ -189,5 +195,63 @@ def test_no_more_nodes_are_looked_at_than_the_limit(monkeypatch):
 
 def test_errors():
     for draw in (draw_dot, draw_graph):
-        with pytest.raises(TypeError, match="collapse must be True, False or None, got 'yes'"):
-            draw(Value(1.0), collapse="yes")
+        for bad, shown in (("yes", "'yes'"), (np.array([1, 2]), r"array\(\[1, 2\]\)"), (1.0, "1.0"), (1, "1")):
+            with pytest.raises(TypeError, match=f"collapse must be True, False or None, got {shown}$"):
+                draw(Value(1.0), collapse=bad)
+        draw(Value(1.0), collapse=np.True_)
+
+
+def values(count):
+    return [Value(float(i)) for i in range(count)]
+
+
+def test_layers_without_bias():
+    """Of two factors that are both leaves, the first are the weights, as in micrograd's w * x."""
+    rows, inputs = [values(3) for _ in range(16)], values(3)
+    one = microgradc.sum([microgradc.dot(row, inputs).tanh() for row in rows])
+    assert words(contents_of(one, 200, None)) == [
+        "sum sum of 16", "tanh 16 neurons of 3 inputs 48 parameters", "3 numbers"
+    ]
+    two = microgradc.sum([microgradc.dot(row, x).tanh() for x in (inputs, values(3)) for row in rows])
+    assert "tanh 16 neurons of 3 inputs 48 parameters 2 times" in words(contents_of(two, 200, None))
+    # Constants are new ones each time: what there is less of are the weights.
+    after = microgradc.sum([microgradc.dot([1.0, 2.0, 3.0], row).tanh() for _ in range(5) for row in rows])
+    assert "tanh 16 neurons of 3 inputs 48 parameters 5 times" in words(contents_of(after, 200, None))
+
+
+@pytest.mark.parametrize(
+    ("of", "shown"),
+    [(microgradc.sum, "sum sum of 1,000"), (microgradc.mean, "mean"), (sum, "+ sum of 1,001"),
+     (microgradc.logsumexp, "logsumexp")],
+)
+def test_many_operands_of_one_node_are_one_box(of, shown):
+    contents = contents_of(of(values(1000)), 200, None)
+    assert words(contents)[0] == shown
+    assert words(contents)[1].endswith("00 numbers" if of is not sum else "01 numbers")
+    assert len(contents.boxes) == 2
+    assert contents.hidden == [0, 0]
+
+
+def test_a_sum_of_more_than_is_looked_at():
+    contents = contents_of(microgradc.sum([v**2 for v in values(50_000)]), 20, None)
+    assert words(contents) == ["sum sum of 50,000", "**2 19,999 times"]
+    assert contents.hidden == [30_001, 19_999]
+
+
+def test_a_layer_that_is_not_all_there_is_counted_as_it_is():
+    """Three neurons, of which one is used for the second example."""
+    rows, biases = [values(3) for _ in range(3)], values(3)
+    used = [microgradc.dot(row, values(3), b).tanh() for row, b in zip(rows, biases, strict=True)]
+    used.append(microgradc.dot(rows[0], values(3), biases[0]).tanh())
+    box = next(b for b in contents_of(microgradc.sum(used), 200, True).boxes if b.op == "tanh")
+    assert [*box.label, *box.lines[:-2]] == ["3 neurons of 3 inputs", "12 parameters", "4 in all"]
+
+
+def test_what_is_hidden_is_counted_for_its_user_alone():
+    """Two groups share a hidden one, of which each uses half."""
+    leaves = values(10)
+    squares = [v**2 for v in leaves]
+    total = microgradc.sum([s.exp() for s in squares[:4]]) + microgradc.sum([s.tanh() for s in squares[4:]])
+    contents = contents_of(total, 3, True)
+    assert len(contents.boxes) == 3
+    assert sorted(contents.hidden) == [0, 4, 6]

@@ -1,23 +1,28 @@
 """Pictures of graphs: what is in them, that nothing overlaps or is cut off, and that large graphs do no harm."""
 
 import html
+import pickle
 import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from itertools import combinations
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from graphs import build_values, recipes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import microgradc
 from microgradc import Value, viz
+from microgradc.viz import figures
 
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="the program dot of Graphviz is not installed")
 
@@ -277,6 +282,23 @@ def test_labels(label):
         assert shown in texts or shown[:31] + "…" in texts
     else:
         assert len(texts) == 7  # two for the operand, two for the constant, three for the result
+
+
+@pytest.mark.parametrize("label", [np.array([1, 2]), np.array([]), np.array([""])])
+def test_labels_that_have_no_truth_value(label):
+    v = Value(3.0)
+    v.label = label
+    shown = str(label)
+    assert shown in [text.get_text() for text in viz.draw_graph(v * v).axes[0].texts]
+    assert shown in viz.draw_dot(v * v).source
+    assert shown in viz.format_graph(v * v)
+
+
+def test_pictures_pickled_by_version_0_1():
+    old = Figure(figsize=(1, 1))
+    old._repr_png_ = partial(figures._png, old)         # which is pickled by its name
+    again = pickle.loads(pickle.dumps(old))
+    assert again._repr_png_().startswith(b"\x89PNG")
 
 
 def test_no_label_is_no_line():

@@ -14,6 +14,7 @@ pytest.importorskip("graphviz")
 
 from microgradc import Value, viz
 from microgradc.viz import dot as dot_module
+from microgradc.viz import svg as svg_module
 
 
 def example():
@@ -93,6 +94,53 @@ def test_what_dot_draws_is_shown(folder):
     bundle = viz.draw_dot(example())._repr_mimebundle_()
     assert set(bundle) == {"text/html", "image/png"}
     assert bundle["text/html"].startswith("<img ")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell script stands for dot")
+def test_where_dot_writes_no_png(folder):
+    program(folder, """/bin/cat > /dev/null; test "$1" = -Tsvg || exit 1; echo '<?xml?><svg width=\"1\"></svg>'""")
+    dot = viz.draw_dot(example())
+    assert set(dot._repr_mimebundle_()) == {"text/html"}
+    assert dot._repr_mimebundle_(include={"image/svg+xml"}) == {"image/svg+xml": '<?xml?><svg width="1"></svg>\n'}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell script stands for dot")
+def test_of_a_large_picture_without_png_the_svg_is_left(folder, monkeypatch):
+    program(folder, "/bin/cat > /dev/null; test $1 = -Tsvg || exit 1; echo '<svg></svg>'")
+    monkeypatch.setattr(svg_module, "LARGEST_SVG", 3)
+    assert set(viz.draw_dot(example())._repr_mimebundle_()) == {"image/svg+xml"}
+
+
+@pytest.mark.parametrize("written", ["echo nothing", "printf '\\377'"])
+@pytest.mark.skipif(os.name != "posix", reason="a shell script stands for dot")
+def test_where_dot_writes_no_svg(folder, written):
+    program(folder, f"/bin/cat > /dev/null; {written}")
+    check_instead(viz.draw_dot(example())._repr_mimebundle_(), "dot failed: what it wrote is not SVG")
+
+
+def test_svg_is_given_to_who_asks_for_it(folder):
+    bundle = viz.draw_dot(example())._repr_mimebundle_(include={"image/svg+xml"})
+    assert set(bundle) == {"image/svg+xml"}
+    assert "<svg" in bundle["image/svg+xml"]
+
+
+def test_copies_are_drawn_as_well(folder):
+    with pytest.warns(UserWarning, match="drawn by draw_graph"):
+        assert viz.draw_dot(example()).copy().pipe("png").startswith(b"\x89PNG")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
+def test_arguments_by_position(folder, tmp_path):
+    dot = viz.draw_dot(example())
+    for each in (dot, dot.instead):
+        with pytest.warns(UserWarning, match="drawn by draw_graph"):
+            assert each.pipe("svg", None).startswith(b"<?xml")
+        with pytest.warns(UserWarning, match="drawn by draw_graph"):
+            path = each.render(str(tmp_path / "g"), None, False, True)
+        assert path == str(tmp_path / "g.svg")
+        assert not (tmp_path / "g").exists()        # the source is cleaned up
+    with pytest.raises(TypeError, match="nonsense"):
+        dot.pipe("svg", nonsense=1)
 
 
 def test_files_are_written_with_one_warning(folder, tmp_path):

@@ -8,17 +8,22 @@ example of a batch, are computed alike all the way from the leaves, so they have
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from math import isfinite
+from typing import Any
 
 from microgradc.cells import of_count, one_line
+from microgradc.checks import is_bool
 from microgradc.engine import Value
 from microgradc.viz.graph import LONGEST_LABEL, Part, label_of, number_as_text, numbers_of
 
 COLLAPSED_FROM = 60       # nodes
-LOOKED_AT = 100_000       # nodes, those nearest to the root: the work does not depend on the size of the graph
+# How many nodes are looked at, those nearest to the root: the work does not depend on the size of the graph.
+LOOKED_AT, MOST_LOOKED_AT, LOOKED_AT_FOR_A_BOX = 20_000, 100_000, 500
 ACTIVATIONS = frozenset(
     "ReLU tanh sigmoid leaky_relu elu gelu silu selu mish softsign hardtanh softplus log_sigmoid".split()
 )
+SYMMETRIC = frozenset(["sum", "mean", "logsumexp"])       # of any number of operands, in whatever order
 
 
 @dataclass
@@ -49,11 +54,11 @@ def contents_of(root: Value, max_nodes: int, collapse: bool | None) -> Contents:
         max_nodes: how many boxes there are at most, those nearest to the root.
         collapse: whether many nodes may be in one; None to do so for a graph of more than 60 nodes, if that halves it.
     """
-    if collapse not in (None, True, False):
-        raise TypeError(f"collapse must be True, False or None, got {collapse!r:.40}")
+    if collapse is not None and not is_bool(collapse):
+        raise TypeError(f"collapse must be True, False or None, got {one_line(repr(collapse), 40)}")
     plain = Part(root, max_nodes)
     if collapse or (collapse is None and len(Part(root, COLLAPSED_FROM + 1).nodes) > COLLAPSED_FROM):
-        part = Part(root, max(LOOKED_AT, max_nodes))
+        part = Part(root, max(max_nodes, min(MOST_LOOKED_AT, max(LOOKED_AT, LOOKED_AT_FOR_A_BOX * max_nodes))))
         groups = _Groups(part)
         if collapse or 2 * len(groups.order) <= len(part.nodes):
             return groups.boxes(max_nodes)
@@ -117,7 +122,7 @@ class _Groups:
                 found.activation = self.ops[i]
                 found.inside.append(operands[0])
                 self._take(i, found)
-        elif (found := self._sum_at(i)) and (found.products or found.inside):
+        elif (found := self._sum_at(i)) and (found.products or found.inside or len(found.others) > 2):
             self._take(i, found)
 
     def _take(self, i: int, found: _Sum) -> None:
@@ -174,7 +179,9 @@ class _Groups:
             if not self.part.operands[i]:
                 key: object = (self.ops[i], hidden, of_leaf(i))
             elif found is None:
-                key = (self.ops[i], hidden, *self.labels[i], tuple(key_of[j] for j in self.part.operands[i]))
+                operands: Any = [key_of[j] for j in self.part.operands[i]]
+                operands = frozenset(Counter(operands).items()) if self.ops[i] in SYMMETRIC else tuple(operands)
+                key = (self.ops[i], hidden, *self.labels[i], operands)
             else:
                 pairs = frozenset(Counter((key_of[a], key_of[b]) for a, b in found.products).items())
                 others = frozenset(Counter(key_of[j] for j in found.others).items())
@@ -186,7 +193,8 @@ class _Groups:
         """The operands of a unit by what they are to it."""
         found = self.sums.get(i)
         if found is None:
-            return enumerate((j,) for j in self.part.operands[i])
+            operands = self.part.operands[i]
+            return [(0, operands)] if self.ops[i] in SYMMETRIC else enumerate((j,) for j in operands)
         return enumerate(([a for a, _ in found.products], [b for _, b in found.products], found.others))
 
     # Layers
@@ -215,12 +223,20 @@ class _Groups:
             self.weights |= own
 
     def _role_of_weights(self, sums: list[_Sum]) -> int | None:
-        """Return which of the factors are weights: leaves, and if both are, those that make fewer neurons."""
+        """Return which of the factors are weights: leaves, and if both are, those that make fewer neurons.
+
+        Where each row of the one meets each of the other, and no bias belongs to either, they are the first factors, as
+        in micrograd's `w * x`.
+        """
         leaves = [{pair[role] for s in sums for pair in s.products} for role in (0, 1)]
         possible = [role for role in (0, 1) if not any(self.part.operands[j] for j in leaves[role])]
         if leaves[0] & leaves[1] or not possible:
             return None
-        return min(possible, key=lambda role: (len({*self._leaves_of_all(sums, role)}), -len(leaves[role])))
+        rows = [len({*self._leaves_of_all(sums, role)}) for role in (0, 1)]
+        biased = any(not self.part.operands[j] for s in sums for j in s.others)
+        if len(possible) == 2 and not biased and rows[0] * rows[1] == len(sums):
+            return 0
+        return min(possible, key=lambda role: (rows[role], -len(leaves[role])))
 
     def _leaves_of_all(self, sums: list[_Sum], role: int) -> list[tuple[int, ...]]:
         """Return the weights and biases of each neuron."""
@@ -230,23 +246,21 @@ class _Groups:
 
     # The picture
 
-    def _operands_of(self, key: int) -> list[int]:
-        """The groups that a group is made from, in the order of its first member's operands."""
+    def _operands_of(self, key: int) -> dict[int, None]:
+        """The nodes that a group is made from, in the order of its first member's operands."""
         found: dict[int, None] = {}
         for i in self.members[key]:
             s = self.sums.get(i)
-            operands = self.part.operands[i] if s is None else [*sum(s.products, ()), *s.others]
-            for j in operands:
-                if j not in self.weights:
-                    found[self.key_of[j]] = None
-        return list(found)
+            operands = self.part.operands[i] if s is None else [*chain.from_iterable(s.products), *s.others]
+            found.update((j, None) for j in operands if j not in self.weights)
+        return found
 
     def _from_the_root(self) -> dict[int, list[int]]:
         """Return for each group those of its operands, nearest to the root first."""
         order: dict[int, list[int]] = {self.key_of[0]: []}
         queue = [self.key_of[0]]
         for key in queue:          # which grows
-            order[key] = self._operands_of(key)
+            order[key] = list(dict.fromkeys(self.key_of[j] for j in self._operands_of(key)))
             for other in order[key]:
                 if other not in order:
                     order[other] = []
@@ -259,7 +273,7 @@ class _Groups:
         operands = [[shown[other] for other in self.order[key] if other in shown] for key in shown]
         hidden = [
             sum(self.part.hidden[i] for i in self.members[key])
-            + sum(len(self.members[other]) for other in self.order[key] if other not in shown)
+            + sum(self.key_of[j] not in shown for j in self._operands_of(key))
             for key in shown
         ]
         return Contents([self._box(key) for key in shown], operands, hidden)
@@ -275,15 +289,18 @@ class _Groups:
             neurons, inputs, parameters = self.layers[key]
             lines.append(f"{of_count(neurons, 'neuron')} of {of_count(inputs, 'input')}")
             lines += [of_count(parameters, "parameter")] if parameters else []
-            lines += [f"{count / neurons:g} times"] if count != neurons else []
+            times, rest = divmod(count, neurons)
+            if count != neurons:
+                lines.append(f"{count:,} in all" if rest else f"{times:,} times")
             op = found.activation if found and found.activation else "dot"
         else:
             if found and found.products:
                 lines.append(f"sum of {of_count(len(found.products), 'product')}")
             elif found:
-                lines.append(f"sum of {len(found.others):,}")
+                lines.append(f"sum of {len(found.others) + self.part.hidden[first]:,}")
             if count > 1:
-                lines.append(f"{count:,} times" if self.part.operands[first] else f"{count:,} numbers")
+                is_leaf = not self.part.operands[first] and not self.part.hidden[first]
+                lines.append(f"{count:,} numbers" if is_leaf else f"{count:,} times")
         if lines:
             label, lines = [*label, lines[0]], lines[1:]
         numbers = numbers_of(nodes[0]) if count == 1 else [

@@ -3,7 +3,9 @@
 import re
 import signal
 import subprocess
+from collections.abc import Callable
 from functools import cache
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from microgradc.viz.collapse import Contents, contents_of
 from microgradc.viz.graph import more
 from microgradc.viz.instead import PROGRAM_MISSING, Instead
 from microgradc.viz.shades import check_color, shades
-from microgradc.viz.svg import as_image, only
+from microgradc.viz.svg import SVG, as_image, only
 
 if TYPE_CHECKING:
     from graphviz import Digraph
@@ -104,32 +106,52 @@ def _digraph_class() -> Any:
 
         def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **_: Any) -> dict[str, Any]:
             try:
-                svg, png = (_run(self.engine, self.source, format) for format in ("svg", "png"))
-            except (OSError, subprocess.SubprocessError) as error:
+                svg = _run(self.engine, self.source, "svg").decode()
+                image = as_image(svg)
+            except (OSError, subprocess.SubprocessError, ValueError) as error:
                 return self.instead.bundle(_reason(error), include, exclude)
-            return only({"text/html": as_image(svg.decode()), "image/png": png}, include, exclude)
-
-        def pipe(self, format: str | None = None, **kwargs: Any) -> Any:
             try:
-                return super().pipe(format, **kwargs)
+                png = _run(self.engine, self.source, "png")
+            except (OSError, subprocess.SubprocessError):       # some builds of Graphviz write no PNG
+                png = None
+            bundle = {"text/html": image, "image/png": png}
+            if include or image is png is None:
+                bundle[SVG] = svg
+            return only(bundle, include, exclude)
+
+        def copy(self) -> Any:
+            copied = super().copy()
+            copied.instead = self.instead
+            return copied
+
+        def pipe(self, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return super().pipe(*args, **kwargs)
             except (graphviz.ExecutableNotFound, subprocess.CalledProcessError) as error:
                 reason = _reason(error)
-            return self.instead.pipe(format or self.format, reason=reason, **kwargs)
+            given = _by_name(super().pipe, args, kwargs)
+            return self.instead.pipe(given.pop("format", None) or self.format, reason=reason, **given)
 
-        def render(self, filename: Any = None, directory: Any = None, view: bool = False, **kwargs: Any) -> str:
+        def render(self, *args: Any, **kwargs: Any) -> str:
             try:
-                return super().render(filename, directory=directory, view=view, **kwargs)
+                return super().render(*args, **kwargs)
             except (graphviz.ExecutableNotFound, subprocess.CalledProcessError) as error:
                 reason = _reason(error)
             # The source is written, and the two names are attributes now.
+            given = _by_name(super().render, args, kwargs) | {"filename": self.filename, "directory": self.directory}
             self.instead.format = self.format
-            path = self.instead.render(self.filename, self.directory, reason=reason, **kwargs)
-            if kwargs.get("cleanup"):
-                outfile = kwargs.get("outfile")
+            path = self.instead.render(**given, reason=reason)
+            if given.get("cleanup"):
+                outfile = given.get("outfile")
                 Path(self.filepath if outfile is None else Path(outfile).with_suffix(".gv")).unlink(missing_ok=True)
             return path
 
     return Dot
+
+
+def _by_name(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call, each by its name."""
+    return signature(method).bind(*args, **kwargs).arguments
 
 
 def _run(program: str, source: str, format: str) -> bytes:
@@ -142,6 +164,8 @@ def _reason(error: Exception) -> str:
     """Return why there is no picture, on a line."""
     if isinstance(error, subprocess.TimeoutExpired):
         return f"dot took longer than {error.timeout:g} seconds"
+    if isinstance(error, ValueError):
+        return "dot failed: what it wrote is not SVG"
     if not isinstance(error, subprocess.CalledProcessError):
         return PROGRAM_MISSING
     said = error.stderr.decode(errors="replace") if isinstance(error.stderr, bytes) else error.stderr or ""

@@ -1,8 +1,11 @@
 """What every picture drawn with matplotlib begins with: matplotlib, the axes, a figure."""
 
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from microgradc.viz.pictures import Picture
 
 
@@ -32,3 +35,10 @@ def new_figure(figsize: tuple[float, float], **arguments: Any) -> "Picture":
     from microgradc.viz.pictures import Picture
 
     return Picture(figsize=figsize, **arguments)
+
+
+def _png(figure: "Figure") -> bytes:
+    """Return a figure as PNG. Pictures that version 0.1 pickled refer to it."""
+    stream = BytesIO()
+    figure.savefig(stream, format="png")
+    return stream.getvalue()

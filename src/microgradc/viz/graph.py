@@ -106,7 +106,7 @@ def format_graph(root: Value, max_nodes: int = 200) -> str:
 def label_of(node: Value) -> list[str]:
     """The label as one line of text, in a list; an empty one if there is none."""
     label = node.label
-    if label is None or label == "":
+    if label is None or (isinstance(label, str) and not label):     # most nodes; an array has no truth value
         return []
     text = one_line(str(label), LONGEST_LABEL)
     return [text] if text else []

@@ -9,7 +9,7 @@ from typing import Any
 from microgradc.cells import html, line, one_line
 from microgradc.viz.collapse import Contents
 from microgradc.viz.figures import import_matplotlib
-from microgradc.viz.svg import only
+from microgradc.viz.svg import SVG, only
 
 PROGRAM_MISSING = "the program dot of Graphviz is not installed (graphviz.org/download)"
 PACKAGE_MISSING = "the Python package graphviz is not installed (pip install graphviz)"
@@ -41,7 +41,10 @@ class Instead:
         except ImportError as error:
             return {"text/plain": one_line(f"{reason}, and {error}", 300)}
         page = None if image is None else line(html(note), []) + image
-        return only({"text/plain": note, "text/html": page, "image/png": png}, include, exclude)
+        bundle = {"text/plain": note, "text/html": page, "image/png": png}
+        if SVG in (include or ()):
+            bundle[SVG] = self._drawn("svg", note).decode()
+        return only(bundle, include, exclude)
 
     def figure(self, note: str = "") -> Any:
         """Return the picture."""
@@ -52,7 +55,7 @@ class Instead:
     def pipe(
         self,
         format: str | None = None,
-        *,
+        *_positional: Any,
         encoding: str | None = None,
         reason: str = PACKAGE_MISSING,
         **_: Any,
@@ -65,8 +68,10 @@ class Instead:
         self,
         filename: Any = None,
         directory: Any = None,
-        *,
+        view: bool = False,
+        cleanup: bool = False,
         format: str | None = None,
+        *_positional: Any,
         outfile: Any = None,
         reason: str = PACKAGE_MISSING,
         **_: Any,
@@ -85,9 +90,13 @@ class Instead:
 
         if format not in FigureCanvasBase.filetypes:
             raise RuntimeError(f"{reason}, and matplotlib does not write {format!r:.20}")
-        stream = BytesIO()
-        self.figure().savefig(stream, format=format)
+        data = self._drawn(format)
         warnings.warn(_note(reason), UserWarning, stacklevel=4)
+        return data
+
+    def _drawn(self, format: str, note: str = "") -> bytes:
+        stream = BytesIO()
+        self.figure(note).savefig(stream, format=format)
         return stream.getvalue()
 
 

@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
 
+SVG = "image/svg+xml"
 LARGEST_SVG = 1_000_000       # bytes; a cell shows the PNG of what is larger
 FITS = "max-width: 100%; height: auto"
 
