@@ -46,7 +46,7 @@ def picture_of(name, folder):
     if name.endswith(".ipynb"):
         return last_picture(ROOT / "examples" / name, folder)
     command = [sys.executable, str(ROOT / "examples" / name), *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": "utf-8"}
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     run = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, encoding="utf-8", check=True)
     if isinstance(shown, str):
         return Image.open(folder / shown)
