@@ -95,7 +95,8 @@ def compare(arguments, draw):
     _, gradients = f.value_and_grad(*arguments)
     if len(arguments) == 1:
         gradients = (gradients,)
-    if not np.allclose(numbers_of(gradients), expected, rtol=1e-12, atol=1e-13):
+    # 1 - f * f cancels where tanh is almost 1; what is left is magnified by both factors of the term.
+    if not np.allclose(numbers_of(gradients), expected, rtol=1e-12, atol=1e-15 * (10 + len(leaves)) ** 2):
         yield f"gradients {numbers_of(gradients)}, plain {expected}"
     for ours, given in zip(gradients, arguments, strict=True):
         if not alike(ours, given):
