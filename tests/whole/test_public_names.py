@@ -91,6 +91,7 @@ microgradc.nothing
 """
 
 
+@pytest.mark.skipif(not os.environ.get("MICROGRADC_LONG"), reason="tests/types does most of it: MICROGRADC_LONG")
 def test_type_checkers_see_the_names(tmp_path):
     if importlib.util.find_spec("mypy") is None:
         pytest.skip("mypy is not installed")
