@@ -13,21 +13,7 @@ import time
 from pathlib import Path
 
 from .child import ROOT, run_child
-
-SOURCES = (
-    "src",
-    "tests",
-    "docs",
-    "examples",
-    "benchmarks",
-    "setup.py",
-    "pyproject.toml",
-    "README.md",
-    "LICENSE",
-    "CONTRIBUTING.md",
-    "CHANGELOG.md",
-    "MANIFEST.in",
-)
+from .instrumented import copy_of_sources
 
 
 def _digest(flags):
@@ -48,16 +34,7 @@ def library_of(name, compiler="gcc"):
 
 def _copy(tree):
     """The sources as they are now; compiled files of an earlier copy stay."""
-    for name in SOURCES:
-        if (ROOT / name).is_dir():
-            shutil.copytree(
-                ROOT / name,
-                tree / name,
-                dirs_exist_ok=True,
-                ignore=shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info", "build"),
-            )
-        elif (ROOT / name).exists():
-            shutil.copy2(ROOT / name, tree / name)
+    copy_of_sources(tree)
     setup = tree / "setup.py"
     # Quick to compile, with lines in reports.
     setup.write_text(
@@ -73,7 +50,6 @@ def build(flags):
     """
     tree = Path(tempfile.gettempdir(), f"microgradc-trust-{_digest(flags)}")
     done = tree / "built"
-    tree.mkdir(exist_ok=True)
     _copy(tree)
     if not done.exists():
         environment = {**os.environ, "CFLAGS": flags, "LDFLAGS": flags, "LDSHARED": f"gcc -pthread -shared {flags}"}
