@@ -47,7 +47,7 @@ def attempt(scenario, flat, start, stop):
 
 
 def search(name, first, step, seconds):
-    from .scenarios import flat, scenarios
+    from .scenarios import flat, outcome, scenarios
 
     scenario = scenarios([name])[name]
     expected, begin = flat(scenario.call()), time.monotonic()
@@ -72,10 +72,7 @@ def search(name, first, step, seconds):
             if got is not None and got != expected:
                 say(found=f"{name}: another result without an exception when allocation {start} failed ({stop})")
             got = None
-            try:
-                again = flat(scenario.call())
-            except Exception as error:
-                again = f"{type(error).__name__}: {error}"
+            again = outcome(scenario)
             if again != expected:
                 say(found=f"{name}: not usable after allocation {start} failed ({stop}): {again[:300]}")
                 return

@@ -34,6 +34,14 @@ def flat(result):
     return repr(result.data if isinstance(result, Value) else result)
 
 
+def outcome(scenario):
+    """All numbers of what a scenario gives; or the exception, as text."""
+    try:
+        return flat(scenario.call())
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
 def engine():
     x = [Value(0.5), Value(-1.25), Value(2.0)]
 

@@ -22,7 +22,7 @@ def run(budget):
 
 
 def storm(name, seed, seconds):
-    from .scenarios import flat, scenarios
+    from .scenarios import flat, outcome, scenarios
 
     scenario, draw = scenarios([name])[name], random.Random(seed)
     expected, begin = flat(scenario.call()), time.monotonic()
@@ -53,10 +53,7 @@ def storm(name, seed, seconds):
         quiet(timer, number)
         if got is not None and got != expected:
             say(found=f"{name}: another result though it was not interrupted")
-        try:
-            again = flat(scenario.call())
-        except Exception as error:
-            again = f"{type(error).__name__}: {error}"
+        again = outcome(scenario)
         if again != expected:
             say(found=f"{name}: not usable after a signal: {again[:300]}")
             return
