@@ -1,5 +1,6 @@
 """The command as a process: what it imports, how it ends, what it says of mistakes, and what shells complete."""
 
+import itertools
 import os
 import re
 import shutil
@@ -126,8 +127,8 @@ def test_a_closed_pipe_ends_it_without_a_word(quick, tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
 def test_a_full_disk_is_said(quick, tmp_path):
-    for line in ("--help", "--version"):
-        assert shell(f'"$@" {line} > /dev/full', *quick) == (
+    for line, unbuffered in itertools.product(("--help", "--version", "demo --help"), ("", "1")):
+        assert shell(f'PYTHONUNBUFFERED={unbuffered} "$@" {line} > /dev/full', *quick) == (
             "", "microgradc: cannot write: No space left on device\n", 1)
     out, error, code = shell('"$@" demo --steps 2 --folder "$2.d" 2> /dev/full > /dev/full', *quick)
     assert (out, error, code) == ("", "", 1)

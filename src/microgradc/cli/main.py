@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from microgradc import __version__
 from microgradc.cli.terminal import called, say
@@ -19,7 +19,13 @@ _LAST_SEED = 2**32 - 1
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors name what was probably meant."""
+    """A parser whose errors name what was probably meant, and whose help is written or raises an OSError."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if message and file is not None and file is sys.stdout:
+            file.write(message)     # argparse would pass over a full disk
+        else:
+            super()._print_message(message, file)
 
     def error(self, message: str) -> NoReturn:
         found = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)

@@ -7,8 +7,8 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from microgradc.cli.terminal import called, end_at_ctrl_c, say
@@ -26,40 +26,40 @@ def command() -> NoReturn:
     end_at_ctrl_c()
     from microgradc.cli.main import options_of, perform
 
-    try:
+    with _ends_without_noise():
         options = options_of(sys.argv[1:])
-    except SystemExit as end:       # after --help, too
-        code = end.code
-        _end(lambda: code)
     if options.command == "run":
         sys.exit(perform(options))
     if sys.stderr is None:      # it was closed, and the progress bar needs one
         sys.stderr = open(os.devnull, "w")      # noqa: SIM115
     if hasattr(sys.stdout, "reconfigure"):      # what a terminal cannot show, the name of a folder say, is an escape
         sys.stdout.reconfigure(errors="backslashreplace")
-    _end(lambda: perform(options))
+    with _ends_without_noise():
+        sys.exit(perform(options))
 
 
-def _end(last: Callable[[], int | str | None]) -> NoReturn:
-    """Do the last thing, and end the process with the exit code that it returns."""
+@contextmanager
+def _ends_without_noise() -> Iterator[None]:
+    """Write all that is printed within, also before a SystemExit; end the process where it cannot be written."""
     try:
-        code = last()
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+        try:
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
     except BrokenPipeError:
-        code = 1
         _forget_output()
         if hasattr(signal, "SIGPIPE"):
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGPIPE)
+        sys.exit(1)
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
-        code = 1
         say(f"{called()}: cannot write: {error.strerror}")
         _forget_output()
-    sys.exit(code)
+        sys.exit(1)
 
 
 def _forget_output() -> None:
