@@ -21,6 +21,10 @@ ROOT = "src/microgradc"
 # C that is written by hand and compiled by itself: the kernels, once for each level of SIMD instructions.
 KERNELS = sorted(file.as_posix() for file in Path(ROOT, "program/lanes").glob("*.c"))
 CHECKED = bool(os.environ.get("MICROGRADC_CHECKED"))   # array bounds are checked; for tests of the engine itself
+# One of 0 to 3: compile all at this level, for a build that is soon thrown away.
+LEVEL = os.environ.get("MICROGRADC_OPTIMIZE", "")
+if LEVEL not in ("", "0", "1", "2", "3"):
+    raise SystemExit(f"MICROGRADC_OPTIMIZE must be 0, 1, 2 or 3, got {LEVEL!r}")
 
 
 def flags(source: str) -> list[str]:
@@ -32,12 +36,11 @@ def flags(source: str) -> list[str]:
     """
     if sys.platform == "win32":
         return []
-    common = ["-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
-    if source in KERNELS:
-        # The compiler may compute both sides of a choice, which raises no flag that anybody reads, and so vectorise it.
-        return ["-O3", "-fno-trapping-math", *common]
     # What runs for each node or each parameter is worth the time that it takes to compile; what calls kernels is not.
-    return ["-O3" if {"engine", "optim"} & {*Path(source).parts} else "-O1", *common]
+    level = LEVEL or ("3" if source in KERNELS or {"engine", "optim"} & {*Path(source).parts} else "1")
+    common = [f"-O{level}", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+    # In kernels the compiler may compute both sides of a choice, which raises no flag that anybody reads.
+    return [*common, "-fno-trapping-math"] if source in KERNELS else common
 
 
 def extension(source: Path) -> Extension:
