@@ -38,7 +38,7 @@ def samples(name, variant="", reference=False):
         yield sample.input, sample.args, sample.kwargs
 
 
-def few(tensors, most=40):
+def few(tensors, most=20):
     """Return the entries of tensors, broadcast against one another: at most so many, spread over all of them."""
     tensors = torch.broadcast_tensors(*tensors)
     count = tensors[0].numel()

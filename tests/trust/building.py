@@ -49,12 +49,13 @@ def build(flags):
     done = tree / "built"
     _copy(tree)
     if not done.exists():
-        environment = {**os.environ, "MICROGRADC_OPTIMIZE": "1", "CFLAGS": flags, "LDFLAGS": flags, "LDSHARED": f"gcc -pthread -shared {flags}"}
+        linker = f"gcc -pthread -shared {flags}"
+        own = {"MICROGRADC_OPTIMIZE": "1", "CFLAGS": flags, "LDFLAGS": flags, "LDSHARED": linker}
         result = subprocess.run(
             [sys.executable, "setup.py", "build_ext", "--inplace"],
             cwd=tree,
             text=True,
-            env=environment,
+            env={**os.environ, **own},
             capture_output=True,
         )
         if result.returncode:

@@ -112,8 +112,9 @@ def test_tanh_mlp_graph_without_dot(run_example, tmp_path):
     check_picture(folder / "loss.png")
 
 
-@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
-@pytest.mark.parametrize("loss", ["mse_loss", "hinge_loss", "binary_cross_entropy_with_logits"])
+@pytest.mark.parametrize(
+    ("loss", "optimizer"), [("mse_loss", "SGD"), ("hinge_loss", "Adam"), ("binary_cross_entropy_with_logits", "Adam")]
+)
 def test_training_loop(run_example, tmp_path, loss, optimizer):
     out = run_example(
         "training_loop.py", "--loss", loss, "--optimizer", optimizer, "--epochs", 50, "--folder", "pictures"
