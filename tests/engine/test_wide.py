@@ -138,6 +138,22 @@ def test_bad_input(f):
         f(3.0)
 
 
+@pytest.mark.parametrize("f", [
+    microgradc.sum, microgradc.mean, microgradc.softmax, microgradc.logsumexp,
+    lambda values: microgradc.dot(values, [1.0]), lambda values: Value(1.0, values),
+    lambda values: Value(1.0, (Value(2.0),), values),
+])
+def test_what_an_iterable_raises_is_passed_on(f):
+    def broken():
+        yield 1.0
+        raise TypeError("of its own")
+
+    with pytest.raises(TypeError, match="of its own"):
+        f(broken())
+    with pytest.raises(TypeError, match="iterable"):
+        f(3)
+
+
 def test_bad_input_of_dot():
     x = Value(1.0)
     with pytest.raises(ValueError, match="same length, got 1 and 2"):

@@ -127,7 +127,14 @@ def square(x: float, w: float) -> float:
     return w * x * x
 
 
+@mg.compile
+def of_values(x: Value, ys: Sequence[Value]) -> Value:
+    return x * mg.sum(ys)
+
+
 assert_type(error([1.0, 2.0], 3.0), Value)
+assert_type(of_values(1.0, [2.0, 3.0]), Value)     # numbers may be given where the text says Value
+assert_type(of_values(a, ys=floats), Value)
 assert_type(square(2.0, 3.0), Value)
 assert_type(square.mean([2.0], [1.0]), Value)
 assert_type(shared(1.0, [1.0, 2.0], power=2), Value)
@@ -170,3 +177,13 @@ def step(carry: Value, x: float) -> tuple[Value, Value]:
 end, path = mg.scan(step, a, [1.0, 2.0])
 assert_type(path, list[Value])
 assert_type(end, Value)
+
+
+def swing(state: tuple[Value, Value], _: None) -> tuple[tuple[Value, Value], None]:
+    angle, speed = state
+    return (angle + 0.1 * speed, speed - 0.1 * angle), None
+
+
+state, nothing = mg.scan(swing, (a, 0.0), length=10)
+assert_type(state, tuple[Value, Value])
+assert_type(nothing, None)

@@ -39,9 +39,8 @@ def square(x: float) -> Value:
 
 
 mg.compile(square, statics=())  # type: ignore[call-overload]
-square(1.0, 2.0)  # type: ignore[call-arg]
-square("1.0")  # type: ignore[arg-type]
-square(y=1.0)  # type: ignore[call-arg]
+square("1.0")  # type: ignore[call-overload]
+square(y="1.0")  # type: ignore[call-overload]
 square(1.0).numpy()  # type: ignore[attr-defined]
 
 

@@ -42,19 +42,12 @@ cdef int adopt(Value v, int op, tuple operands, object local) except -1:
 
 cdef int build_by_hand(Value v, children, local) except -1:
     """What Value(data, children, local_grads) and Value(data, children, 'op') do."""
-    try:
-        operands = tuple(children)
-    except TypeError:
-        raise TypeError(f"_children must be an iterable of Values, got {describe(children)}") from None
+    operands = tuple(entries_of(children, "_children must be an iterable of Values"))
     for i, child in enumerate(operands):
         if not isinstance(child, Value):
             raise TypeError(f"_children[{i}] must be a Value, got {describe(child)}")
     if local is not None:
-        try:
-            local = tuple(local)
-        except TypeError:
-            raise TypeError("local_grads must be an iterable of numbers, one for each child, "
-                            f"got {describe(local)}") from None
+        local = tuple(entries_of(local, "local_grads must be an iterable of numbers, one for each child"))
         if len(local) != len(operands):
             raise ValueError("local_grads must have one number for each child, "
                              f"got {len(local)} for {len(operands)} children")

@@ -72,6 +72,15 @@ cdef object not_a_number(object o, str name, str expected):
     return TypeError(f"{name} must be {expected}, got {describe(o)}{advice}")
 
 
+cdef list entries_of(object values, str expected):
+    """What an iterable yields. What its own code raises is passed on."""
+    try:
+        iterator = iter(values)
+    except TypeError:
+        raise TypeError(f"{expected}, got {describe(values)}") from None
+    return list(iterator)
+
+
 cdef str describe(object o):
     kind = type(o)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -72,10 +72,7 @@ cdef object sequence_of(object values, str name):
     elif isinstance(values, dict):
         raise TypeError(f"{name} must be an iterable of Values and numbers, got a dict; list(d.values()) has its "
                         "entries without their names")
-    try:
-        return list(values)
-    except TypeError:
-        raise TypeError(f"{name} must be an iterable of Values and numbers, got {describe(values)}") from None
+    return entries_of(values, f"{name} must be an iterable of Values and numbers")
 
 
 cdef object finish(int op, mgc_wide *w):

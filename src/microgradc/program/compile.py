@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, SupportsIndex, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, SupportsIndex, TypeAlias, TypeVar, overload
 
 import numpy as np
 
@@ -48,6 +48,8 @@ from microgradc.program.training import Training
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    _Given: TypeAlias = Value | float | np.number[Any] | NDArray[Any] | list[Any] | tuple[Any, ...]
 
 __all__ = ["Compiled", "compile"]
 
@@ -156,7 +158,11 @@ class Compiled(Deriving, Leaving, Partials, Training, Generic[_P, _R]):
         self._recordings = Recordings(f, lanes, checks.integer(recordings, "recordings", 1))
         self._latest = Latest(self._recordings)
 
-    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    @overload
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
+    @overload       # where the function's text says Value, the number itself may be given
+    def __call__(self, *args: _Given, **kwargs: _Given) -> _R: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the function returns for one example: a Value, or a container of them, which fit into any graph.
 
         Args:

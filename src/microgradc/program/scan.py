@@ -36,23 +36,18 @@ _thread = threading.local()     # recorded: a list of scans, or None; tried: an 
 @overload
 def scan(
     step: Callable[[_C, _X], tuple[_C, Value]],
-    carry: _C,
-    xs: list[_X],
-    length: int | None = None,
-    *,
-    keep: _Keep = "all",
-    until: None = None,
+    carry: _C, xs: list[_X], length: int | None = None, *, keep: _Keep = "all", until: None = None,
 ) -> tuple[_C, list[Value]]: ...
 @overload
 def scan(
-    step: Step,
-    carry: Any,
-    xs: Any = None,
-    length: int | None = None,
-    *,
-    keep: _Keep = "all",
-    until: Until | None = None,
-) -> tuple[Any, Any]: ...
+    step: Callable[[_C, Any], tuple[_C, None]],     # the first carry may have numbers where the step has Values
+    carry: Any, xs: Any = None, length: int | None = None, *, keep: _Keep = "all", until: Until | None = None,
+) -> tuple[_C, None]: ...
+@overload
+def scan(
+    step: Callable[[_C, Any], tuple[_C, Any]],
+    carry: Any, xs: Any = None, length: int | None = None, *, keep: _Keep = "all", until: Until | None = None,
+) -> tuple[_C, Any]: ...
 def scan(
     step: Step,
     carry: Any,
