@@ -307,6 +307,7 @@ typedef struct {
 } mgc_numbering;
 
 enum { MGC_SEATS = 64 };
+_Static_assert(sizeof(mgc_object) >= 64, "no two nodes begin in the same 64 bytes");
 
 static inline mgc_page *mgc_page_of(const mgc_numbering *n, uintptr_t page)
 {

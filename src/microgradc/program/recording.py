@@ -157,7 +157,7 @@ class Recording:
     ) -> None:
         self.names, self.shared = names, shared
         self.statics = [leaf.value for leaf in trees.flatten(args, LEAVES)[0] if isinstance(leaf, Static)]
-        reached = Reached(f, self.statics)
+        reached = Reached(f, self.statics, saves=True)
         numbers = trees.map_leaves(without_values, args, LEAVES)
         try:
             with np.errstate(all="ignore"):
@@ -356,7 +356,7 @@ def has_same_graph(
     Raises:
         CompileError: it does what cannot be replayed.
     """
-    reached = Reached(f, statics)
+    reached = Reached(f, statics, saves=True)
     try:
         with np.errstate(all="ignore"):
             traced = _trace(f, trees.map_leaves(without_values, args, LEAVES), names, shared, change=True)
