@@ -207,7 +207,8 @@ static int mgc_reserve_graph(mgc_graph *g, size_t count)
 /* The same for what a pass makes of another graph. */
 static int mgc_reserve_like(mgc_graph *g, const mgc_graph *other)
 {
-    return mgc_reserve_graph(g, (size_t)other->count) < 0 || mgc_reserve_table(g, other->hashed) < 0 ? -1 : 0;
+    return mgc_reserve_graph(g, (size_t)other->count) < 0 || mgc_reserve_table(g, other->hashed) < 0
+        || mgc_reserve_ints(&g->operands, (size_t)other->operands.count) < 0 ? -1 : 0;
 }
 
 /* Whether something is another number for each example, whatever its operands are. All loops are run over lanes. */
