@@ -336,7 +336,8 @@ static void mgc_free_numbering(mgc_numbering *n)
 static int mgc_grow_numbering(mgc_numbering *n)
 {
     const size_t capacity = n->capacity ? 2 * n->capacity : 16;
-    mgc_numbering larger = {PyMem_Calloc(2 * capacity, sizeof *larger.pages), n->seats, 2 * capacity, n->count, capacity};
+    mgc_numbering larger = {.size = 2 * capacity, .count = n->count, .capacity = capacity};
+    larger.pages = PyMem_Calloc(larger.size, sizeof *larger.pages);
     if (!larger.pages || mgc_resize((void **)&n->seats, capacity, MGC_SEATS * sizeof *n->seats) < 0) {
         PyMem_Free(larger.pages);
         return -1;
