@@ -12,7 +12,9 @@ from itertools import chain
 from math import prod
 from typing import Any, NamedTuple
 
-from microgradc.engine.value import array_of
+from microgradc.engine.value import Value, array_of
+
+_ATOMS = frozenset({Value, float, int, bool, complex, str, bytes, type(None)})    # classes of most leaves
 
 
 class Step(NamedTuple):
@@ -63,7 +65,7 @@ def flatten(x: Any, leaf_types: tuple[type, ...] = ()) -> tuple[list[Any], Shape
     >>> unflatten(shape, "abcd")
     {'w': ['a', 'b'], 'b': ('c', 'd')}
     """
-    if isinstance(x, leaf_types):
+    if type(x) in _ATOMS or isinstance(x, leaf_types):
         return [x], LEAF
     leaves: list[Any] = []
     steps: list[Step | None] = []
@@ -73,7 +75,8 @@ def flatten(x: Any, leaf_types: tuple[type, ...] = ()) -> tuple[list[Any], Shape
     around: set[int] = set()
     while path:
         for thing in path[-1][1]:
-            opened = None if isinstance(thing, leaf_types) else _open(thing, array_type)
+            is_leaf = type(thing) in _ATOMS or isinstance(thing, leaf_types)
+            opened = None if is_leaf else _open(thing, array_type)
             if opened is None:
                 leaves.append(thing)
                 steps.append(None)

@@ -4,6 +4,7 @@ import math
 import pickle
 import random
 import sys
+from array import array
 from fractions import Fraction
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import microgradc
 from microgradc import CompileError, Program, Value, compile
-from microgradc.program.graph import RULES, Graph, known, simplify, sums
+from microgradc.program.graph import RULES, Graph, flat, graph_of, known, simplify, sums
 
 PASSES = {"simplify": simplify, "sums": sums, "both": lambda g: sums(simplify(g))}
 POWERS = [0.0, -0.0, 1.0, 2.0, 3.0, 4.0, 0.5, -0.5, -1.0, -2.0]
@@ -66,6 +67,42 @@ def test_a_graph_of_many_expressions():
     copy = pickle.loads(pickle.dumps(g))
     assert copy == g
     assert copy.add("add", 0, 0) == g.add("add", 0, 0)
+
+
+class Labelled(Value):
+    """A Value that lies where Python puts objects with attributes, not side by side with plain ones."""
+
+    __slots__ = ("more",)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nodes_wherever_they_lie_are_told_apart(seed):
+    """By their addresses, while they are recorded: many in a row, with holes, of two classes, scattered."""
+    source = random.Random(seed)
+    leaves = [source.choice([Value, Labelled])(source.random()) for _ in range(6_000)]
+    del leaves[1_000:4_000:3]
+    if seed:
+        source.shuffle(leaves)
+    leaves += [Value(0.5) for _ in range(100)]       # in the holes
+    twice = leaves + leaves[::-1]
+    program = Program([microgradc.dot(twice, twice[::-1]), microgradc.sum(twice)], leaves[:7])
+    assert list(map(id, program.parameters)) == list(map(id, leaves[7:]))
+    graph = program.stages["recorded"]
+    places = [*range(len(leaves)), *reversed(range(len(leaves)))]
+    assert graph[graph.outputs[1]].operands == tuple(places)
+    assert graph[graph.outputs[0]].operands == tuple(p for pair in zip(places, places[::-1], strict=True) for p in pair)
+
+
+@pytest.mark.parametrize("leaves", [[0, 0, 0], [0, 1, 0], [0, 1, 1]])
+def test_each_input_and_parameter_of_a_flat_graph_is_there_once(leaves):
+    g = Graph()
+    g.outputs = [g.add("mul", g.add("mul", g.input(), g.parameter()), g.parameter())]
+    parts = list(flat(g))
+    assert graph_of(*parts) == g
+    assert list(parts[6]) == [0, 0, 1]
+    parts[6][:] = array("i", leaves)
+    with pytest.raises(ValueError, match="expression 3 must be one of the parameters after"):
+        graph_of(*parts)
 
 
 @pytest.mark.parametrize(("call", "error", "message"), [

@@ -65,6 +65,8 @@ def graph_of(int input_count, int parameter_count, tuple names not None, array.a
     """
     cdef Graph graph = Graph()
     cdef int e, i, op, count, made, code, first = 0, leaf = 0, constant = 0, expressions = len(ops)
+    cdef int last_input = -1, last_parameter = -1
+    cdef int *before
     cdef list numbers = [number_of_op(name) for name in names]
     cdef int *places = operands.data.as_ints
     for name, given, code in (("ops", ops, c"i"), ("counts", counts, c"i"), ("operands", operands, c"i"),
@@ -108,7 +110,10 @@ def graph_of(int input_count, int parameter_count, tuple names not None, array.a
             count = input_count if op == MGC_INPUT else parameter_count
             if not 0 <= i < count:
                 raise ValueError(f"expression {e} must be one of {count} {names[code]}s, got {i}")
-            count = 0
+            before = &last_input if op == MGC_INPUT else &last_parameter
+            if i <= before[0]:
+                raise ValueError(f"expression {e} must be one of the {names[code]}s after {before[0]}, got {i}")
+            before[0], count = i, 0
             made = mgc_add(&graph.g, op, NULL, 0, i)
         if checked(made) != e:
             raise ValueError(f"expression {e} is the same as expression {made}")

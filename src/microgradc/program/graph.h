@@ -43,7 +43,8 @@ typedef struct {
     unsigned char *varies;     /* whether it depends on an input: then it is another number for each example */
     mgc_ints operands;
     mgc_seat *table;           /* expressions by their hash */
-    int table_size;            /* a power of two, at least twice the count */
+    int hashed;                /* how many these are: all but inputs and parameters, each of which is added once */
+    int table_size;            /* a power of two, more than twice as many */
     const struct mgc_graph_loop *loops;         /* of each scan, by its payload; somebody else owns them */
     int loop_count;
     const unsigned char *parameter_varies;      /* of the body of a loop: which parameters vary; NULL: none does */
@@ -135,8 +136,8 @@ static inline uint64_t mgc_mix(uint64_t x)
 static inline uint64_t mgc_hash_of(int op, const int *operands, int count, uint64_t payload)
 {
     uint64_t h = mgc_mix(payload + (uint64_t)(op + 4) * UINT64_C(0x9e3779b97f4a7c15));
-    for (int i = 0; i < count; i++) h = mgc_mix(h + (uint64_t)operands[i] + UINT64_C(0x9e3779b97f4a7c15));
-    return h;
+    for (int i = 0; i < count; i++) h = (h ^ (uint64_t)operands[i]) * UINT64_C(0x9e3779b97f4a7c15);
+    return mgc_mix(h);
 }
 
 /* The seat in the table of an expression, or the free one where it is to be.
@@ -150,7 +151,7 @@ static mgc_seat *mgc_table_seat(const mgc_graph *g, int op, const int *operands,
 {
     enum { NEAR = 8 };
     const uint64_t mask = (uint64_t)g->table_size - 1, hash = mgc_hash_of(op, operands, count, payload);
-    uint64_t last = op < 0 && op != MGC_CONSTANT ? payload : op < 0 ? hash : 0;
+    uint64_t last = op < 0 ? hash : 0;
     for (int i = 0; i < count; i++) if ((uint64_t)operands[i] > last) last = (uint64_t)operands[i];
     uint64_t seat = 2 * last + (hash & 3);
     *tag = (uint32_t)(hash >> 32);
@@ -165,30 +166,49 @@ static mgc_seat *mgc_table_seat(const mgc_graph *g, int op, const int *operands,
     }
 }
 
-/* Make room for so many expressions. */
-static int mgc_reserve_graph(mgc_graph *g, size_t count)
-{
-    if (count <= (size_t)g->capacity && g->table) return 0;
-    if (count < (size_t)g->count + 1) count = (size_t)g->count + 1;
+/* Whether each expression of an operation is another one. */
+static inline int mgc_is_unique(int op) { return op == MGC_INPUT || op == MGC_PARAMETER; }
 
-    size_t capacity = 64;
-    while (capacity < count) capacity *= 2;     /* a power of two, as is the table's size */
-    if (capacity > INT_MAX / 4) return -1;
-    if (mgc_resize((void **)&g->op, capacity, sizeof *g->op) < 0) return -1;
-    if (mgc_resize((void **)&g->first, capacity + 1, sizeof *g->first) < 0) return -1;
-    if (mgc_resize((void **)&g->payload, capacity, sizeof *g->payload) < 0) return -1;
-    if (mgc_resize((void **)&g->varies, capacity, sizeof *g->varies) < 0) return -1;
-    if (mgc_resize((void **)&g->table, 2 * capacity, sizeof *g->table) < 0) return -1;
-    if (!g->capacity) g->first[0] = 0;
-    g->capacity = (int)capacity;
-    g->table_size = 2 * g->capacity;
-    memset(g->table, 0xff, (size_t)g->table_size * sizeof *g->table);
+/* Make room for so many expressions in the table. */
+static int mgc_reserve_table(mgc_graph *g, int hashed)
+{
+    if (hashed < g->table_size / 2) return 0;
+    if (hashed > INT_MAX / 8) return -1;
+    int size = 64;
+    while (size / 2 <= hashed) size *= 2;
+    if (mgc_resize((void **)&g->table, (size_t)size, sizeof *g->table) < 0) return -1;
+    g->table_size = size;
+    memset(g->table, 0xff, (size_t)size * sizeof *g->table);
     for (int e = 0; e < g->count; e++) {
+        if (mgc_is_unique(g->op[e])) continue;
         uint32_t tag;
         mgc_seat *seat = mgc_table_seat(g, g->op[e], mgc_operands_of(g, e), mgc_operands_in(g, e), g->payload[e], &tag);
         seat->e = e, seat->tag = tag;
     }
     return 0;
+}
+
+/* Make room for so many expressions. */
+static int mgc_reserve_graph(mgc_graph *g, size_t count)
+{
+    if (count <= (size_t)g->capacity) return 0;
+    size_t capacity = 64;
+    while (capacity < count) capacity *= 2;
+    if (capacity > INT_MAX / 4) return -1;
+    if (mgc_resize((void **)&g->op, capacity, sizeof *g->op) < 0) return -1;
+    if (mgc_resize((void **)&g->first, capacity + 1, sizeof *g->first) < 0) return -1;
+    if (mgc_resize((void **)&g->payload, capacity, sizeof *g->payload) < 0) return -1;
+    if (mgc_resize((void **)&g->varies, capacity, sizeof *g->varies) < 0) return -1;
+    if (!g->capacity) g->first[0] = 0;
+    g->capacity = (int)capacity;
+    return 0;
+}
+
+/* The same for what a pass makes of another graph. */
+static int mgc_reserve_like(mgc_graph *g, const mgc_graph *other)
+{
+    return mgc_reserve_graph(g, (size_t)other->count) < 0 || mgc_reserve_table(g, other->hashed) < 0
+        || mgc_reserve_ints(&g->operands, (size_t)other->operands.count) < 0 ? -1 : 0;
 }
 
 /* Whether something is another number for each example, whatever its operands are. All loops are run over lanes. */
@@ -198,22 +218,33 @@ static inline int mgc_varies_by_itself(const mgc_graph *g, int op, uint64_t payl
         || (op == MGC_PARAMETER && g->parameter_varies && g->parameter_varies[payload]);
 }
 
+/* Add an expression that there is not yet. */
+static int mgc_append(mgc_graph *g, int op, const int *operands, int count, uint64_t payload)
+{
+    if (g->count == g->capacity && mgc_reserve_graph(g, (size_t)g->count + 1) < 0) return -1;
+    if (mgc_reserve_ints(&g->operands, (size_t)count) < 0) return -1;
+    const int e = g->count++;
+    int *to = g->operands.items + g->operands.count;
+    unsigned char varies = (unsigned char)mgc_varies_by_itself(g, op, payload);
+    for (int i = 0; i < count; i++) {
+        to[i] = operands[i];
+        varies |= g->varies[operands[i]];
+    }
+    g->op[e] = op, g->payload[e] = payload, g->varies[e] = varies;
+    g->first[e + 1] = g->operands.count += count;
+    return e;
+}
+
 /* The expression of an operation on operands, which are not within this graph's own memory. */
 static int mgc_add(mgc_graph *g, int op, const int *operands, int count, uint64_t payload)
 {
-    if (g->count == g->capacity && mgc_reserve_graph(g, (size_t)g->count + 1) < 0) return -1;
+    if (mgc_is_unique(op)) return mgc_append(g, op, operands, count, payload);
+    if (mgc_reserve_table(g, g->hashed + 1) < 0) return -1;
     uint32_t tag;
     mgc_seat *seat = mgc_table_seat(g, op, operands, count, payload, &tag);
     if (seat->e >= 0) return seat->e;
-    if (mgc_reserve_ints(&g->operands, (size_t)count) < 0) return -1;
-    const int e = g->count++;
-    g->op[e] = op, g->payload[e] = payload, g->varies[e] = (unsigned char)mgc_varies_by_itself(g, op, payload);
-    seat->e = e, seat->tag = tag;
-    for (int i = 0; i < count; i++) {
-        g->operands.items[g->operands.count++] = operands[i];
-        g->varies[e] |= g->varies[operands[i]];
-    }
-    g->first[e + 1] = g->operands.count;
+    const int e = mgc_append(g, op, operands, count, payload);
+    if (e >= 0) seat->e = e, seat->tag = tag, g->hashed++;
     return e;
 }
 
@@ -227,7 +258,7 @@ static void mgc_trim_graph(mgc_graph *g)
         || mgc_resize((void **)&g->first, count + 1, sizeof *g->first) < 0
         || mgc_resize((void **)&g->payload, count, sizeof *g->payload) < 0
         || mgc_resize((void **)&g->varies, count, sizeof *g->varies) < 0) { /* then it stays as it is */ }
-    g->capacity = g->count;        /* so that the next addition makes a table */
+    g->capacity = g->count;
     if (g->operands.count && !mgc_resize((void **)&g->operands.items, (size_t)g->operands.count, sizeof(int)))
         g->operands.capacity = g->operands.count;
 }
@@ -263,58 +294,71 @@ static inline int mgc_add_binary(mgc_graph *g, int op, int x, int y)
    it changes nothing that is there. Returns -1 with an exception. */
 static inline int mgc_hear_signals(int e) { return e && !(e & 0xffff) ? PyErr_CheckSignals() : 0; }
 
-/* Numbers by address, while nodes become expressions. */
+/* Numbers by address, while nodes become expressions. No two nodes begin in the same 64 bytes, and those made one after
+   another lie 80 bytes apart: so each 4 KiB of memory with nodes in them have 64 seats, and a hash table finds these. */
 typedef struct {
-    uintptr_t *keys;
-    int *numbers;
-    size_t size, count;        /* size is a power of two */
+    uintptr_t page;            /* an address without its last 12 bits; 0 if there is none */
+    size_t seats;              /* where its seats begin */
+} mgc_page;
+
+typedef struct {
+    mgc_page *pages;
+    int *seats;                /* of each the number, or -1 */
+    size_t size, count, capacity;       /* of the pages: size is a power of two, seats are for capacity of them */
 } mgc_numbering;
 
-/* Nodes lie 80 bytes apart in the order of making. Those of 512 bytes share eight seats, one cache line; which, is at
-   random. */
-static inline size_t mgc_seat_of(const mgc_numbering *n, uintptr_t key)
+enum { MGC_SEATS = 64 };
+_Static_assert(sizeof(mgc_object) >= 64, "no two nodes begin in the same 64 bytes");
+
+static inline mgc_page *mgc_page_of(const mgc_numbering *n, uintptr_t page)
 {
-    size_t i = (size_t)((mgc_mix(key >> 9) << 3) + (key >> 4 & 31) / 5) & (n->size - 1);
-    while (n->keys[i] && n->keys[i] != key) i = (i + 1) & (n->size - 1);
-    return i;
+    size_t i = (size_t)(page * UINT64_C(0x9e3779b97f4a7c15) >> 32) & (n->size - 1);     /* Knuth's golden ratio */
+    while (n->pages[i].page && n->pages[i].page != page) i = (i + 1) & (n->size - 1);
+    return &n->pages[i];
 }
 
 /* The number of an address; -1 if it has none. */
 static inline int mgc_number_of(const mgc_numbering *n, const void *address)
 {
     if (!n->size) return -1;
-    const size_t i = mgc_seat_of(n, (uintptr_t)address);
-    return n->keys[i] ? n->numbers[i] : -1;
+    const mgc_page *page = mgc_page_of(n, (uintptr_t)address >> 12);
+    return page->page ? n->seats[page->seats + ((uintptr_t)address >> 6) % MGC_SEATS] : -1;
 }
 
 static void mgc_free_numbering(mgc_numbering *n)
 {
-    PyMem_Free(n->keys);
-    PyMem_Free(n->numbers);
+    PyMem_Free(n->pages);
+    PyMem_Free(n->seats);
     memset(n, 0, sizeof *n);
+}
+
+/* Make room for one more page. */
+static int mgc_grow_numbering(mgc_numbering *n)
+{
+    const size_t capacity = n->capacity ? 2 * n->capacity : 16;
+    mgc_numbering larger = {.size = 2 * capacity, .count = n->count, .capacity = capacity};
+    larger.pages = PyMem_Calloc(larger.size, sizeof *larger.pages);
+    if (!larger.pages || mgc_resize((void **)&n->seats, capacity, MGC_SEATS * sizeof *n->seats) < 0) {
+        PyMem_Free(larger.pages);
+        return -1;
+    }
+    for (size_t i = 0; i < n->size; i++)
+        if (n->pages[i].page) *mgc_page_of(&larger, n->pages[i].page) = n->pages[i];
+    PyMem_Free(n->pages);
+    larger.seats = n->seats;
+    *n = larger;
+    return 0;
 }
 
 static int mgc_set_number(mgc_numbering *n, const void *address, int number)
 {
-    if (n->count * 2 >= n->size) {
-        mgc_numbering larger = {NULL, NULL, n->size ? 2 * n->size : 64, n->count};
-        larger.keys = PyMem_Calloc(larger.size, sizeof *larger.keys);
-        larger.numbers = PyMem_Malloc(larger.size * sizeof *larger.numbers);
-        if (!larger.keys || !larger.numbers) {
-            mgc_free_numbering(&larger);
-            return -1;
-        }
-        for (size_t i = 0; i < n->size; i++) {
-            if (!n->keys[i]) continue;
-            const size_t seat = mgc_seat_of(&larger, n->keys[i]);
-            larger.keys[seat] = n->keys[i], larger.numbers[seat] = n->numbers[i];
-        }
-        mgc_free_numbering(n);
-        *n = larger;
+    if (n->count == n->capacity && mgc_grow_numbering(n) < 0) return -1;
+    mgc_page *page = mgc_page_of(n, (uintptr_t)address >> 12);
+    if (!page->page) {
+        page->page = (uintptr_t)address >> 12, page->seats = MGC_SEATS * n->count++;
+        memset(n->seats + page->seats, 0xff, MGC_SEATS * sizeof *n->seats);
     }
-    const size_t seat = mgc_seat_of(n, (uintptr_t)address);
-    n->count += !n->keys[seat];
-    n->keys[seat] = (uintptr_t)address, n->numbers[seat] = number;
+    n->seats[page->seats + ((uintptr_t)address >> 6) % MGC_SEATS] = number;
     return 0;
 }
 

@@ -17,7 +17,7 @@ static int mgc_know(const mgc_graph *from, const mgc_leaf *leaves, int leaf_coun
 {
     mgc_ints operands = {NULL, 0, 0};
     const int expressions = from->count;
-    int failed = mgc_reserve_graph(to, (size_t)expressions) < 0;
+    int failed = mgc_reserve_like(to, from) < 0;
     for (int e = 0; e < expressions && !failed; e++) {
         if ((failed = mgc_hear_signals(e) < 0)) break;
         uint64_t payload = from->payload[e];

@@ -30,7 +30,7 @@ def program_of(Graph recorded not None, list leaves not None, list numbers not N
         if not isinstance(leaf, Value) and (leaf is not None or not isinstance(number, float)):
             raise TypeError(f"each leaf must be a Value, or None with a number, got {leaf!r:.40} and {number!r:.40}")
     made.set_parameters(tuple([v for v in leaves if v is not None]))
-    made.recorded, made.leaves, made.numbers, made.largest = recorded, list(leaves), list(numbers), largest
+    made.recorded, made.leaves, made.numbers, made.largest = recorded, tuple(leaves), tuple(numbers), largest
     made.input_count, made.output_count = recorded.input_count, recorded.output_list.count
     made.lanes, made.shared_count = lanes, shared_count
     return made

@@ -197,6 +197,9 @@ def latest_mean_product(latest: Latest, args: tuple[Any, ...], v: Any) -> _Float
 def pattern_of(args: tuple[Any, ...]) -> Any:
     """Return what arguments look like, for `Latest.add`; None if it does not know it: Values, nests, other numbers."""
 
+def has_entries(entries: list[Any], before: tuple[Any, ...]) -> bool:
+    """Return whether a list has the very objects that are in a tuple, in their order."""
+
 @disjoint_base
 class Watch:
     """Lists, dicts, variables of functions, and the very objects that are in them now."""

@@ -191,8 +191,8 @@ cdef class Program:
     cdef object lanes
     cdef Graph recorded, graph   # as it was recorded; as it is run, None until then
     cdef Indices indices         # those that are computed; None until it is run, and if there are none
-    cdef list leaves             # those that are no inputs; None for one that the function makes itself, each time
-    cdef list numbers            # of these, and None for parameters
+    cdef tuple leaves            # those that are no inputs; None for one that the function makes itself, each time
+    cdef tuple numbers           # of these, and None for parameters
     cdef double largest
     cdef list runners            # by what is wanted; None until it was
     cdef SharedLeaves shared     # the parameters
@@ -225,7 +225,8 @@ cdef class Program:
         if self.nodes != NULL:       # what was read above may have run Python code, which made this one
             raise TypeError("a Program is made once; make a new one")
         self.set_parameters(tuple(leaves))
-        self.recorded, self.leaves, self.numbers, self.largest = recorded, leaves, [None] * len(leaves), largest
+        self.recorded, self.largest = recorded, largest
+        self.leaves, self.numbers = self.parameters, (None,) * len(leaves)
         self.input_count, self.output_count, self.shared_count = len(inputs), len(outputs), len(shared)
         self.lanes = lanes
 
@@ -235,7 +236,7 @@ cdef class Program:
         if nodes == NULL:
             raise MemoryError(f"no memory for a program of {len(parameters):,} parameters")
         for i in range(len(parameters)):
-            nodes[i] = &(<Value>parameters[i]).node
+            nodes[i] = mgc_node_of((<PyTupleObject *>parameters).ob_item[i])
         PyMem_Free(self.nodes)
         self.nodes, self.parameters, self.shared = nodes, parameters, shared
         self.runners, self.graph = [None] * (INPUT_GRADIENTS + 1), None
@@ -246,7 +247,8 @@ cdef class Program:
 
     def __reduce__(self):
         self.require_initialised()
-        return program_of, (self.recorded, self.leaves, self.numbers, self.largest, self.lanes, self.shared_count)
+        return program_of, (self.recorded, list(self.leaves), list(self.numbers), self.largest, self.lanes,
+                            self.shared_count)
 
     cdef int require_initialised(self) except -1:
         if self.nodes == NULL:
@@ -278,7 +280,7 @@ cdef class Program:
         """The recorded graph, in which leaves that the function makes itself are constants."""
         if len(self.parameters) == len(self.leaves):
             return self.recorded
-        return known(self.recorded, [None] * self.shared_count + self.numbers)
+        return known(self.recorded, [*[None] * self.shared_count, *self.numbers])
 
     @property
     def stages(self) -> dict:
@@ -450,6 +452,8 @@ cdef class Program:
         record(other, outputs, inputs, shared, leaves)
         if self.recorded != other:
             return False
+        if has_entries(leaves, self.leaves):
+            return True
         for i, (ours, theirs) in enumerate(zip(self.leaves, leaves)):
             if ours is theirs:
                 continue
@@ -461,9 +465,9 @@ cdef class Program:
                 return False
             has_new = has_new or ours is not None
         if has_new:
-            self.numbers = [number if ours is None else None if ours is theirs else (<Value>theirs).node.data
-                            for ours, theirs, number in zip(self.leaves, leaves, self.numbers)]
-            self.leaves = [ours if ours is theirs else None for ours, theirs in zip(self.leaves, leaves)]
+            self.numbers = tuple([number if ours is None else None if ours is theirs else (<Value>theirs).node.data
+                                  for ours, theirs, number in zip(self.leaves, leaves, self.numbers)])
+            self.leaves = tuple([ours if ours is theirs else None for ours, theirs in zip(self.leaves, leaves)])
             self.set_parameters(tuple([v for v in self.leaves if v is not None]))
         return True
 

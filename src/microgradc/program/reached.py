@@ -27,7 +27,7 @@ import numpy as np
 
 from microgradc.engine import Value
 from microgradc.engine.value import without_bare
-from microgradc.program.program import Watch
+from microgradc.program.program import Watch, has_entries
 
 _PLAIN = (int, float, complex, str, bytes, type(None), type, range, BuiltinFunctionType, CodeType)
 _HOLDERS = (SimpleNamespace, UserList, UserDict, ChainMap)    # of the standard library: their attributes are looked at
@@ -43,22 +43,26 @@ class Reached:
     Args:
         f: the function.
         others: what it gets besides numbers.
+        saves: whether to save the state of modules, for `restore`.
     """
 
-    def __init__(self, f: Callable[..., Any], others: Iterable[Any] = ()) -> None:
+    def __init__(self, f: Callable[..., Any], others: Iterable[Any] = (), saves: bool = False) -> None:
         self.lists: list[list[Any]] = []
         self.dicts: list[dict[Any, Any]] = []
         self.cells: list[CellType] = []
         self.variables: list[tuple[dict[str, Any], str]] = []
         self.attributes: list[tuple[Any, str]] = []
         self.others: list[Any] = []
-        self.saved: list[Callable[[], None]] = [_saved_generator(random), _saved_generator(np.random)]
+        self._saves = saves
+        self._saved: list[tuple[Callable[..., None], Any, Any]] = []    # what puts back, into what, and what was there
         self._seen: dict[int, tuple[Any, bool]] = {}    # what was visited, kept alive, and whether within a module
         self._stack: list[tuple[Any, bool]] = []
         self._names: set[str] = set()                   # that functions have
         self._modules: list[ModuleType] = []            # that are in something other than a function's variables
         self._watched: set[tuple[int, str]] = set()     # the variables, by the dicts they are in
         self._package = _package_of(getattr(f, "__module__", None))
+        if saves:
+            self._saved += [_saved_generator(random), _saved_generator(np.random)]
         owner = getattr(f, "__self__", f)
         self._stack += [(thing, False) for thing in (*others, f)]
         if not isinstance(owner, (FunctionType, ModuleType, Value, *_PLAIN)):
@@ -79,8 +83,8 @@ class Reached:
 
     def restore(self) -> None:
         """Put back the state of the modules and of generators of random numbers; Values and their holders stay."""
-        for put_back in self.saved:
-            put_back()
+        for put_back, thing, before in self._saved:
+            put_back(thing, before)
 
     def parameters(self) -> list[Any]:
         """Return what the modules say their parameters are, in the order in which they were found, each once."""
@@ -114,15 +118,15 @@ class Reached:
 
     def _visit_object(self, thing: Any, inside: bool, first: bool) -> None:
         if isinstance(thing, (random.Random, np.random.Generator, np.random.RandomState)):
-            if inside and not isinstance(thing, random.SystemRandom):
-                self.saved.append(_saved_generator(thing))
+            if inside and self._saves and not isinstance(thing, random.SystemRandom):
+                self._saved.append(_saved_generator(thing))
         elif isinstance(thing, (list, tuple, set, frozenset, deque)):
             self._visit_entries(thing, inside, first)
         elif isinstance(thing, dict):
             self._visit_dict(thing, inside, first)
         elif isinstance(thing, np.ndarray):
-            if inside and thing.flags.writeable:
-                self.saved.append(_saved_array(thing))
+            if inside and self._saves and thing.flags.writeable:
+                self._saved.append((_put_back_array, thing, thing.copy()))
             if thing.dtype == object:
                 if first:
                     self.others += _rows_of(thing)
@@ -138,15 +142,15 @@ class Reached:
     def _visit_instance(self, thing: Any, inside: bool, first: bool) -> None:
         attributes = getattr(thing, "__dict__", None)
         if isinstance(attributes, dict):
-            if inside:
-                self.saved.append(_saved_dict(attributes))
+            if inside and self._saves:
+                self._saved.append((_put_back_dict, attributes, dict(attributes)))
             if first and not _says_changes(type(thing)):
                 self.variables += [(attributes, name) for name, entry in attributes.items() if _may_hold(entry)]
             self._push(list(attributes.values()), inside)
         names = [name for kind in type(thing).__mro__ for name in _slots(kind) if hasattr(thing, name)]
         if names:
-            if inside:
-                self.saved.append(_saved_slots(thing, names))
+            if inside and self._saves:
+                self._saved.append((_put_back_slots, thing, {name: getattr(thing, name) for name in names}))
             if first:
                 self.attributes += [(thing, name) for name in names if _may_hold(getattr(thing, name))]
             self._push([getattr(thing, name) for name in names], inside)
@@ -165,19 +169,19 @@ class Reached:
                 self._push([entry], False)
 
     def _visit_entries(self, thing: Any, inside: bool, first: bool) -> None:
-        entries = list(thing)
+        entries = thing if isinstance(thing, list) else list(thing)
         if first and not isinstance(thing, (tuple, frozenset)) and any(map(_may_hold, entries)):
             places: list[Any] = self.lists if isinstance(thing, list) else self.others
             places.append(thing)
-        if inside and not isinstance(thing, (tuple, frozenset)):
-            self.saved.append(_saved_entries(thing, entries))
+        if inside and self._saves and not isinstance(thing, (tuple, frozenset)):
+            self._saved.append((_put_back_entries, thing, tuple(entries)))
         self._push(entries, inside)
 
     def _visit_dict(self, thing: dict[Any, Any], inside: bool, first: bool) -> None:
         if first and not all(isinstance(entry, (int, float, str)) for entry in thing.values()):
             self.dicts.append(thing)
-        if inside:
-            self.saved.append(_saved_dict(thing))
+        if inside and self._saves:
+            self._saved.append((_put_back_dict, thing, dict(thing)))
         self._push(list(thing.values()), inside)
 
     def _visit_function(self, f: FunctionType) -> None:
@@ -260,69 +264,61 @@ def holds_parameters(thing: Any) -> bool:
     return False
 
 
-def _saved_generator(generator: Any) -> Callable[[], None]:
-    """Return what puts the state of a generator back; of a module of generators, that of its global one."""
+def _saved_generator(generator: Any) -> tuple[Callable[..., None], Any, Any]:
+    """Return what `restore` needs for a generator of random numbers; for a module of such, for its global one."""
     if isinstance(generator, np.random.Generator):
-        bits = generator.bit_generator
-        state = bits.state
-        return lambda: setattr(bits, "state", state)
+        return _put_back_bits, generator.bit_generator, generator.bit_generator.state
     if hasattr(generator, "getstate"):
-        state = generator.getstate()
-        return lambda: generator.setstate(state)
-    state = generator.get_state()
-    return lambda: generator.set_state(state)
+        return _put_back_state, generator, generator.getstate()
+    return _put_back_numpys_state, generator, generator.get_state()
 
 
-def _saved_array(array: np.ndarray) -> Callable[[], None]:
-    before = array.copy()
-
-    def put_back() -> None:
-        if array.dtype != object or not holds_parameters(array.ravel().tolist()):
-            array[...] = before
-
-    return put_back
+def _put_back_bits(bits: np.random.BitGenerator, before: Any) -> None:
+    bits.state = before
 
 
-def _saved_entries(container: Any, before: list[Any]) -> Callable[[], None]:
-    def put_back() -> None:
-        after = list(container)
-        if len(after) == len(before) and all(map(is_, after, before)):
-            return
-        known = set(map(id, before))
-        if not holds_parameters([entry for entry in after if id(entry) not in known]):
-            container.clear()
-            (container.update if isinstance(container, set) else container.extend)(before)
-
-    return put_back
+def _put_back_state(generator: Any, before: Any) -> None:
+    generator.setstate(before)
 
 
-def _saved_dict(container: dict[Any, Any]) -> Callable[[], None]:
-    before = dict(container)
-
-    def put_back() -> None:
-        missing = object()
-        for key in [key for key in container if key not in before]:
-            if not holds_parameters(container[key]):
-                del container[key]
-        for key, entry in before.items():
-            after = container.get(key, missing)
-            if after is not entry and not holds_parameters(after):
-                container[key] = entry
-
-    return put_back
+def _put_back_numpys_state(generator: Any, before: Any) -> None:
+    generator.set_state(before)
 
 
-def _saved_slots(thing: Any, names: list[str]) -> Callable[[], None]:
-    before = {name: getattr(thing, name) for name in names}
+def _put_back_array(array: np.ndarray, before: np.ndarray) -> None:
+    if array.dtype != object or not holds_parameters(array.ravel().tolist()):
+        array[...] = before
 
-    def put_back() -> None:
-        for name, entry in before.items():
-            after = getattr(thing, name, None)
-            is_slot = isinstance(getattr(type(thing), name, None), MemberDescriptorType)    # and not a property over it
-            if is_slot and after is not entry and not holds_parameters(after):
-                object.__setattr__(thing, name, entry)
 
-    return put_back
+def _put_back_entries(container: Any, before: tuple[Any, ...]) -> None:
+    if isinstance(container, list) and has_entries(container, before):
+        return
+    after = list(container)
+    if len(after) == len(before) and all(map(is_, after, before)):
+        return
+    known = set(map(id, before))
+    if not holds_parameters([entry for entry in after if id(entry) not in known]):
+        container.clear()
+        (container.update if isinstance(container, set) else container.extend)(before)
+
+
+def _put_back_dict(container: dict[Any, Any], before: dict[Any, Any]) -> None:
+    missing = object()
+    for key in [key for key in container if key not in before]:
+        if not holds_parameters(container[key]):
+            del container[key]
+    for key, entry in before.items():
+        after = container.get(key, missing)
+        if after is not entry and not holds_parameters(after):
+            container[key] = entry
+
+
+def _put_back_slots(thing: Any, before: dict[str, Any]) -> None:
+    for name, entry in before.items():
+        after = getattr(thing, name, None)
+        is_slot = isinstance(getattr(type(thing), name, None), MemberDescriptorType)    # and not a property over it
+        if is_slot and after is not entry and not holds_parameters(after):
+            object.__setattr__(thing, name, entry)
 
 
 def _may_hold(entry: Any) -> bool:

@@ -143,6 +143,7 @@ class Recording:
     program: Program
     constants: list[tuple[int, Any]]
     has_one_output: bool
+    is_list: bool       # whether what it returns is a list of Values
     axes: Any
     change: object
 
@@ -157,7 +158,7 @@ class Recording:
     ) -> None:
         self.names, self.shared = names, shared
         self.statics = [leaf.value for leaf in trees.flatten(args, LEAVES)[0] if isinstance(leaf, Static)]
-        reached = Reached(f, self.statics)
+        reached = Reached(f, self.statics, saves=True)
         numbers = trees.map_leaves(without_values, args, LEAVES)
         try:
             with np.errstate(all="ignore"):
@@ -220,6 +221,8 @@ class Recording:
     def _set_shape(self, shape: trees.Shape, constants: list[tuple[int, Any]]) -> None:
         self.shape, self.constants = shape, constants
         self.has_one_output = shape == trees.LEAF
+        count = self.program.output_count
+        self.is_list = not constants and shape.steps == (trees.Step(list, count), *[None] * count)
         columns = self._with_constants([Part(i, ()) for i in range(self.program.output_count)])
         self.parts = trees.flatten(trees.unflatten(shape, columns, list_or_axis), (Part,))
         # Where the results are one array, the shape of an example in it.
@@ -286,8 +289,10 @@ class Recording:
         self.watch: Watch = Reached(f, self.statics).watch()
 
     def rebuild(self, values: list[Value]) -> Any:
-        """Return Values in the shape of what the function returned."""
-        return values[0] if self.has_one_output else trees.unflatten(self.shape, self._with_constants(values))
+        """Return Values in the shape of what the function returned; a list of them may be the given one."""
+        if self.has_one_output or self.is_list:
+            return values if self.is_list else values[0]
+        return trees.unflatten(self.shape, self._with_constants(values))
 
     def _with_constants(self, results: list[Any]) -> list[Any]:
         """Return results, and between them what the function returns that is no Value: None, texts."""
@@ -356,7 +361,7 @@ def has_same_graph(
     Raises:
         CompileError: it does what cannot be replayed.
     """
-    reached = Reached(f, statics)
+    reached = Reached(f, statics, saves=True)
     try:
         with np.errstate(all="ignore"):
             traced = _trace(f, trees.map_leaves(without_values, args, LEAVES), names, shared, change=True)

@@ -168,7 +168,7 @@ def _looped(step: Step, carry: Any, fed: _Fed, until: Until | None) -> tuple[Any
         leaves, found = _flat(y)
         if shape is None:
             shape, ys = found, [[] for _ in leaves]
-        elif _plain(found) != _plain(shape):
+        elif _without_dtypes(found) != _without_dtypes(shape):
             raise ValueError(f"y must have one structure, got {_shown(found)} after {_shown(shape)}")
         for entries, leaf in zip(ys, leaves, strict=True):
             entries.append(leaf)
@@ -183,7 +183,7 @@ def _one_step(step: Step, carry: Any, x: Any, structure: trees.Shape, until: Unt
     if not isinstance(returned, tuple) or len(returned) != 2:
         raise TypeError(f"step must return the next carry and y, two (y may be None), got {returned!r:.60}")
     found = _structure(returned[0])
-    if _plain(found) != _plain(structure):
+    if _without_dtypes(found) != _without_dtypes(structure):
         raise ValueError(f"the next carry must have the structure of the carry, {_shown(structure)}, "
                          f"got {_shown(found)}")
     if until is not None and returned[1] is not None:
@@ -229,15 +229,13 @@ def _structure(nest: Any) -> trees.Shape:
 
 def _without_dtypes(shape: trees.Shape) -> trees.Shape:
     """Return a shape whose arrays may have anything in them."""
+    if not any(step and step.kind is np.ndarray for step in shape.steps):
+        return shape
     steps = tuple([
         step._replace(detail=(step.detail[0], np.dtype(object))) if step and step.kind is np.ndarray else step
         for step in shape.steps
     ])
     return shape._replace(steps=steps)
-
-
-def _plain(shape: trees.Shape) -> trees.Shape:
-    return _without_dtypes(shape) if any(step and step.kind is np.ndarray for step in shape.steps) else shape
 
 
 class _Place:
@@ -298,8 +296,11 @@ def _recorded(step: Step, carry: Any, fed: _Fed, keeps_all: bool, until: Until |
             break
         are_integers = stay        # a 0 to begin with may be a number like others
     body, captured = body_of(found.outputs, found.inputs)
-    again = _traced_step(step, given, are_integers, xs[0], columns_are, until)
-    if not _is_same(body, captured, again):
+    records = getattr(_thread, "recorded", None)
+    # Where nobody records, the function is traced once more as a whole, and compared.
+    if records is not None and not _is_same(
+        body, captured, _traced_step(step, given, are_integers, xs[0], columns_are, until)
+    ):
         raise CompileError(
             "the step of a scan does something else when it is called again: it draws random numbers, or changes what "
             "it uses; let the carry have what changes, and xs what is another thing in each iteration"
@@ -308,7 +309,6 @@ def _recorded(step: Step, carry: Any, fed: _Fed, keeps_all: bool, until: Until |
     loop = Loop(body, fed.length, count, width, until is not None, keeps_all)
     fed_numbers = [v for row in xs for v in row.numbers] if width else []
     results = results_of(loop, [*given.numbers, *fed_numbers, *captured])
-    records = getattr(_thread, "recorded", None)
     if records is not None:
         begin = [_number(v, "carry") for v in (*given.numbers, *xs[0].numbers)]
         first = [_number(v, "step") for v in found.outputs]

@@ -295,7 +295,7 @@ static int mgc_simplify(const mgc_graph *from, mgc_graph *to, int *place)
     mgc_simplifier s = {to, {NULL, 0, 0}};
     mgc_ints operands = {NULL, 0, 0};
     const int expressions = from->count;
-    int failed = mgc_reserve_graph(to, (size_t)expressions) < 0;
+    int failed = mgc_reserve_like(to, from) < 0;
     for (int e = 0; e < expressions && !failed; e++) {
         if ((failed = mgc_hear_signals(e) < 0)) break;
         failed = mgc_moved_operands(from, e, place, &operands) < 0;

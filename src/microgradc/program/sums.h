@@ -191,7 +191,7 @@ static int mgc_sum_up(const mgc_graph *from, const int *outputs, int output_coun
     mgc_summing s = {.from = from, .to = to, .place = place};
     int *numbers = PyMem_Malloc((3 * count + 1) * sizeof *numbers);
     unsigned char *marks = PyMem_Calloc(2 * count + 1, 1);
-    int failed = !numbers || !marks || mgc_reserve_graph(to, count) < 0;
+    int failed = !numbers || !marks || mgc_reserve_like(to, from) < 0;
     if (!failed) {
         s.uses = numbers, s.first = numbers + count, s.last = numbers + 2 * count;
         s.absorbed = marks, s.from_zero = marks + count;

@@ -56,6 +56,13 @@ cdef bint is_unchanged(const watched_list *x) noexcept:
     return True
 
 
+cpdef bint has_entries(list entries, tuple before):
+    """Whether a list has the very objects that are in a tuple, in their order."""
+    cdef Py_ssize_t count = len(before)
+    return len(entries) == count and (not count or not memcmp(
+        (<PyListObject *>entries).ob_item, (<PyTupleObject *>before).ob_item, count * sizeof(PyObject *)))
+
+
 @cython.no_gc_clear       # the pointers are to what the lists hold
 cdef class Watch:
     """Lists, dicts, variables of functions, and the very objects that are in them now.
