@@ -22,6 +22,15 @@ ROOT = "src/microgradc"
 KERNELS = sorted(file.as_posix() for file in Path(ROOT, "program/lanes").glob("*.c"))
 CHECKED = bool(os.environ.get("MICROGRADC_CHECKED"))   # array bounds are checked; for tests of the engine itself
 
+DIRECTIVES = {
+    "language_level": 3,
+    "binding": True,
+    "boundscheck": CHECKED,
+    "wraparound": CHECKED,
+    "auto_pickle": False,
+    "c_api_binop_methods": False,
+}
+
 
 def flags(source: str) -> list[str]:
     """Return the compiler's flags for a C file.
@@ -31,7 +40,8 @@ def flags(source: str) -> list[str]:
     information: five sixths of a wheel.
     """
     if sys.platform == "win32":
-        return []
+        # _Static_assert is C11's; comments and docstrings have letters that the system's own encoding may lack.
+        return ["/std:c11", "/utf-8"]
     common = ["-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
     if source in KERNELS:
         # The compiler may compute both sides of a choice, which raises no flag that anybody reads, and so vectorise it.
@@ -93,14 +103,7 @@ class Build(build_ext):
             include_path=["src"],
             force=self.force,
             nthreads=workers if workers > 1 else 0,
-            compiler_directives={
-                "language_level": 3,
-                "binding": True,
-                "boundscheck": CHECKED,
-                "wraparound": CHECKED,
-                "auto_pickle": False,
-                "c_api_binop_methods": False,
-            },
+            compiler_directives=DIRECTIVES,
         )
         for extension, of_c in zip(self.extensions, translated, strict=True):
             mend(of_c)
