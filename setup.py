@@ -46,6 +46,8 @@ def flags(source: str) -> list[str]:
     if source in KERNELS:
         # The compiler may compute both sides of a choice, which raises no flag that anybody reads, and so vectorise it.
         return ["-O3", "-fno-trapping-math", *common]
+    if source.endswith("_kernels.c"):
+        return ["-Os", *common]     # for tests
     # What runs for each node or each parameter is worth the time that it takes to compile; what calls kernels is not.
     return ["-O3" if {"engine", "optim"} & {*Path(source).parts} else "-O1", *common]
 
