@@ -26,6 +26,15 @@ LEVEL = os.environ.get("MICROGRADC_OPTIMIZE", "")
 if LEVEL not in ("", "0", "1", "2", "3"):
     raise SystemExit(f"MICROGRADC_OPTIMIZE must be 0, 1, 2 or 3, got {LEVEL!r}")
 
+DIRECTIVES = {
+    "language_level": 3,
+    "binding": True,
+    "boundscheck": CHECKED,
+    "wraparound": CHECKED,
+    "auto_pickle": False,
+    "c_api_binop_methods": False,
+}
+
 
 def flags(source: str) -> list[str]:
     """Return the compiler's flags for a C file.
@@ -35,10 +44,15 @@ def flags(source: str) -> list[str]:
     information: five sixths of a wheel.
     """
     if sys.platform == "win32":
-        return []
-    # What runs for each node or each parameter is worth the time that it takes to compile; what calls kernels is not.
-    level = LEVEL or ("3" if source in KERNELS or {"engine", "optim"} & {*Path(source).parts} else "1")
-    common = [f"-O{level}", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+        # _Static_assert is C11's; comments and docstrings have letters that the system's own encoding may lack.
+        return ["/std:c11", "/utf-8"]
+    if source.endswith("_kernels.c"):
+        level = "s"     # for tests
+    elif source in KERNELS or {"engine", "optim"} & {*Path(source).parts}:
+        level = "3"     # what runs for each node or each parameter is worth the time that it takes to compile
+    else:
+        level = "1"     # what calls kernels is not
+    common = [f"-O{LEVEL or level}", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
     # In kernels the compiler may compute both sides of a choice, which raises no flag that anybody reads.
     return [*common, "-fno-trapping-math"] if source in KERNELS else common
 
@@ -96,14 +110,7 @@ class Build(build_ext):
             include_path=["src"],
             force=self.force,
             nthreads=workers if workers > 1 else 0,
-            compiler_directives={
-                "language_level": 3,
-                "binding": True,
-                "boundscheck": CHECKED,
-                "wraparound": CHECKED,
-                "auto_pickle": False,
-                "c_api_binop_methods": False,
-            },
+            compiler_directives=DIRECTIVES,
         )
         for extension, of_c in zip(self.extensions, translated, strict=True):
             mend(of_c)

@@ -70,16 +70,21 @@ static inline int mgc_count_bits(uint64_t bits)
 
 #ifdef _MSC_VER
 #include <intrin.h>
-#include <malloc.h>
-#ifndef _WIN64
-#error "microgradc is for 64-bit Windows"
-#endif
 static inline int mgc_lowest_bit(uint64_t bits)
 {
     unsigned long i;
     _BitScanForward64(&i, bits);
     return (int)i;
 }
+#else
+static inline int mgc_lowest_bit(uint64_t bits) { return __builtin_ctzll(bits); }
+#endif
+
+#ifdef _WIN32
+#include <malloc.h>
+#ifndef _WIN64
+#error "microgradc is for 64-bit Windows"
+#endif
 static inline void *mgc_map_slab(void) { return _aligned_malloc(MGC_SLAB_BYTES, MGC_SLAB_BYTES); }
 static inline void mgc_unmap_slab(void *s) { _aligned_free(s); }
 #else
@@ -87,7 +92,6 @@ static inline void mgc_unmap_slab(void *s) { _aligned_free(s); }
 #ifndef MAP_ANONYMOUS
 #define MAP_ANONYMOUS MAP_ANON
 #endif
-static inline int mgc_lowest_bit(uint64_t bits) { return __builtin_ctzll(bits); }
 /* From the system, for malloc would not give back to it what is freed. Of twice the size, the aligned part is kept. */
 static inline void *mgc_map_slab(void)
 {
