@@ -27,7 +27,7 @@ SUPPRESSIONS = "\n".join(
 def run(budget):
     if shutil.which("valgrind") is None:
         return Findings(missing="valgrind is needed")
-    findings, tree = Findings(), build("-fno-omit-frame-pointer")
+    findings, tree = Findings(), build(["-fno-omit-frame-pointer"])
     file = Path(tempfile.gettempdir(), "microgradc-trust.supp")
     file.write_text(SUPPRESSIONS, encoding="utf-8")
     prefix = (
