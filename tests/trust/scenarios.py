@@ -15,6 +15,8 @@ import numpy as np
 
 import microgradc
 from microgradc import MLP, Adam, Program, Value, trees
+from microgradc.engine.value import is_detecting, is_noting, is_tracing
+from microgradc.program import iterations, plain_calls, scan
 
 
 @dataclass
@@ -36,11 +38,15 @@ def flat(result):
 
 
 def outcome(scenario):
-    """All numbers of what a scenario gives; or the exception, as text."""
+    """All numbers of what a scenario gives, or the exception, as text; and what this thread is within, which is to be
+    nothing."""
     try:
-        return flat(scenario.call())
+        found = flat(scenario.call())
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        found = f"{type(error).__name__}: {error}"
+    left = {key for module in (iterations, plain_calls, scan) for key, value in vars(module._thread).items() if value}
+    left |= {f.__name__ for f in (is_tracing, is_noting, is_detecting) if f()}
+    return f"{found}, still within {sorted(left)}" if left else found
 
 
 def engine():
