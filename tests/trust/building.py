@@ -74,7 +74,6 @@ def run_tests(budget, findings, tree, files, environment, left_out=(), prefix=()
             "-m",
             "pytest",
             "-q",
-            "-x",
             "-p",
             "no:cacheprovider",
             "--tb=short",
