@@ -1,6 +1,7 @@
 """Each allocation of each scenario fails once, alone, and once with some that follow: an exception at most; no
 reference is lost; and the next call has the right numbers."""
 
+import contextlib
 import gc
 import importlib.util
 import sys
@@ -31,15 +32,13 @@ def run(budget, step=1):
     return findings
 
 
-def spared(f):
-    """Return a function in which no allocation fails, for one of others that does not survive that."""
-    import _testcapi
+def without_crashes_of_numpy():
+    """Do without what crashes in NumPy 2 where there is no memory: both give NULL to CPython."""
+    import numpy as np
 
-    def call(*args):
-        _testcapi.remove_mem_hooks()
-        return f(*args)
-
-    return call
+    np.seterr(all="ignore")
+    np.random.set_state = lambda state: None  # nothing here draws from that generator
+    np.errstate = lambda **settings: contextlib.nullcontext()
 
 
 def attempt(scenario, flat, start, stop):
@@ -49,8 +48,10 @@ def attempt(scenario, flat, start, stop):
     _testcapi.set_nomemory(start, stop)
     try:
         result = scenario.call()
-    except Exception as error:  # CPython and NumPy make others of MemoryErrors
+    except BaseException as error:  # CPython and NumPy make others of MemoryErrors, and safetensors a panic of Rust's
         _testcapi.remove_mem_hooks()
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         return None, type(error).__name__
     finally:
         _testcapi.remove_mem_hooks()
@@ -58,13 +59,10 @@ def attempt(scenario, flat, start, stop):
 
 
 def search(name, first, step, seconds):
-    import numpy as np
-
     from .scenarios import flat, outcome, scenarios
 
-    # Has a `with` of Cython, which puts the traceback into a tuple, though there may have been no memory for one.
-    np.random.set_state = spared(np.random.set_state)
     scenario = scenarios([name])[name]
+    without_crashes_of_numpy()
     expected, begin = flat(scenario.call()), time.monotonic()
     gc.collect()
     gc.freeze()
