@@ -45,7 +45,7 @@ def build(flags):
     return tree
 
 
-def run_scenarios(budget, findings, tree, environment):
+def run_scenarios(budget, findings, tree, environment, prefix=()):
     """Run the scenarios of the other parts in a build."""
     run_child(
         findings,
@@ -53,6 +53,7 @@ def run_scenarios(budget, findings, tree, environment):
         "scenarios",
         timeout=max(budget.left(), 0) + 300,
         environment={"PYTHONPATH": str(tree / "src"), **environment},
+        prefix=prefix,
     )
 
 
