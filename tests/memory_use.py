@@ -1,11 +1,13 @@
-"""A program's beginning that measures whether memory stays flat. For processes of their own."""
+"""A program's beginning that measures whether memory stays flat. For processes of their own.
+
+AddressSanitizer keeps what was freed for a while: how much memory there is then says nothing."""
 
 import sys
 
 import pytest
 
 MEASURE = """
-import gc, random, sys
+import gc, os, random, sys
 import microgradc
 from microgradc import Value, nn
 
@@ -22,7 +24,7 @@ def flat(work, rounds, warm_up):
         work(i)
     gc.collect()
     growth = resident() - before
-    assert growth < 4 << 20, f"grew by {growth >> 10} KiB"
+    assert growth < 4 << 20 or "ASAN_OPTIONS" in os.environ, f"grew by {growth >> 10} KiB"
     assert not gc.garbage, gc.garbage[:3]
     print(f"grew by {growth >> 10} KiB")
 """

@@ -18,8 +18,8 @@ def evaluating(model: Any) -> Iterator[None]:
     """Set a model to evaluation, and each of its parts back to the mode that it had."""
     parts = list(model.modules()) if hasattr(model, "modules") else [model] if hasattr(model, "training") else []
     before = [part.training for part in parts]
-    set_mode(model, training=False)
     try:
+        set_mode(model, training=False)
         yield
     finally:
         for part, mode in zip(parts, before, strict=True):

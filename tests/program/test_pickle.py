@@ -19,6 +19,7 @@ import pytest
 import microgradc
 from microgradc import Program, Value, compile, nn, take
 from microgradc.engine import CompileError
+from microgradc.program import carried
 
 X = np.random.default_rng(0).normal(size=(20, 2))
 
@@ -482,3 +483,14 @@ def test_cloudpickle():
     assert again.loss(2.0).data == 10.0
     assert again.loss([1.0][0]).data == 5.0
     assert model.w.data == 2.0
+
+
+def test_a_memory_error_is_not_taken_for_a_function_that_cannot_be_called(monkeypatch):
+    def carry(recording, keys):
+        raise MemoryError
+
+    f, _ = made_here()
+    f(X[0])
+    monkeypatch.setattr(carried, "_carry", carry)
+    with pytest.raises(MemoryError):
+        pickle.dumps(f)

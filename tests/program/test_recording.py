@@ -12,6 +12,7 @@ import pytest
 
 import microgradc
 from microgradc import CompileError, Value, compile, nn
+from microgradc.program import plain_calls
 
 w = Value(2.0)
 
@@ -257,3 +258,17 @@ def test_finalizers_and_callbacks_are_not_refused():
 
     Compiles()
     assert isinstance(seen[-1], CompileError)  # what a finalizer records itself is refused as ever
+
+
+def test_ctrl_c_before_the_plain_call_leaves_no_mark(monkeypatch):
+    def interrupt(leaf):
+        raise KeyboardInterrupt
+
+    f = compile(lambda x: w * x)
+    with monkeypatch.context() as patch:
+        patch.setattr(plain_calls, "_is_numpys_integer", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            f(1.5)
+    assert not plain_calls.is_trying()
+    assert f(1.5).data == 3.0
+    assert len(f._recordings.used) == 1

@@ -1,12 +1,14 @@
 """`f.train` wherever a program has its parameters: among weights, in sums, in both; in groups of any order."""
 
 import random
+import sys
 import threading
 
 import numpy as np
 import pytest
 
 from microgradc import MLP, SGD, Adam, AdamW, RMSprop, Value, clip_grad_norm_, compile, scan, take
+from microgradc.program import training
 
 MAKERS = {
     "SGD": lambda p: SGD(p, lr=0.05, momentum=0.9, dampening=0.2, weight_decay=0.01),
@@ -308,6 +310,44 @@ def test_an_optimizer_trains_once_at_a_time():
     thread.join()
     assert "another training" in errors[0]
     f.train(optimizer, X, y)        # and then again
+
+
+def test_an_interrupt_at_any_line_leaves_the_optimizer_as_its_parameters_are():
+    X, y = examples()
+    model = MLP(3, [4, 1], seed=0)
+    f, optimizer = compile(plain(None, model)), Adam(model.parameters(), lr=1e-3)
+    f.train(optimizer, X, y)
+    optimizer.load_state_dict(optimizer.state_dict())
+    left = 0
+
+    def trace(frame, event, arg):
+        nonlocal left
+        if event == "line":
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+        return trace
+
+    def trace_calls(frame, event, arg):
+        return trace if frame.f_code.co_filename == training.__file__ else None
+
+    def now():
+        return optimizer.state[0]["step"], [p.data for p in model.parameters()]
+
+    others, lines, is_done = sys.gettrace(), 0, False
+    while not is_done:
+        (steps, numbers), left = now(), lines
+        sys.settrace(trace_calls)
+        try:
+            f.train(optimizer, X, y)
+            is_done = True
+        except KeyboardInterrupt:
+            lines += 1
+        finally:
+            sys.settrace(others)
+        assert now()[0] - steps == (now()[1] != numbers), lines
+        f.train(optimizer, X, y)        # as usable as before
+    assert lines > 50
 
 
 def test_errors_in_schedules_and_callbacks_leave_whole_steps():

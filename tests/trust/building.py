@@ -13,59 +13,39 @@ import time
 from pathlib import Path
 
 from .child import ROOT, run_child
-from .instrumented import copy_of_sources
+from .instrumented import built, copy_of_sources
 
 
-def _digest(flags):
-    """What an earlier build must have had in common with this one."""
-    digest = hashlib.sha256(repr((flags, sys.version)).encode())
-    for file in sorted(path for ending in ("pyx", "pxd", "pxi", "h") for path in (ROOT / "src").rglob(f"*.{ending}")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def library_of(name, compiler="gcc"):
-    """Return the path of a sanitizer's library, or '' where the compiler has none."""
-    if shutil.which(compiler) is None:
-        return ""
-    path = subprocess.run([compiler, f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
-    return os.path.realpath(path) if os.path.isabs(path) else ""
-
-
-def _copy(tree):
-    """The sources as they are now; compiled files of an earlier copy stay."""
-    copy_of_sources(tree)
-    setup = tree / "setup.py"
-    setup.write_text(setup.read_text(encoding="utf-8").replace('"-g0"', '"-g1"'), encoding="utf-8")   # lines in reports
+def preloaded(name):
+    """Return the setting that loads a library of a sanitizer before all others; it is '' where gcc has none."""
+    found = []
+    # libstdc++ before what uses it, or the exceptions of other libraries are not found.
+    for library in (name, "libstdc++.so.6"):
+        command = ["gcc", f"-print-file-name={library}"]
+        path = subprocess.run(command, capture_output=True, text=True).stdout.strip() if shutil.which("gcc") else ""
+        if not os.path.isabs(path):
+            return {"LD_PRELOAD": ""}
+        found.append(os.path.realpath(path))
+    return {"LD_PRELOAD": " ".join(found)}
 
 
 def build(flags):
-    """Return a copy of the tree that was built with these flags.
-
-    Raises:
-        RuntimeError: it does not build.
-    """
-    tree = Path(tempfile.gettempdir(), f"microgradc-trust-{_digest(flags)}")
+    """Return a copy of the tree that was built with these flags for the compiler and the linker, or is there still."""
+    flags = ["-O1", "-g1", *flags]  # quick to compile, with lines in reports
+    digest = hashlib.sha256(repr((flags, sys.version)).encode())
+    for ending in ("pyx", "pxd", "pxi", "h"):
+        for file in sorted((ROOT / "src").rglob(f"*.{ending}")):
+            digest.update(file.read_bytes())
+    tree = copy_of_sources(Path(tempfile.gettempdir(), f"microgradc-trust-{digest.hexdigest()[:16]}"))
     done = tree / "built"
-    _copy(tree)
     if not done.exists():
-        linker = f"gcc -pthread -shared {flags}"
-        own = {"MICROGRADC_OPTIMIZE": "1", "CFLAGS": flags, "LDFLAGS": flags, "LDSHARED": linker}
-        result = subprocess.run(
-            [sys.executable, "setup.py", "build_ext", "--inplace"],
-            cwd=tree,
-            text=True,
-            env={**os.environ, **own},
-            capture_output=True,
-        )
-        if result.returncode:
-            raise RuntimeError(f"it does not build with {flags}:\n{result.stdout[-1000:]}{result.stderr[-3000:]}")
+        built(tree, flags, flags)
         shutil.rmtree(tree / "build", ignore_errors=True)
-        done.write_text(flags, encoding="utf-8")
+        done.touch()
     return tree
 
 
-def run_scenarios(budget, findings, tree, environment):
+def run_scenarios(budget, findings, tree, environment, prefix=()):
     """Run the scenarios of the other parts in a build."""
     run_child(
         findings,
@@ -73,6 +53,7 @@ def run_scenarios(budget, findings, tree, environment):
         "scenarios",
         timeout=max(budget.left(), 0) + 300,
         environment={"PYTHONPATH": str(tree / "src"), **environment},
+        prefix=prefix,
     )
 
 
@@ -94,7 +75,6 @@ def run_tests(budget, findings, tree, files, environment, left_out=(), prefix=()
             "-m",
             "pytest",
             "-q",
-            "-x",
             "-p",
             "no:cacheprovider",
             "--tb=short",

@@ -20,9 +20,9 @@ def say(**event):
     os.write(1, (json.dumps(event) + "\n").encode())
 
 
-def run_child(findings, seed, module, *arguments, timeout, environment=None):
+def run_child(findings, seed, module, *arguments, timeout, environment=None, prefix=()):
     """Run `python -m tests.trust.<module> <arguments>`, and take what it says into the findings."""
-    command = [sys.executable, "-X", "faulthandler", "-m", f"tests.trust.{module}", *map(str, arguments)]
+    command = [*prefix, sys.executable, "-X", "faulthandler", "-m", f"tests.trust.{module}", *map(str, arguments)]
     try:
         result = subprocess.run(
             command,

@@ -1,4 +1,5 @@
 """What one does with microgradc, as calls that can be made again and again, each with the same numbers as its result.
+A call that was interrupted raises KeyboardInterrupt.
 
 Allocations fail in them, signals come in the middle of them, and they must not leak."""
 
@@ -14,6 +15,8 @@ import numpy as np
 
 import microgradc
 from microgradc import MLP, Adam, Program, Value, trees
+from microgradc.engine.value import is_detecting, is_noting, is_tracing
+from microgradc.program import iterations, plain_calls, scan
 
 
 @dataclass
@@ -35,11 +38,15 @@ def flat(result):
 
 
 def outcome(scenario):
-    """All numbers of what a scenario gives; or the exception, as text."""
+    """All numbers of what a scenario gives, or the exception, as text; and what this thread is within, which is to be
+    nothing."""
     try:
-        return flat(scenario.call())
+        found = flat(scenario.call())
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        found = f"{type(error).__name__}: {error}"
+    left = {key for module in (iterations, plain_calls, scan) for key, value in vars(module._thread).items() if value}
+    left |= {f.__name__ for f in (is_tracing, is_noting, is_detecting) if f()}
+    return f"{found}, still within {sorted(left)}" if left else found
 
 
 def engine():
@@ -185,9 +192,18 @@ def around(folder):
         optimizer.load_state_dict(optimizer.state_dict())
         return [p.data for p in parameters]
 
-    def fitting():
+    def fitted():
         other = MLP(2, [3, 1], seed=2)
-        history = other.fit(X, y, epochs=2, batch_size=4, seed=0, progress=False)
+        return other, other.fit(X, y, epochs=2, batch_size=4, seed=0, progress=False)
+
+    complete = fitted()[1].loss
+
+    def fitting():
+        other, history = fitted()
+        if history.interrupted:  # Ctrl-C ends `fit`, which returns: what there is must be the beginning of the whole
+            assert history.loss == complete[: len(history)], f"{history.loss} is no beginning of {complete}"
+            assert np.isin(other.predict(X), y).all()
+            raise KeyboardInterrupt
         return [history.loss, other.predict(X[:3])]
 
     def files():

@@ -1,4 +1,6 @@
-"""The table of parts: a module of this package with `run(budget) -> Findings`, its share of time, and what it does."""
+"""The table of parts: a module of this package with `run(budget) -> Findings`, its share of time, and what it does.
+
+A module of several parts is told which one: `run(budget, name)`."""
 
 from dataclasses import dataclass
 
@@ -8,6 +10,7 @@ class Part:
     name: str
     share: float
     what: str
+    module: str = ""  # where its name is not that of the part
 
 
 PARTS = [
@@ -20,8 +23,8 @@ PARTS = [
     Part("forks", 1, "forks, ends of interpreters and subinterpreters with graphs and threads alive"),
     Part("threads", 1, "several threads in one compiled function: the bits of one thread"),
     Part("leaks", 2, "each scenario again and again: memory and numbers of objects stay flat"),
-    Part("address", 3, "tests with AddressSanitizer, free places of slabs out of bounds"),
-    Part("undefined", 3, "tests with UndefinedBehaviorSanitizer"),
+    Part("address", 3, "tests with AddressSanitizer, free places of slabs out of bounds", "sanitized"),
+    Part("undefined", 3, "tests with UndefinedBehaviorSanitizer", "sanitized"),
     Part("thread", 2, "threads of programs with ThreadSanitizer"),
     Part("valgrind", 2, "a few tests within Valgrind"),
     Part("mutants", 4, "faults that were put in, which the tests must see"),

@@ -8,11 +8,10 @@ the loops of training, is not among them."""
 import tempfile
 from pathlib import Path
 
-from .building import build, library_of
+from .building import build, preloaded
 from .child import run_child
 from .findings import Findings
 
-FLAGS = "-fsanitize=thread"
 SUPPRESSIONS = """
 # Objects of CPython: under the GIL.
 race:_PyEval_EvalFrameDefault
@@ -34,15 +33,15 @@ race:__pyx_tp_new
 
 
 def run(budget):
-    library = library_of("libtsan.so")
-    if not library:
+    library = preloaded("libtsan.so")
+    if not library["LD_PRELOAD"]:
         return Findings(missing="gcc with libtsan is needed")
-    findings, tree = Findings(), build(FLAGS)
+    findings, tree = Findings(), build(["-fsanitize=thread"])
     file = Path(tempfile.gettempdir(), "microgradc-trust.tsan")
     file.write_text(SUPPRESSIONS, encoding="utf-8")
     options = "report_signal_unsafe=0 ignore_noninstrumented_modules=1 exitcode=66 history_size=4"
     environment = {
-        "LD_PRELOAD": f"{library} {library_of('libstdc++.so.6')}",
+        **library,
         "PYTHONPATH": str(tree / "src"),
         "TSAN_OPTIONS": f"suppressions={file} {options}",
     }

@@ -124,7 +124,9 @@ class Optimizer:
         self._begin()
         for group, state in zip(self._groups, self.state, strict=False):
             self._update(group)
-            self._advance(group, state, 1)
+            if group.first:
+                state.update(group.buffers)
+            state["step"] = group.step
         return loss
 
     def _begin(self) -> None:
@@ -136,12 +138,6 @@ class Optimizer:
             self._groups.append(Group())
         for i, (group, entry, state) in enumerate(zip(self._groups, self.param_groups, self.state, strict=False)):
             self._read(group, i, entry, state)
-
-    def _advance(self, group: Group, state: dict[str, Any], steps: int) -> None:
-        """Note in the state of a group that it has made so many steps."""
-        if group.first:
-            state.update(group.buffers)
-        state["step"] = group.step + steps - 1
 
     def _hold(self) -> list[tuple[Group, updates.Held]] | None:
         """Return the groups, each with the rule of its update, for steps that a loop in C takes.
@@ -162,12 +158,6 @@ class Optimizer:
         finally:
             group.held = None
         return held
-
-    def _release(self, steps: int) -> None:
-        """Note in the state that such a loop has taken so many steps."""
-        if steps:
-            for group, state in zip(self._groups, self.state, strict=False):
-                self._advance(group, state, steps)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Set the gradient of every parameter to 0, before the next `backward()`.

@@ -187,6 +187,8 @@ def carried_recordings(recordings: Recordings) -> list[Carried]:
             )
             if holds and all_keys:
                 found.append(_carry(recording, all_keys))
+        except MemoryError:
+            raise
         except Exception:   # the function cannot be called so any more: what it did does not count
             continue
     return found

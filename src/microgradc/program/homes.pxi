@@ -43,6 +43,11 @@ cdef class Memory:
         PyMem_Free(self.at)
 
 
+# The states of groups, by identity, that a run changes meanwhile. It is no Python that puts them in and takes them out,
+# so no signal comes in between.
+cdef set taken_states = set()
+
+
 @cython.internal
 cdef class Homes:
     """The parameters in a run of steps.
@@ -57,7 +62,8 @@ cdef class Homes:
     cdef Call call
     cdef mgc_program program            # the call's own: its runs of weights are those that are not at home there
     cdef list values
-    cdef list held                      # the rules, whose memory is used
+    cdef list held                      # the rules, whose memory is used; None between runs
+    cdef set states                     # the identities of their states
     cdef Py_ssize_t count, changed_count, place_count, rule_count, piece_count, shared_count
     cdef Py_ssize_t zeroed              # how many of the arrays begin a step at 0; others' gradients add up
     cdef Py_ssize_t weight_count        # from the first that is at home to the last
@@ -172,7 +178,7 @@ cdef class Homes:
         """Take the rules of the groups: see `Steps.run`."""
         cdef Py_ssize_t i, j, total = 0
         cdef bint is_same = self.rules != NULL and len(rules) == self.rule_count
-        for _, count, _, _ in rules:
+        for _, count, _, _, _ in rules:
             total += count
         if total != self.changed_count:
             raise ValueError(f"the rules are for {total} parameters, there are {self.changed_count}")
@@ -185,12 +191,16 @@ cdef class Homes:
                 self.rules[i].begin, self.rules[i].count = total, rules[i][1]
                 total += self.rules[i].count
             self.set_pieces()
-        self.held = list(rules)
-        for i, (held, _, step, first) in enumerate(self.held):
+        for i, (held, _, step, new, _) in enumerate(rules):
             self.rules[i].update = <mgc_update *>PyCapsule_GetPointer(held.capsule(), "microgradc.update")
-            self.rules[i].step, self.rules[i].first = step, first
+            self.rules[i].step, self.rules[i].first = step, new is not None
             for j in range(MGC_UPDATE_BUFFERS):
                 self.rules[i].given[j] = self.rules[i].update.buffers[j]
+        self.states = {id(state) for _, _, _, _, state in rules}
+        if not taken_states.isdisjoint(self.states):
+            raise RuntimeError("the optimizer takes the steps of another training meanwhile, in another thread")
+        self.held = rules
+        taken_states.update(self.states)
         return 0
 
     cdef int set_pieces(self) except -1:
@@ -269,13 +279,22 @@ cdef class Homes:
                 to += rule.count
         return 0
 
-    cdef int release_rules(self) except -1:
-        """Let the rules have their buffers again."""
+    cdef int release_rules(self, Py_ssize_t steps) except -1:
+        """Let the rules have their buffers again, if they have not, and note so many steps in their states."""
         cdef Py_ssize_t r, j
+        cdef list rules = self.held
+        if rules is None:
+            return 0
+        self.held = None
+        taken_states.difference_update(self.states)
         for r in range(self.rule_count):
             for j in range(MGC_UPDATE_BUFFERS):
                 self.rules[r].update.buffers[j] = self.rules[r].given[j]
-        self.held = None
+        if steps:
+            for _, _, step, new, state in rules:
+                if new is not None:
+                    state.update(new)
+                state["step"] = step + steps
         return 0
 
     cdef inline double *number(self, Py_ssize_t i) noexcept nogil:

@@ -40,7 +40,6 @@ def plain_call(
     Integers of NumPy wrap around where a recording, like Python, does not, and have no negative powers: in their place
     may be Python's. x.exp() needs a Value.
     """
-    before, _thread.trying = is_trying(), True
     ways: list[Callable[[], tuple[Any, ...]]] = [
         lambda: trees.map_leaves(_in_double, args, LEAVES),
         lambda: trees.map_leaves(_in_exact_integers, args, LEAVES),
@@ -48,6 +47,7 @@ def plain_call(
     ]
     if may_wrap or not any(map(_is_numpys_integer, trees.flatten(args, LEAVES)[0])):
         del ways[0 if may_wrap else 1]
+    before, _thread.trying = is_trying(), True      # nothing in between here and there may fail
     try:
         with no_grad():
             for way in ways[:-1]:

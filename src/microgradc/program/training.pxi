@@ -108,7 +108,7 @@ cdef class Steps:
         Args:
             arrays, shared: as for `Program.run`.
             rules: for each group of the optimizer its rule, which gives a capsule, how many parameters it has, how many
-                steps it has made, and whether its buffers are new.
+                steps it has made, its buffers if they are new, and its state, which is told of the steps and of them.
             order: the order of the examples.
             batch: how many examples make a step; what is left at the end of an epoch makes another.
             epochs, most: how many epochs and steps to take at most.
@@ -119,9 +119,11 @@ cdef class Steps:
 
         Returns:
             Whether all was finite.
+
+        Raises:
+            RuntimeError: a state belongs to another run meanwhile, in another thread.
         """
         cdef Py_ssize_t i
-        cdef bint is_finite
         if self.program is None:
             raise TypeError("these Steps were not initialised: Steps(program, parameters, shared)")
         if order.n >= 1 << 32:
@@ -151,13 +153,13 @@ cdef class Steps:
             if self.first == 0:
                 order.begin()
             try:
-                is_finite = self.take_steps()
+                return self.take_steps()
             finally:
                 self.homes.write(self.steps > 0)
-                self.homes.release_rules()
+                self.homes.release_rules(self.steps)
                 order.end()
-            return is_finite
         finally:
+            self.homes.release_rules(0)
             self.call.release_views()
 
     cdef int set_arrays(self, tuple arrays, Py_ssize_t batch) except -1:

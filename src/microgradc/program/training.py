@@ -6,7 +6,6 @@ import inspect
 import random
 from collections.abc import Callable, Iterable
 from math import inf, isfinite, sqrt
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,6 @@ from microgradc.program.recording import Recording
 __all__ = ["Training", "held_rules", "order_of", "wants_loss"]
 
 MOST_EPOCHS = 10_000     # of one run
-_at_work: set[int] = set()     # the optimizers, by identity, of the trainings that run in C
-_begin = Lock()
 
 
 class Training:
@@ -217,18 +214,8 @@ class Turns:
         if self.order is None:
             self.order = order_of(n, self.rng, self.seed)
         size = n if self.size is None else self.size
-        with _begin:
-            if id(self.optimizer) in _at_work:
-                raise RuntimeError("the optimizer takes the steps of another training meanwhile, in another thread")
-            _at_work.add(id(self.optimizer))
-        try:
-            is_finite = steps.run(
-                arrays, shared, rules, self.order, size, epochs, -1 if most is None else most, self.clip, True
-            )
-        finally:
-            _at_work.discard(id(self.optimizer))
-            self.optimizer._release(steps.steps)
-        if not is_finite:
+        most = -1 if most is None else most
+        if not steps.run(arrays, shared, rules, self.order, size, epochs, most, self.clip, True):
             raise _not_finite(steps.loss, steps.not_finite())
         return steps.losses
 
@@ -302,7 +289,10 @@ def held_rules(optimizer: Any) -> tuple[list[Value], list[Any]] | None:
     if held is None:
         return None
     params = held[0][0].params if len(held) == 1 else [p for group, _ in held for p in group.params]
-    return params, [(rule, len(group.params), group.step - 1, group.first) for group, rule in held]
+    return params, [
+        (rule, len(group.params), group.step - 1, group.buffers if group.first else None, state)
+        for (group, rule), state in zip(held, optimizer.state, strict=True)
+    ]
 
 
 def wants_loss(schedule: Any) -> bool:

@@ -207,7 +207,6 @@ class Loop:
                         self.check_finite, outputs, places,
                     )
                 finally:
-                    self.optimizer._release(steps.steps)
                     found = steps.losses
                 if not is_finite:
                     self.raise_not_finite(steps)
