@@ -78,6 +78,7 @@ def run_tests(budget, findings, tree, files, environment, left_out=(), prefix=()
             "-p",
             "no:cacheprovider",
             "--tb=short",
+            "--capture=sys",  # the report of a sanitizer, which ends the process, is not pytest's to keep
             *options,
             *(["-k", chosen] if chosen else []),
             f"tests/{file}",

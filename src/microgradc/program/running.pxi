@@ -154,7 +154,8 @@ cdef class Call:
         """Take the numbers of one example for the inputs."""
         if count != self.runner.program.input_count:
             raise ValueError(f"the program has {self.runner.program.input_count} inputs, got {count}")
-        memcpy(self.row.doubles, numbers, count * sizeof(double))
+        if count:       # else there may be no numbers to point to
+            memcpy(self.row.doubles, numbers, count * sizeof(double))
         return self.use_row()
 
     cdef int use_row(self) except -1:
