@@ -193,7 +193,7 @@ def main():
         run_tests(tree, environment, options.tests)
         counted = list(counted_by_gcov(tree))
         lines, branches = of_headers(counted, tree, levels_that_are_not_here())
-        write(of_python(folder, tree), of_cython(counted, tree), lines, branches)
+        write(of_python(folder, tree), of_cython(counted, tree), lines, branches, tree)
 
 
 if __name__ == "__main__":

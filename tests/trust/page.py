@@ -9,7 +9,6 @@ from .mutants import RESULTS, mutants
 
 PAGE = ROOT / "docs" / "coverage.md"
 LIST = PAGE.with_suffix(".txt")
-PACKAGE = ROOT / "src" / "microgradc"
 
 
 def share(reached, there):
@@ -50,8 +49,8 @@ def headers(lines, branches):
     return rows
 
 
-def unreached(cython, lines, branches):
-    """Return the text of docs/coverage.txt: each line that was not reached, each with a branch that was not taken."""
+def unreached(cython, lines, branches, tree):
+    """Return the text of docs/coverage.txt: each line of a tree that was not reached, each with a branch not taken."""
     words = ["Written by python -m tests.trust.coverage: lines that no test reached; +n, lines with n branches that no",
              "test took. See coverage.md for why."]
     for name in sorted({*cython, *lines}):
@@ -61,7 +60,7 @@ def unreached(cython, lines, branches):
             missing[number] += number not in there - reached
         if missing:
             words += ["", name]
-        text = (PACKAGE / name).read_text(encoding="utf-8").split("\n")
+        text = (tree / "src" / "microgradc" / name).read_text(encoding="utf-8").split("\n")
         for number in sorted(missing):
             mark = f"+{missing[number]}" if missing[number] else ""
             words.append(f"{number:5} {mark:>4} {text[number - 1].strip()[:100]}")
@@ -95,9 +94,9 @@ def put(name, rows):
     PAGE.write_text(text, encoding="utf-8")
 
 
-def write(python, cython, lines, branches):
+def write(python, cython, lines, branches, tree):
     """Write all tables."""
     put("packages", packages(python, cython))
     put("headers", headers(lines, branches))
     put("faults", faults())
-    LIST.write_text(unreached(cython, lines, branches), encoding="utf-8")
+    LIST.write_text(unreached(cython, lines, branches, tree), encoding="utf-8")
