@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .child import ROOT, run_child
+from .child import REPORT, ROOT, report_in, run_child
 from .instrumented import built, copy_of_sources
 
 
@@ -97,18 +97,10 @@ def run_tests(budget, findings, tree, files, environment, left_out=(), prefix=()
         findings.cases += int(passed[1]) if passed else 0
         findings.count("test files")
         findings.largest("slowest file in seconds", time.monotonic() - began)
-        if result.returncode not in (0, 5) or re.search(r"runtime error:|ERROR: \w+Sanitizer|WARNING: Thread", output):
+        if result.returncode not in (0, 5) or re.search(REPORT, output):
             settings = " ".join(f"{key}='{value}'" for key, value in environment.items())
             findings.add(
                 f"{file}: exit code {result.returncode}\n{report_in(output)}",
                 budget.seed,
                 f"cd {tree} && {settings} PYTHONPATH=src {' '.join(command)}",
             )
-
-
-def report_in(output):
-    """The report of a sanitizer, else the end of what was printed."""
-    found = re.search(
-        r"^.*(runtime error:|ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|Invalid (read|write))", output, re.MULTILINE
-    )
-    return output[found.start() : found.start() + 3000] if found else output[-3000:]

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+# How what a sanitizer or Valgrind reports begins.
+REPORT = r"runtime error:|(ERROR|WARNING): \w+Sanitizer|==\d+== (Invalid|Conditional jump|Use of|Syscall param)"
 
 
 def say_at(where):
@@ -50,10 +52,16 @@ def run_child(findings, seed, module, *arguments, timeout, environment=None, pre
                 findings.count(event["count"], event["by"])
     if code:
         # What Python's own files and functions are in: the last frames
-        trace = "\n".join(errors.splitlines()[-25:])
+        trace = report_in(errors) if re.search(REPORT, errors) else "\n".join(errors.splitlines()[-25:])
         findings.add(
             f"{module} {' '.join(map(str, arguments))} ended with exit code {code} {where}\n{trace}",
             seed,
             " ".join(command),
         )
     return re.findall(r"^(?!at |\{).+", output, re.MULTILINE)
+
+
+def report_in(output):
+    """The report of a sanitizer, else the end of what was printed."""
+    found = re.search(f"^.*({REPORT})", output, re.MULTILINE)
+    return output[found.start() : found.start() + 3000] if found else output[-3000:]
