@@ -15,7 +15,8 @@ from microgradc import Value, _kernels, engine
 mpmath = pytest.importorskip("mpmath", reason="compares with mpmath")
 
 INF, NAN = math.inf, math.nan
-HEADER = (Path(microgradc.__file__).parent / "program/lanes/vmath.h").read_text()
+LANES = Path(__file__).parents[2] / "src" / "microgradc" / "program" / "lanes"
+HEADER = (LANES / "vmath.h").read_text(encoding="utf-8")
 BOUNDS = {
     name: float(ulp)
     for name, ulp in re.findall(r"(\w+) (\d\.\d)(?=[ ,])", HEADER.split("Largest errors")[1].split("*/")[0])
@@ -132,7 +133,7 @@ def expected(name):
 
 
 def test_each_function_has_a_bound():
-    rows = (Path(microgradc.__file__).parent / "program/lanes/rows.h").read_text()
+    rows = (LANES / "rows.h").read_text(encoding="utf-8")
     assert set(re.findall(r"#define (\w+)(?:\(x\) NEAR_OR_ANY| MGC_V)\(", rows)) == set(BOUNDS)
 
 
