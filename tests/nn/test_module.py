@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import microgradc
-from microgradc import Value, nn
+from microgradc import Value, accuracy, nn
 from microgradc.nn.module import Module
 
 
@@ -238,3 +238,19 @@ def test_searching_leaves_no_reference_behind():
         list(model.named_parameters())
         model.state_dict()
     assert [sys.getrefcount(p) for p in model.parameters()] == counts
+
+
+def test_modes_are_put_back_where_ctrl_c_comes_while_they_are_set(monkeypatch):
+    model = nn.MLP(2, [3, 1], seed=0)
+    model.train()
+    set_first = type(model).train
+
+    def interrupted(self, mode=True):
+        set_first(self, mode)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model), "train", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            accuracy(model, [[1.0, 2.0]], [1.0])
+    assert all(m.training for m in model.modules())

@@ -6,6 +6,7 @@ import gc
 import random
 import warnings
 import weakref
+from collections import deque
 
 import numpy as np
 import pytest
@@ -272,3 +273,40 @@ def test_ctrl_c_before_the_plain_call_leaves_no_mark(monkeypatch):
     assert not plain_calls.is_trying()
     assert f(1.5).data == 3.0
     assert len(f._recordings.used) == 1
+
+
+@pytest.mark.parametrize("kind", [list, dict, set, deque])
+def test_subclasses_of_containers_in_a_module(kind):
+    """What a call puts into them while it is recorded is taken out again; an exception of the module is its own."""
+    class Own(kind):
+        pass
+
+    def put(log):
+        if kind is dict:
+            log[len(log)] = 1
+        elif kind is set:
+            log.add(len(log))
+        else:
+            log.append(1)
+
+    class Net:
+        def __init__(self):
+            self.w, self.log, self.fails = Value(2.0), Own(), False
+
+        def parameters(self):
+            return [self.w]
+
+        def __call__(self, x):
+            if self.fails:
+                raise RuntimeError("mine")
+            put(self.log)
+            return self.w * x
+
+    net = Net()
+    f = compile(net)
+    assert f(3.0).data == 6.0
+    assert len(net.log) <= 1
+    assert f.value_and_grad(4.0) == (8.0, 2.0)
+    net.fails = True
+    with pytest.raises(RuntimeError, match="mine"):
+        compile(net)(1.0)

@@ -431,3 +431,44 @@ def test_what_callbacks_do_to_the_model_and_to_the_examples():
     lists = X.tolist(), y.tolist()
     with pytest.raises(ValueError, match="order is of 21 examples, there are 20"):
         f.train(optimizer, *lists, epochs=3, callback=lambda *_: [part.pop() for part in lists] and None)
+
+
+OUT_OF_MEMORY = """
+import sys
+import _testcapi, numpy as np
+from microgradc import MLP, SGD, Adam, compile
+
+X = np.random.default_rng(0).normal(size=(16, 3))
+
+def made():
+    model = MLP(3, [4, 1], seed=0)
+    f = compile(lambda x, t: (model(x) - t) ** 2)
+    optimizer = (SGD if sys.argv[1] == "SGD" else Adam)(model.parameters(), lr=1e-2)
+    f.mean(X, X[:, 0])
+    return f, optimizer
+
+def losses(f, optimizer):
+    return f.train(optimizer, X, X[:, 0], epochs=3).tolist()
+
+expected, failed = losses(*made()), 0
+for start in range(150, 450):       # before, Python's own; among these is all that the first steps need
+    f, optimizer = made()
+    _testcapi.set_nomemory(start, start + 1)
+    try:
+        losses(f, optimizer)
+    except MemoryError:
+        _testcapi.remove_mem_hooks()
+        failed += 1
+        if not optimizer.state[0].get("step"):
+            assert losses(f, optimizer) == expected, start
+    finally:
+        _testcapi.remove_mem_hooks()
+print(failed)
+"""
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="CPython itself crashes where there is no memory")
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_a_first_training_without_memory_leaves_the_next_one_whole(run_python, name):
+    pytest.importorskip("_testcapi", reason="this Python has no _testcapi to inject MemoryError with")
+    assert int(run_python(OUT_OF_MEMORY, name)) > 50

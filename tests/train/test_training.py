@@ -393,22 +393,6 @@ def test_a_mode_of_ones_own_comes_back(moons):
     assert model[1] is model.layers[1]
 
 
-def test_modes_are_put_back_where_ctrl_c_comes_while_they_are_set(monkeypatch):
-    model = nn.MLP(2, [3, 1], seed=0)
-    model.train()
-    set_first = type(model).train
-
-    def interrupted(self, mode=True):
-        set_first(self, mode)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(type(model), "train", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            accuracy(model, [[1.0, 2.0]], [1.0])
-    assert all(m.training for m in model.modules())
-
-
 def test_what_is_no_probability_is_named(moons):
     for choice in (True, False):
         with pytest.raises(

@@ -134,7 +134,7 @@ def of_values(x: Value, ys: Sequence[Value]) -> Value:
 
 assert_type(error([1.0, 2.0], 3.0), Value)
 assert_type(of_values(1.0, [2.0, 3.0]), Value)     # numbers may be given where the text says Value
-assert_type(of_values(a, ys=floats), Value)
+assert_type(of_values(a, floats), Value)
 assert_type(square(2.0, 3.0), Value)
 assert_type(square.mean([2.0], [1.0]), Value)
 assert_type(shared(1.0, [1.0, 2.0], power=2), Value)

@@ -39,8 +39,9 @@ def square(x: float) -> Value:
 
 
 mg.compile(square, statics=())  # type: ignore[call-overload]
+square()  # type: ignore[call-overload]
 square("1.0")  # type: ignore[call-overload]
-square(y="1.0")  # type: ignore[call-overload]
+square(y=1.0)  # type: ignore[call-overload]
 square(1.0).numpy()  # type: ignore[attr-defined]
 
 

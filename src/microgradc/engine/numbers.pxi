@@ -73,7 +73,7 @@ cdef object not_a_number(object o, str name, str expected):
 
 
 cdef list entries_of(object values, str expected):
-    """What an iterable yields. What its own code raises is passed on."""
+    """What an iterable yields. What it raises meanwhile is passed on."""
     try:
         iterator = iter(values)
     except TypeError:

@@ -160,8 +160,8 @@ class Compiled(Deriving, Leaving, Partials, Training, Generic[_P, _R]):
 
     @overload
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
-    @overload       # where the function's text says Value, the number itself may be given
-    def __call__(self, *args: _Given, **kwargs: _Given) -> _R: ...
+    @overload       # where the function's text says Value, a number may be given
+    def __call__(self, first: _Given, /, *others: _Given) -> _R: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the function returns for one example: a Value, or a container of them, which fit into any graph.
 

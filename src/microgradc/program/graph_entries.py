@@ -40,8 +40,13 @@ def arrays_of(graph: Graph, path: str) -> tuple[list[str], dict[str, np.ndarray]
               for name, entry in entries.items()}
     is_numbered, is_part = (np.array([name in kinds for name in names], bool) for kinds in (_NUMBERED, _PARTS))
     all_ops = arrays[path + "ops"]
-    arrays[path + "parts"] = np.array(leaves, np.int32)[is_part[all_ops[is_numbered[all_ops]]]]
+    with_leaves = _chosen(all_ops, _chosen(is_numbered, all_ops))
+    arrays[path + "parts"] = _chosen(np.array(leaves, np.int32), _chosen(is_part, with_leaves))
     return list(names), arrays
+
+
+def _chosen(array: np.ndarray, where: np.ndarray) -> np.ndarray:
+    return array[where]
 
 
 def loops_of(graph: Graph, path: str, arrays: dict[str, np.ndarray], depth: int = 1) -> list[dict[str, Any]]:

@@ -64,6 +64,7 @@ cdef class Homes:
     cdef list values
     cdef list held                      # the rules, whose memory is used; None between runs
     cdef set states                     # the identities of their states
+    cdef list added                     # each state, and the names of what was put into it before the first step
     cdef Py_ssize_t count, changed_count, place_count, rule_count, piece_count, shared_count
     cdef Py_ssize_t zeroed              # how many of the arrays begin a step at 0; others' gradients add up
     cdef Py_ssize_t weight_count        # from the first that is at home to the last
@@ -185,12 +186,17 @@ cdef class Homes:
         for i in range(len(rules)):
             is_same = is_same and self.rules[i].count == rules[i][1]
         if not is_same:
+            self.rules = NULL       # until all that belongs to them is there
             self.rule_memory, self.rule_count = Memory(len(rules), sizeof(mgc_held)), len(rules)
             self.rules, total = <mgc_held *>self.rule_memory.at, 0
-            for i in range(self.rule_count):
-                self.rules[i].begin, self.rules[i].count = total, rules[i][1]
-                total += self.rules[i].count
-            self.set_pieces()
+            try:
+                for i in range(self.rule_count):
+                    self.rules[i].begin, self.rules[i].count = total, rules[i][1]
+                    total += self.rules[i].count
+                self.set_pieces()
+            except BaseException:
+                self.rules = NULL
+                raise
         for i, (held, _, step, new, _) in enumerate(rules):
             self.rules[i].update = <mgc_update *>PyCapsule_GetPointer(held.capsule(), "microgradc.update")
             self.rules[i].step, self.rules[i].first = step, new is not None
@@ -199,8 +205,12 @@ cdef class Homes:
         self.states = {id(state) for _, _, _, _, state in rules}
         if not taken_states.isdisjoint(self.states):
             raise RuntimeError("the optimizer takes the steps of another training meanwhile, in another thread")
-        self.held = rules
+        self.held, self.added = rules, []
         taken_states.update(self.states)
+        for _, _, step, new, state in rules:        # now: once steps are taken, nothing may fail any more
+            names = [name for name in (*(new or ()), "step") if name not in state]
+            self.added.append((state, names))
+            state.update(new or (), step=step)
         return 0
 
     cdef int set_pieces(self) except -1:
@@ -291,10 +301,13 @@ cdef class Homes:
             for j in range(MGC_UPDATE_BUFFERS):
                 self.rules[r].update.buffers[j] = self.rules[r].given[j]
         if steps:
-            for _, _, step, new, state in rules:
-                if new is not None:
-                    state.update(new)
+            for _, _, step, _, state in rules:
                 state["step"] = step + steps
+        else:
+            for state, names in self.added:
+                for name in names:
+                    state.pop(name, None)
+        self.added = None
         return 0
 
     cdef inline double *number(self, Py_ssize_t i) noexcept nogil:

@@ -465,10 +465,11 @@ cdef class Program:
                 return False
             has_new = has_new or ours is not None
         if has_new:
-            self.numbers = tuple([number if ours is None else None if ours is theirs else (<Value>theirs).node.data
-                                  for ours, theirs, number in zip(self.leaves, leaves, self.numbers)])
-            self.leaves = tuple([ours if ours is theirs else None for ours, theirs in zip(self.leaves, leaves)])
-            self.set_parameters(tuple([v for v in self.leaves if v is not None]))
+            numbers = tuple([number if ours is None else None if ours is theirs else (<Value>theirs).node.data
+                             for ours, theirs, number in zip(self.leaves, leaves, self.numbers)])
+            kept = tuple([ours if ours is theirs else None for ours, theirs in zip(self.leaves, leaves)])
+            self.set_parameters(tuple([v for v in kept if v is not None]))
+            self.numbers, self.leaves = numbers, kept
         return True
 
     def largest_number(self) -> float:

@@ -291,7 +291,7 @@ def _put_back_array(array: np.ndarray, before: np.ndarray) -> None:
 
 
 def _put_back_entries(container: Any, before: tuple[Any, ...]) -> None:
-    if isinstance(container, list) and has_entries(container, before):
+    if type(container) is list and has_entries(container, before):
         return
     after = list(container)
     if len(after) == len(before) and all(map(is_, after, before)):

@@ -126,6 +126,8 @@ cdef class Steps:
         cdef Py_ssize_t i
         if self.program is None:
             raise TypeError("these Steps were not initialised: Steps(program, parameters, shared)")
+        if self.homes.held is not None:
+            raise RuntimeError("these Steps are taken meanwhile, in another thread")
         if order.n >= 1 << 32:
             raise ValueError("there must be less than 2**32 examples")
         self.steps = self.epoch = 0
