@@ -23,7 +23,7 @@ NAMES = (
 # Functions in which others crash where there is no memory, and the search goes on behind.
 KNOWN = {
     "_visit_instance": "CPython 3.11 untracks an iterator over dict.items() that was not tracked yet",
-    "arrays_of": "NumPy 2 reads an index through a buffer that it did not get",
+    **dict.fromkeys(("arrays_of", "_graph_of"), "NumPy 2 reads an index through a buffer that it did not get"),
 }
 
 
