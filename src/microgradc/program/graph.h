@@ -295,9 +295,7 @@ static inline int mgc_add_binary(mgc_graph *g, int op, int x, int y)
 static inline int mgc_hear_signals(int e) { return e && !(e & 0xffff) ? PyErr_CheckSignals() : 0; }
 
 /* Numbers by address, while nodes become expressions. No two nodes begin in the same 64 bytes, and those made one after
-   another lie 80 bytes apart: so each 4 KiB of memory with nodes in them have 64 seats, and a hash table finds these. */
-typedef struct {
-    uintptr_t page;            /* an address without its last 12 bits; 0 if there is none */
+   another lie 80 bytes apart: so each 4 KiB with nodes in them have 64 seats, and a hash table finds these. */
     size_t seats;              /* where its seats begin */
 } mgc_page;
 

@@ -108,7 +108,7 @@ def _graph_of(
     counts = dict.fromkeys(_NUMBERED, 0)
     parts = arrays.get(path + "parts", np.zeros(0, np.int32)).tolist()
     order = array("i")
-    for code in ops[is_numbered[ops]].tolist() if len(operations) else ():
+    for code in _chosen(ops, _chosen(is_numbered, ops)).tolist() if len(operations) else ():
         name = operations[code]
         if name in ("input", "parameter"):
             order.append(counts[name])
