@@ -296,6 +296,8 @@ static inline int mgc_hear_signals(int e) { return e && !(e & 0xffff) ? PyErr_Ch
 
 /* Numbers by address, while nodes become expressions. No two nodes begin in the same 64 bytes, and those made one after
    another lie 80 bytes apart: so each 4 KiB with nodes in them have 64 seats, and a hash table finds these. */
+typedef struct {
+    uintptr_t page;            /* an address without its last 12 bits; 0 if there is none */
     size_t seats;              /* where its seats begin */
 } mgc_page;
 
