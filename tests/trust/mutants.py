@@ -225,7 +225,8 @@ class Server:
             return None, output
         if is_stopped or status in (-signal.SIGXCPU, -signal.SIGKILL):
             return "no end", output
-        if found := re.search(r"^(?:FAILED|ERROR) tests/(.+?)(?: - .*)?$", output, re.MULTILINE):
+        # What a name has in brackets may have spaces and hyphens, too.
+        if found := re.search(r"^(?:FAILED|ERROR) tests/([^\s[]+(?:\[.+?\](?= - |$))?)", output, re.MULTILINE):
             return found[1], output
         if status > 0:
             raise RuntimeError(f"pytest ended with {status}:\n{output[-3000:]}")
